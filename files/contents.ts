@@ -2,27 +2,27 @@ import { createHash, type Hash } from 'node:crypto'
 import { estimateSeconds, HEAD_BYTES } from '../lib/audio-length.ts'
 import type { FileRecord, Files } from './files.ts'
 
-/** What is known of the bytes of a file without reading them again. */
+/** Facts about a file's bytes, known without reading them again. */
 export type FileFacts = {
   /** SHA-256, hex. */
   digest: string
-  /** Of sound, where it is sound. */
+  /** The duration of audio, if it is audio. */
   seconds: number
 }
 
-/** Looks at contents: equal files are known as equal under any name. */
+/** Describes files by their content: equal files have equal digests, whatever their names. */
 export type FileContents = {
-  /** Null: there is no such file. Reads it once a process, for files do not change. */
+  /** Null: there is no such file. A process reads a file once, because files do not change. */
   describe(tenant: string, id: string): Promise<FileFacts | null>
-  /** Passes an upload on, and keeps what it is for the file that it becomes. */
+  /** Passes an upload through and describes it. `keep` stores the facts for the file that it becomes. */
   watch(content: AsyncIterable<Uint8Array>): {
     content: AsyncIterable<Uint8Array>
     keep(file: FileRecord): void
   }
 }
 
-/** Files whose facts a process keeps, some 200 bytes each. */
-const MOST_KNOWN = 20_000
+/** Files whose facts a process keeps, about 200 bytes each. */
+const MAX_KNOWN = 20_000
 
 /** Files read at the same time. */
 const AT_ONCE = 8
@@ -34,7 +34,7 @@ export function createFileContents({ files }: { files: Pick<Files, 'get' | 'read
   function keep(key: string, facts: Promise<FileFacts>): Promise<FileFacts> {
     known.set(key, facts)
     for (const oldest of known.keys()) {
-      if (known.size <= MOST_KNOWN) break
+      if (known.size <= MAX_KNOWN) break
       known.delete(oldest)
     }
     return facts
@@ -43,7 +43,7 @@ export function createFileContents({ files }: { files: Pick<Files, 'get' | 'read
   const waiting: (() => void)[] = []
   let reading = 0
 
-  /** A few at a time, so that memory stays flat where a thousand jobs name a thousand files. */
+  /** Reads a few files at a time, so that memory stays flat when a thousand jobs name a thousand files. */
   async function read(tenant: string, id: string): Promise<FileFacts> {
     if (reading >= AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve))
     else reading++

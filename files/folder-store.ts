@@ -3,14 +3,14 @@ import { dirname, join } from 'node:path'
 import { explainFileFault } from '../lib/system-refusal.ts'
 import { FileStoreError, type ObjectStore, type StoredObject, splitObjectName } from './object-store.ts'
 
-/** What an object is called while it is written. */
-const HALF = '.half'
+/** Suffix of an object while it is written. */
+const PARTIAL_SUFFIX = '.half'
 /** Objects listed at a time. */
 const BLOCK = 1000
 
 /**
- * Files in a folder of this machine, or one that all machines share. An object is written under another name, brought to the disk, and
- * renamed: after a crash, or a loss of power, it is there whole or not at all. The folder is for this user alone.
+ * Stores files in a folder of this machine, or in one that all machines share. An object is written under another name, synced to the disk,
+ * and renamed: after a crash or a power loss it is there whole or not at all. Only this user can read the folder.
  */
 export function createFolderStore({ folder }: { folder: string }): ObjectStore {
   const pathOf = (name: string) => join(folder, ...splitObjectName(name))
@@ -25,9 +25,9 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
 
   async function write(name: string, content: AsyncIterable<Uint8Array>): Promise<void> {
     const path = pathOf(name)
-    const half = `${path}${HALF}`
+    const partial = `${path}${PARTIAL_SUFFIX}`
     const parent = dirname(path)
-    const file = await openNew(half, parent).catch(refuse)
+    const file = await openNew(partial, parent).catch(refuse)
     try {
       try {
         for await (const chunk of content) await writeAll(file, chunk).catch(refuse)
@@ -35,19 +35,19 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
       } finally {
         await file.close()
       }
-      await rename(half, path).catch((error: unknown) => {
+      await rename(partial, path).catch((error: unknown) => {
         if (isMissing(error)) throw new Error('a file was written too slowly, and was given up')
         refuse(error)
       })
       await syncFolder(parent).catch(refuse)
     } catch (error) {
-      // What is left if this fails too is deleted by its name later.
-      await rm(half, { force: true }).catch(() => {})
+      // If this fails too, the rest is deleted by its name later.
+      await rm(partial, { force: true }).catch(() => {})
       throw error
     }
   }
 
-  /** Most objects have others of their tenant beside them already. */
+  /** The tenant's folder usually exists already. */
   async function openNew(path: string, parent: string): Promise<FileHandle> {
     try {
       return await open(path, 'wx', 0o600)
@@ -58,7 +58,7 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
     }
   }
 
-  /** Makes a folder, and brings the names of new ones to the disk. */
+  /** Creates a folder, and syncs the names of new folders to the disk. */
   async function make(parent: string): Promise<void> {
     const first = await mkdir(parent, { recursive: true, mode: 0o700 })
     if (first === undefined) return
@@ -68,7 +68,7 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
   async function read(name: string, from: number, length: number): Promise<Buffer | null> {
     const file = await open(pathOf(name), 'r').catch(unlessMissing).catch(refuse)
     if (file === null) {
-      // Not even its tenant's folder: then the folder is not the one that the object was written to.
+      // If even its tenant's folder is missing, this is not the folder that the object was written to.
       await stat(dirname(pathOf(name))).catch((error: unknown) => {
         if (!isMissing(error)) refuse(error)
         const message = `the folder of files ${folder} (files.folder): what was written is not in it. Is it mounted, and the same for all processes?`
@@ -92,7 +92,7 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
 
   async function remove(name: string): Promise<void> {
     const path = pathOf(name)
-    await Promise.all([path, `${path}${HALF}`].map((one) => rm(one, { force: true }))).catch(refuse)
+    await Promise.all([path, `${path}${PARTIAL_SUFFIX}`].map((one) => rm(one, { force: true }))).catch(refuse)
   }
 
   async function* walk(path: string, name: string): AsyncGenerator<StoredObject> {
@@ -103,7 +103,9 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
       if (entry.isDirectory()) yield* walk(inner, `${name}/${entry.name}`)
       else {
         const found = await stat(inner).catch(unlessMissing).catch(refuse)
-        const shown = entry.name.endsWith(HALF) ? entry.name.slice(0, -HALF.length) : entry.name
+        const shown = entry.name.endsWith(PARTIAL_SUFFIX)
+          ? entry.name.slice(0, -PARTIAL_SUFFIX.length)
+          : entry.name
         if (found !== null) yield { name: `${name}/${shown}`, modifiedAt: found.mtimeMs }
       }
     }
@@ -141,11 +143,11 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
 }
 
 /**
- * Brings the names in a folder to the disk. A sync is of use to those only whose names were there when it began: all that come while one is
- * under way share the next.
+ * Syncs the names in a folder to the disk. A sync covers only names that existed when it began: all callers during a running sync share the
+ * next one.
  */
 function createFolderSync(): (folder: string) => Promise<void> {
-  const underWay = new Map<string, Promise<unknown>>()
+  const running = new Map<string, Promise<unknown>>()
   const next = new Map<string, Promise<void>>()
   function begin(folder: string): Promise<void> {
     next.delete(folder)
@@ -153,13 +155,13 @@ function createFolderSync(): (folder: string) => Promise<void> {
     const ended: Promise<unknown> = sync
       .catch(() => {})
       .then(() => {
-        if (underWay.get(folder) === ended) underWay.delete(folder)
+        if (running.get(folder) === ended) running.delete(folder)
       })
-    underWay.set(folder, ended)
+    running.set(folder, ended)
     return sync
   }
   return (folder) => {
-    const current = underWay.get(folder)
+    const current = running.get(folder)
     if (current === undefined) return begin(folder)
     const waiting = next.get(folder) ?? current.then(() => begin(folder))
     next.set(folder, waiting)

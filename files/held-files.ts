@@ -2,23 +2,23 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { Files } from './files.ts'
 
 /**
- * Files that jobs hold: they live as long as the last job that has them. The scripts of jobs/ keep count (`files:unheld` in
- * jobs/lua/common.lua), because a job and its files must not part; here the files are written and removed.
+ * Files that jobs hold: they exist until the last job that holds them is deleted. The scripts of jobs/ keep the counts (`files:unheld` in
+ * jobs/lua/common.lua), because a job and its files must change together. This file writes and removes the files.
  */
 export type HeldFiles = {
   /**
-   * Writes bytes of an answer. Nobody holds them until the answer is stored; a file that stays so is removed after a day. Again:
-   * the same files.
+   * Writes the files of an answer. No job holds them until the answer is stored; files that stay unheld are removed after a day. Called
+   * again, it writes the same files.
    */
   put(tenant: string, files: readonly { id: string; filename: string; bytes: Uint8Array }[]): Promise<void>
-  /** Removes the files of the tenant that nobody holds any more; returns how many. */
+  /** Removes the tenant's files that no job holds any more. Returns how many. */
   sweep(tenant: string): Promise<number>
 }
 
-/** What files of answers are for. */
+/** The purpose of answers' files. */
 export const OUTPUT_PURPOSE = 'job_output'
 
-/** How long the answer of a written file may take to be stored. A worker that tries again notes its files again. */
+/** How long storing the answer of written files may take, ms. A worker that tries again notes its files again. */
 const UNHELD_MS = 24 * 60 * 60 * 1000
 
 /** Files looked at in one round trip. */
@@ -57,7 +57,7 @@ export function createHeldFiles(deps: {
         if (due.length === 0 || due[0] === first) return total
         first = due[0]!
         for (const id of due) if (await files.remove(tenant, id)) total++
-        // After the files: what a crash leaves here is looked at again.
+        // Last: what a crash leaves here is looked at again.
         await redis.zrem(keyOf(tenant), ...due)
         if (due.length < BLOCK) return total
       }

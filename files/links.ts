@@ -2,13 +2,13 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { RedisClient } from '../lib/redis.ts'
 
 /**
- * Addresses under which anybody may read one file for an hour, as OpenAI gives for pictures. Keys: `<prefix>:file-link:<digest of the
- * token>`, a string of tenant and file with a time to live.
+ * Public URLs of one file for an hour, as OpenAI returns for images. Keys: `<prefix>:file-link:<digest of the token>`, a string with tenant
+ * and file that expires.
  */
 export type FileLinks = {
-  /** A token that nobody can guess. */
+  /** Creates a token that cannot be guessed. */
   create(tenant: string, id: string): Promise<string>
-  /** Null: it was never made, or its hour is over. */
+  /** Null: the token is unknown or expired. */
   find(token: string): Promise<{ tenant: string; id: string } | null>
 }
 

@@ -1,13 +1,13 @@
 /**
- * Files whose content lies outside of Redis, each in one object: the parts of the file one after the other, each as
- * `encodePart` makes it, in an envelope where encryption is configured.
+ * Files whose content is outside of Redis, each in one object: the parts of the file in order, each encoded by `encodePart`, and encrypted
+ * where encryption is configured.
  *
- * - `<root>:files:writing`: sorted set of objects that are being written, by the time from which nobody is at it any more.
- * - `<root>:files:deleting`: sorted set of objects that no file has, by the time of the next try to delete them.
+ * - `<root>:files:writing`: sorted set of objects that are being written, by the time at which the writer counts as dead.
+ * - `<root>:files:deleting`: sorted set of objects that belong to no file, by the time of the next try to delete them.
  *
- * An object is in one of them, or named by the record of its file, from before its first byte is written until it is deleted. So what a
- * crash leaves is found without a look at the store. Members are `<store>:<name>`; the name has a random part, because it is
- * written once.
+ * From before its first byte is written until it is deleted, an object is in one of these sets or is named by its file's record. So
+ * everything that a crash leaves behind is found without listing the store. Members are `<store>:<name>`. The name has a random part,
+ * because every name is written once.
  */
 import { randomBytes } from 'node:crypto'
 import { loadScript, runScript } from '../lib/lua-script.ts'
@@ -16,34 +16,34 @@ import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { FileStoreError, type ObjectStore, type ObjectStoreKind } from './object-store.ts'
 import { decodePart, encodePart } from './parts.ts'
 
-/** How long an object is left to its writer without a sign of it, and between two signs, ms. */
+/** How long an announced object is left to its writer without a renewal, and the time between two renewals, ms. */
 const LEASE_MS = 3_600_000
-const SIGN_MS = 600_000
-/** Between two tries to delete an object, ms. */
+const RENEWAL_MS = 600_000
+/** Pause between two tries to delete an object, ms. */
 const AGAIN_MS = 60_000
-/** Objects deleted between two looks at what is due. */
+/** Objects deleted in one block. */
 const BLOCK = 100
-/** What is read at once of an object, bytes as stored: a reader may be slow, and holds no connection meanwhile. */
+/** Bytes (as stored) that are read from an object at once. A slow reader holds no connection in between. */
 const WINDOW_BYTES = 2 * 1024 * 1024
-/** An object that nothing knows is left alone for this long, ms. */
+/** An object that is unknown in Redis is deleted only after this long, ms. */
 const ORPHAN_MS = 24 * 3_600_000
-const GONE = 'what the file consists of is not in the store of files any more'
+const GONE = 'the content of the file is no longer in the store of files'
 
-/** Where files can lie outside of Redis, and where new ones go; `current: null`: into Redis. */
+/** The stores for files outside of Redis, and the one for new files; `current: null`: new files go into Redis. */
 export type ObjectStores = {
   current: ObjectStoreKind | null
   stores: { readonly [Kind in ObjectStoreKind]: ObjectStore | null }
-  /** The id of this Redis: what other installations have in the same store is never touched. */
+  /** The id of this Redis. Objects of other installations in the same store are never touched. */
   storeId: () => Promise<string>
 }
 
-/** Bytes of a part of a file, and bytes as they are stored. */
+/** Bytes of a part of a file, and bytes as stored. */
 export type PartSize = { plain: number; stored: number }
 
 export type WrittenObject = { object: string; sizes: PartSize[] }
 
 /**
- * @param deps.place where a part of a file belongs, for its envelope
+ * @param deps.place identifies a part of a file, for its encryption
  * @param deps.now a clock in Unix ms in place of Redis' own, for simulated time
  */
 export function createFileObjects(
@@ -70,7 +70,7 @@ export function createFileObjects(
     const kind = object.slice(0, object.indexOf(':')) as ObjectStoreKind
     const store = stores[kind]
     if (store) return store
-    const message = `files lie in ${kind}, which is not configured any more (files.${kind})`
+    const message = `the files are in ${kind}, which is no longer configured (files.${kind})`
     throw new FileStoreError(kind, 'missing', message)
   }
 
@@ -80,7 +80,10 @@ export function createFileObjects(
     throw new Error('a file was written too slowly, and was given up')
   }
 
-  /** Writes a file's content as a new object, which is announced until a seal takes it. A part is of no more use once the next is asked for. */
+  /**
+   * Writes a file's content as a new object, which stays announced until it is sealed. A part may be overwritten once the next one is
+   * requested.
+   */
   async function write(
     tenant: string,
     id: string,
@@ -91,15 +94,15 @@ export function createFileObjects(
     const name = await nameOf(tenant, object)
     await announce(tenant, object, false)
     const sizes: PartSize[] = []
-    let signedAt = performance.now()
+    let announcedAt = performance.now()
     async function* encoded() {
       for await (const part of parts) {
         const frame = await encodePart(part)
         const stored = sealer.seal(place(tenant, id, sizes.length), frame) ?? frame
         sizes.push({ plain: part.length, stored: stored.length })
         yield stored
-        if (performance.now() - signedAt < SIGN_MS) continue
-        signedAt = performance.now()
+        if (performance.now() - announcedAt < RENEWAL_MS) continue
+        announcedAt = performance.now()
         await announce(tenant, object, true)
       }
     }
@@ -112,7 +115,7 @@ export function createFileObjects(
     }
   }
 
-  /** No file will have this object. Never throws: what is not deleted now is deleted by `clean`. */
+  /** Gives up an object that no file will have. Never throws: what cannot be deleted now is deleted by `clean`. */
   async function giveUp(tenant: string, object: string, isStoreThere = true): Promise<void> {
     try {
       await runScript(redis, scripts.giveUp, root(tenant), [object, 1, AGAIN_MS, simulated()])
@@ -126,7 +129,7 @@ export function createFileObjects(
     await redis.zrem(`${root(tenant)}:files:deleting`, object)
   }
 
-  /** Deletes what no file has, and what its writer left. Throws the last error, after it tried all. */
+  /** Deletes objects that no file has, and those of dead writers. Tries all, then throws the last error. */
   async function clean(tenant: string): Promise<void> {
     const keys = [`${root(tenant)}:files:writing`, `${root(tenant)}:files:deleting`]
     if ((await redis.exists(...keys)) === 0) return
@@ -145,8 +148,8 @@ export function createFileObjects(
   }
 
   /**
-   * Deletes objects that nothing in Redis knows: their names were lost with its last second. Each object is looked for first among
-   * those that are written, then in its record, because it goes that way. Returns how many.
+   * Deletes objects that are unknown in Redis, because Redis lost its last second. An object moves from the set of written objects to a
+   * record, so it is looked up in this order. Returns how many were deleted.
    */
   async function sweepOrphans(signal: AbortSignal): Promise<number> {
     let removed = 0
@@ -181,7 +184,7 @@ export function createFileObjects(
     return Number((await redis.time())[0]) * 1000
   }
 
-  /** The content from byte `from` on, part by part. Null: it is not in its store. The first parts are read before this resolves. */
+  /** The content from byte `from` on, part by part. Null: the object is missing. The first parts are read before this resolves. */
   async function read(
     tenant: string,
     id: string,
@@ -198,7 +201,7 @@ export function createFileObjects(
       at += sizes[part]!.stored
     }
 
-    /** The next parts as they are stored. Null: the object is gone, or too short. */
+    /** Reads the next parts as stored. Null: the object is missing or too short. */
     async function readWindow(): Promise<{ first: number; frames: Buffer[] } | null> {
       const first = part
       const start = at

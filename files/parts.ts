@@ -4,17 +4,17 @@ import { zstdCompress, zstdDecompress } from 'node:zlib'
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
 
-/** Bytes of a part before compression: few enough to hold, and for Redis to take without a pause for others. */
+/** Bytes of a part before compression: small enough to hold in memory, and for Redis to take without delaying others. */
 export const PART_BYTES = 1024 * 1024
 
-/** What zstd may add to a content that cannot be compressed, bytes. */
+/** What zstd may add to incompressible content, bytes. */
 const FRAME_BYTES = 1024
-/** What the decompressor takes at the least. */
-const LEAST_CHUNK_BYTES = 64
+/** Smallest chunk size that the decompressor accepts. */
+const MIN_CHUNK_BYTES = 64
 
 /**
- * A part as it rests: always a zstd frame, as the content may look like one. Works beside the event loop, and in one piece: with chunks of
- * 16 KiB, as Node has them, a part takes four times as much CPU.
+ * Compresses a part; always, because content may look like a zstd frame. Runs outside of the event loop and in one chunk: with Node's
+ * chunks of 16 KiB it takes four times as much CPU.
  */
 export function encodePart(content: Uint8Array): Promise<Buffer> {
   return compress(content, { chunkSize: content.length + FRAME_BYTES, pledgedSrcSize: content.length })
@@ -23,15 +23,15 @@ export function encodePart(content: Uint8Array): Promise<Buffer> {
 /**
  * Reverses encodePart.
  *
- * @param bytes that it had before; with another number it takes longer
+ * @param bytes size of the decompressed part; a wrong number only makes it slower
  */
 export function decodePart(stored: Buffer, bytes: number): Promise<Buffer> {
-  return decompress(stored, { chunkSize: Math.max(LEAST_CHUNK_BYTES, bytes) })
+  return decompress(stored, { chunkSize: Math.max(MIN_CHUNK_BYTES, bytes) })
 }
 
 /**
- * Cuts a stream into parts of `PART_BYTES`; the last may be shorter. All parts are views of one buffer: each is void
- * when the next is asked for, so that memory stays flat.
+ * Cuts a stream into parts of `PART_BYTES`; the last may be shorter. All parts are views of one buffer, and each is overwritten when the
+ * next is requested, so that memory stays flat.
  */
 export async function* cutParts(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafeSlow(PART_BYTES)
@@ -50,7 +50,7 @@ export async function* cutParts(content: AsyncIterable<Uint8Array>): AsyncGenera
   if (filled > 0) yield buffer.subarray(0, filled)
 }
 
-/** Cuts bytes that are in memory into parts, which are views of them. */
+/** Cuts bytes in memory into parts, which are views of them. */
 export function* sliceParts(content: Uint8Array): Generator<Uint8Array> {
   for (let from = 0; from < content.length; from += PART_BYTES)
     yield content.subarray(from, from + PART_BYTES)

@@ -1,9 +1,9 @@
 import type { FileRecord } from './files.ts'
 
-/** A record as it stands in Redis. */
+/** A record as stored in Redis. */
 export type RecordFields = Record<string, string>
 
-/** Other texts could name keys beside the records. */
+/** Other texts could name other keys. */
 export function isFileId(id: string): boolean {
   return /^file-[\w-]{1,120}$/.test(id)
 }
@@ -26,7 +26,7 @@ export function readRecord(tenant: string, fields: RecordFields): FileRecord {
   }
 }
 
-/** Null where there is no record, or its time is over. */
+/** Null where there is no record, or where it has expired. */
 export function readLiving(tenant: string, fields: RecordFields, time: number): FileRecord | null {
   if (fields.id === undefined) return null
   const record = readRecord(tenant, fields)

@@ -5,21 +5,21 @@ import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici'
 import { type ProxySettings, toUndiciProxy } from '../lib/proxy.ts'
 import { FileStoreError } from './object-store.ts'
 
-/** Tries of one request, and the wait before the second; doubled before each further one, ms. */
+/** Tries of one request, and the wait before the second, doubled before each further one, ms. */
 const TRIES = 3
 const REST_MS = 250
 const TIMES_MS = { connect: 5_000, silence: 30_000, request: 120_000 }
-/** After it did not answer, the store is asked again after this, ms: requests in between fail at once, and none piles up. */
+/** After the store did not answer, requests fail at once for this long, ms, so that none pile up. */
 const AWAY_MS = 1_000
-/** Most of an answer that says what is wrong. */
+/** Most bytes of an error answer that are read. */
 const MOST_ERROR = 64 * 1024
 
 export type S3Settings = {
   bucket: string
-  /** Without it that of AWS in this region. */
+  /** Default: AWS in this region. */
   endpoint?: string | undefined
   region: string
-  /** What all keys begin with; may be empty. */
+  /** Prefix of all keys; may be empty. */
   prefix: string
   access_key_id: string
   secret_access_key: string
@@ -38,11 +38,11 @@ export type S3Answer = {
   status: number
   headers: Dispatcher.ResponseData['headers']
   body: Buffer
-  /** How often it was asked for: earlier ones may have been carried out, and their answers lost. */
+  /** Number of tries: earlier ones may have succeeded without their answers arriving. */
   tries: number
 }
 
-/** Codes of 4xx that are over by themselves (Amazon S3, "Error responses"; the SDKs repeat them). */
+/** 4xx codes that are worth a retry (Amazon S3, "Error responses"; the SDKs retry them). */
 const PASSING_CODES = new Set([
   'RequestTimeout',
   'OperationAborted',
@@ -53,14 +53,14 @@ const PASSING_CODES = new Set([
 
 export type S3Client = {
   /**
-   * Asks, again where that may help. Answers a 2xx, a 404 for what is not in the bucket, and a 501; throws `FileStoreError` for the
-   * rest, also for a bucket that does not exist.
+   * Sends a request, with retries where these may help. Returns a 2xx, a 404 for a missing object, or a 501. Throws `FileStoreError` for
+   * the rest, also for a missing bucket.
    */
   ask(asked: S3Request): Promise<S3Answer>
   close(): Promise<void>
 }
 
-/** The status and S3's own code of an answer that is no success. */
+/** The status and S3's code of an error answer. */
 class S3AnswerError extends Error {
   override readonly name = 'S3AnswerError'
   readonly status: number
@@ -74,8 +74,8 @@ class S3AnswerError extends Error {
 }
 
 /**
- * Requests to one bucket, addressed by path, as every store of this API takes it. Each is signed with its content, so the store finds out
- * what the way there changed.
+ * Creates a client for one bucket, with path-style URLs, which every store of this API accepts. Each request is signed with its content, so
+ * the store detects changes on the way.
  *
  * @param now Unix ms, for the signatures
  */
@@ -93,7 +93,7 @@ export function createS3Client(
   }
   const dispatcher: Dispatcher =
     proxy === null ? new Agent(times) : new EnvHttpProxyAgent({ ...times, ...toUndiciProxy(proxy) })
-  /** Keys that signatures are made with, by their day. */
+  /** Signing keys by day. */
   const signingKeys = new Map<string, ArrayBuffer>()
   let away: { error: FileStoreError; until: number } | null = null
 
@@ -122,7 +122,7 @@ export function createS3Client(
     })
     const content = Buffer.from(await answer.body.arrayBuffer())
     const { statusCode: status } = answer
-    // What takes long is answered 200 first, and an error that comes afterwards stands in the body ("CompleteMultipartUpload").
+    // A slow operation is answered with 200 first; a later error is in the body ("CompleteMultipartUpload").
     const mayBeError = status >= 300 || method === 'POST'
     const code = mayBeError ? readCode(content) : null
     if (status < 300 && code !== null) throw new S3AnswerError(status, code)
@@ -176,7 +176,7 @@ export function createS3Client(
   }
 }
 
-/** False: asking again would bring the same. */
+/** Whether a retry may help. */
 function mayPass(error: unknown): boolean {
   if (!(error instanceof S3AnswerError)) return true
   const { status, code } = error
@@ -185,7 +185,7 @@ function mayPass(error: unknown): boolean {
   return status >= 400 && code !== null && PASSING_CODES.has(code)
 }
 
-/** S3's own code of an error: it stands in a small XML document. */
+/** S3's code of an error, from a small XML document. */
 export function readCode(body: Buffer): string | null {
   return (
     /<Error>[\s\S]*?<Code>([A-Za-z0-9.]{1,64})<\/Code>/.exec(body.toString('utf8', 0, MOST_ERROR))?.[1] ??

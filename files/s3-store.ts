@@ -1,14 +1,14 @@
 import { FileStoreError, type ObjectStore, type StoredObject, splitObjectName } from './object-store.ts'
 import { createS3Client, readCode, type S3Client, type S3Settings } from './s3-client.ts'
 
-/** An object up to this size is one request; a larger one is sent in parts of it. */
+/** Up to this size an object is one request; a larger one is a multipart upload with parts of this size. */
 const PART_BYTES = 8 * 1024 * 1024
-/** As many as an upload may have: an object may have 78 GiB. */
-const MOST_PARTS = 10_000
+/** Most parts of an upload, so an object may have 78 GiB. */
+const MAX_PARTS = 10_000
 /** Objects listed at a time. */
 const BLOCK = 1000
 
-/** Files in a bucket of S3, or of any store that speaks its API: one request for a small object, parts for a large one. */
+/** Stores files in an S3 bucket, or in any store with its API: one request for a small object, a multipart upload for a large one. */
 export function createS3Store(
   settings: S3Settings,
   options: Parameters<typeof createS3Client>[1],
@@ -16,8 +16,12 @@ export function createS3Store(
   const { ask, close } = createS3Client(settings, options)
   const head = settings.prefix === '' ? '' : `${settings.prefix}/`
   const keyOf = (name: string) => head + splitObjectName(name).join('/')
-  const odd = (what: string) =>
-    new FileStoreError('s3', 'away', `the bucket ${settings.bucket} (files.s3) answers oddly: ${what}`)
+  const unexpected = (what: string) =>
+    new FileStoreError(
+      's3',
+      'away',
+      `the bucket ${settings.bucket} (files.s3) gives an unexpected answer: ${what}`,
+    )
 
   async function write(name: string, content: AsyncIterable<Uint8Array>): Promise<void> {
     const key = keyOf(name)
@@ -28,7 +32,7 @@ export function createS3Store(
       for await (const { bytes, isLast } of cutBlocks(content)) {
         if (isLast && uploadId === null) {
           const { status } = await ask({ method: 'PUT', key, body: bytes })
-          if (status !== 200) throw odd(`${status} to an upload`)
+          if (status !== 200) throw unexpected(`${status} to an upload`)
           return
         }
         if (uploadId === null) {
@@ -36,15 +40,15 @@ export function createS3Store(
           uploadId = begun.uploadId
           mayHaveOthers = begun.tries > 1
         }
-        if (etags.length === MOST_PARTS)
-          throw new Error('a file has more parts than an upload to S3 may have')
+        if (etags.length === MAX_PARTS) throw new Error('a file has more parts than an upload to S3 may have')
         etags.push(await writePart(key, uploadId, etags.length + 1, bytes))
       }
       await complete(key, uploadId ?? '', etags)
-      // One whose answer was lost has no parts, and would stay for ever. The object is stored, whatever comes of this.
+      // If an answer to `begin` was lost, there is an upload without parts that would stay for ever. The object is stored, whether or not
+      // this works.
       if (mayHaveOthers) await abortAll(key).catch(() => {})
     } catch (error) {
-      // What is left if this fails too is found by its key later.
+      // If this fails too, the upload is found by its key later.
       if (uploadId !== null) await abort(key, uploadId).catch(() => {})
       throw error
     }
@@ -53,14 +57,15 @@ export function createS3Store(
   async function begin(key: string): Promise<{ uploadId: string; tries: number }> {
     const { body, tries } = await ask({ method: 'POST', key, query: { uploads: '' } })
     const uploadId = readElements(body, 'UploadId')[0]
-    if (uploadId === undefined) throw odd('an upload without an id')
+    if (uploadId === undefined) throw unexpected('an upload without an id')
     return { uploadId, tries }
   }
 
   async function writePart(key: string, uploadId: string, part: number, body: Buffer): Promise<string> {
     const query = { partNumber: String(part), uploadId }
     const { status, headers } = await ask({ method: 'PUT', key, query, body })
-    if (status !== 200 || typeof headers.etag !== 'string') throw odd(`${status} to a part of an upload`)
+    if (status !== 200 || typeof headers.etag !== 'string')
+      throw unexpected(`${status} to a part of an upload`)
     return headers.etag
   }
 
@@ -71,12 +76,12 @@ export function createS3Store(
     const body = Buffer.from(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
     const { status, body: answer } = await ask({ method: 'POST', key, query: { uploadId }, body })
     if (status === 200 && readElements(answer, 'ETag').length > 0) return
-    // An answer that was lost: the upload is not there any more because it was completed.
+    // The first answer was lost: the upload is gone because it was completed.
     if (status === 404) {
       const found = await ask({ method: 'GET', key, headers: { range: 'bytes=0-0' } })
       if (found.status !== 404) return
     }
-    throw odd(`${status} ${readCode(answer) ?? ''} to the end of an upload`)
+    throw unexpected(`${status} ${readCode(answer) ?? ''} to the end of an upload`)
   }
 
   async function abort(key: string, uploadId: string): Promise<void> {
@@ -89,10 +94,11 @@ export function createS3Store(
     const { status, headers, body } = await ask({ method: 'GET', key: keyOf(name), headers: { range } })
     if (status === 404) return null
     if (status !== 206 && !(status === 200 && from === 0 && body.length <= length))
-      throw odd(`${status} to a range`)
-    // An object that ends early is a damaged one; a store that sends less than it has is an odd one.
+      throw unexpected(`${status} to a range`)
+    // An object that ends early is damaged. A store that sends less than it has behaves unexpectedly.
     const total = Number(/\/(\d+)$/.exec(String(headers['content-range'] ?? ''))?.[1] ?? 0)
-    if (body.length > length || body.length < Math.min(length, total - from)) throw odd('another range')
+    if (body.length > length || body.length < Math.min(length, total - from))
+      throw unexpected('another range')
     return body
   }
 
@@ -102,7 +108,7 @@ export function createS3Store(
     await abortAll(key)
   }
 
-  /** Ends uploads that were neither completed nor aborted. A store that cannot list them has to end them by a rule of its own. */
+  /** Aborts uploads that were neither completed nor aborted. A store that cannot list them needs a lifecycle rule for that. */
   async function abortAll(key: string): Promise<void> {
     const { body } = await ask({ method: 'GET', key: '', query: { uploads: '', prefix: key } })
     for (const upload of readElements(body, 'Upload')) {
@@ -123,7 +129,7 @@ export function createS3Store(
           ...(token === undefined ? {} : { 'continuation-token': token }),
         },
       })
-      if (status !== 200) throw odd(`${status} to a list`)
+      if (status !== 200) throw unexpected(`${status} to a list`)
       yield readElements(body, 'Contents').map((entry) => ({
         name: (readElements(entry, 'Key')[0] ?? '').slice(head.length),
         modifiedAt: Date.parse(readElements(entry, 'LastModified')[0] ?? ''),
@@ -141,13 +147,13 @@ export function createS3Store(
     async check() {
       const query = { 'list-type': '2', 'max-keys': '1', prefix: head }
       const { status } = await ask({ method: 'GET', key: '', query })
-      if (status !== 200) throw odd(`${status} to a list`)
+      if (status !== 200) throw unexpected(`${status} to a list`)
     },
     close,
   }
 }
 
-/** Blocks of `PART_BYTES`, each in memory of its own; the last, which may be empty, is marked. */
+/** Cuts into blocks of `PART_BYTES`, each with its own memory. The last one is marked and may be empty. */
 async function* cutBlocks(
   content: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<{ bytes: Buffer; isLast: boolean }> {
@@ -169,7 +175,7 @@ async function* cutBlocks(
   yield { bytes: Buffer.concat(pieces), isLast: true }
 }
 
-/** The contents of all elements of a name; S3's answers nest no element in one of its own name. */
+/** The contents of all elements of a name. S3's answers never nest an element in one of the same name. */
 function readElements(xml: Buffer | string, name: string): string[] {
   const text = typeof xml === 'string' ? xml : xml.toString()
   const found: string[] = []
@@ -177,7 +183,7 @@ function readElements(xml: Buffer | string, name: string): string[] {
     const opened = text.indexOf(`<${name}`, at)
     if (opened === -1) return found
     at = opened + name.length + 1
-    // A longer name begins like this one.
+    // This is a longer name with the same beginning.
     if (!/[\s>]/.test(text.charAt(at))) continue
     const begin = text.indexOf('>', at) + 1
     const end = text.indexOf(`</${name}>`, begin)

@@ -1,19 +1,19 @@
 /**
- * Files: their records in Redis, their content there or in an object outside of it (objects.ts).
+ * Files: their records are in Redis; their content is in Redis or in an object outside of it (objects.ts).
  *
- * Everything in Redis lies under the tenant's root, whose hash tag it shares:
- * - `<root>:file:<id>`: hash, the record of a sealed file: id, filename, purpose, bytes, created_at and expires_at (Unix
- *   ms; '' for never), and `object` where its content lies in one. Without it the file does not exist, even if it has parts.
- * - `<root>:file:<id>:<n>`: string, part n as a zstd frame, in an envelope where encryption is configured.
- * - `<root>:file:<id>:sizes`: hash, the bytes of each part by its number, before compression; of parts of an object also the
- *   bytes as stored, behind a blank.
- * - `<root>:file:<id>:gone`: string, created_at of a removed file, for a while: where a list continues after it.
+ * All keys begin with the tenant's root, and have its hash tag:
+ * - `<root>:file:<id>`: hash, the record of a sealed file: id, filename, purpose, bytes, created_at and expires_at (Unix ms; '' for never),
+ *   and `object` if its content is in one. Without a record the file does not exist, even if it has parts.
+ * - `<root>:file:<id>:<n>`: string, part n as a zstd frame, encrypted where encryption is configured.
+ * - `<root>:file:<id>:sizes`: hash, the bytes of each part by its number, before compression; for parts of an object also the bytes as
+ *   stored, after a blank.
+ * - `<root>:file:<id>:gone`: string, created_at of a removed file, for a while: a list continues after it.
  * - `<root>:files`, `<root>:files:expiry`: sorted sets of ids, by created_at and expires_at.
  * - `<root>:files:bytes`: string, the bytes of all sealed files together.
  *
- * Parts have a time to live until a seal removes it, and again if the file expires: no parts of a crash stay for ever. Files that are
- * written part by part are in Redis until they are sealed, also where they become an object then: parts come in any order, from
- * any process, and the store of objects may be away meanwhile.
+ * Parts expire until a seal makes them persist, and again if the file expires: a crash leaves no parts for ever. Files that are written
+ * part by part are in Redis until they are sealed, even if they become an object then: parts come in any order and from any process, and
+ * the store of objects may be away meanwhile.
  */
 import { hasIdTime } from '../lib/job-id.ts'
 import { findLostPlace } from '../lib/list-place.ts'
@@ -28,28 +28,28 @@ import { cutParts, decodePart, encodePart, sliceParts } from './parts.ts'
 import { isFileId, readLiving, readRecord, toFields } from './record.ts'
 
 const HOUR_MS = 3_600_000
-/** Life of the parts of an upload that is not sealed; uploads take minutes. */
+/** How long parts of an unsealed upload are kept, ms. Uploads take minutes. */
 const UPLOAD_TTL_MS = HOUR_MS
-/** Life of parts written one by one. */
+/** How long parts that are written one by one are kept, ms. */
 const PART_TTL_MS = 7 * 24 * HOUR_MS
-/** How long parts outlive their file, for readers in the middle of it. */
+/** How long parts are kept after their file expired, for readers in the middle of it, ms. */
 const EXPIRED_PARTS_TTL_MS = HOUR_MS
-/** How long a list can continue after a removed file. */
+/** How long a list can continue after a removed file, ms. */
 const PLACE_TTL_MS = HOUR_MS
-/** A file of parts up to this size stays in Redis if its store cannot take it: what it is the result of is paid for, and over. */
-const MOST_KEPT_BYTES = 32 * 1024 * 1024
-/** Of sound that is read while it comes. */
+/** A file up to this size stays in Redis if its store cannot take it, because its result is already paid for. */
+const MAX_KEPT_BYTES = 32 * 1024 * 1024
+/** Typical size of a piece of audio that is read while it arrives. */
 const USUAL_PIECE_BYTES = 64 * 1024
 const REMOVED = 'the file was removed while it was read'
 /** Files looked at in one round trip. */
 const CHUNK = 200
 
 /**
- * @param deps.root names a tenant's root key, hash tag included
+ * @param deps.root returns a tenant's root key, hash tag included
  * @param deps.now a clock in Unix ms in place of Redis' own, for simulated time
- * @param deps.newId makes ids `file-…` whose order is that of their making
+ * @param deps.newId makes ids `file-…` that sort by creation
  * @param deps.maxBytes most bytes that a tenant's files may have together when one is uploaded
- * @param deps.objects where files lie outside of Redis; null: nowhere
+ * @param deps.objects the stores outside of Redis; null: none
  */
 export function createFileStore(deps: {
   redis: RedisClient
@@ -64,7 +64,7 @@ export function createFileStore(deps: {
   const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
   const scripts = { write: script('write'), seal: script('seal'), remove: script('remove') }
   const keyOf = (tenant: string, id: string) => `${root(tenant)}:file:${id}`
-  /** Unix ms; by Redis' clock, which says what has expired. */
+  /** Unix ms by Redis' clock, which decides what has expired. */
   async function readTime(): Promise<number> {
     if (now) return now()
     const [seconds, micros] = await redis.time()
@@ -121,7 +121,7 @@ export function createFileStore(deps: {
     await runScript(redis, scripts.write, root(tenant), [id, part, content.length, stored, ttl])
   }
 
-  /** @param made of what: the first parts in Redis, or an object, perhaps of parts in Redis with so many bytes together */
+  /** @param made the source of the file: the first parts in Redis, or an object, which may be made from parts in Redis of so many bytes */
   async function sealAs(
     tenant: string,
     id: string,
@@ -149,7 +149,7 @@ export function createFileStore(deps: {
     if (answer === 'full') throw new StorageFullError(most ?? 0)
     if (!Array.isArray(answer)) throw new Error(`a file is not sealed: ${answer}`)
     const fields = toFields(answer as string[])
-    // Another process was faster.
+    // Another process sealed the file first.
     if ('object' in made && fields.object !== made.object) await objects.giveUp(tenant, made.object)
     return readRecord(tenant, fields)
   }
@@ -165,7 +165,7 @@ export function createFileStore(deps: {
     try {
       written = await objects.write(tenant, id, cutParts(readParts(tenant, id, staged, 0)))
     } catch (error) {
-      if (!(error instanceof FileStoreError) || bytes > MOST_KEPT_BYTES) throw error
+      if (!(error instanceof FileStoreError) || bytes > MAX_KEPT_BYTES) throw error
       return await sealAs(tenant, id, described, { parts }, null)
     }
     return await sealWritten(tenant, id, described, { ...written, staged: { parts, bytes } })
@@ -174,12 +174,12 @@ export function createFileStore(deps: {
   async function put(tenant: string, id: string, file: NewFile, content: Uint8Array): Promise<FileRecord> {
     if (objects.current !== null && content.length > 0) {
       try {
-        // A Redis that is away has its say before anything is written.
+        // This fails first if Redis is away, before anything is written.
         const createdAt = await readTime()
         const written = await objects.write(tenant, id, sliceParts(content))
         return await sealWritten(tenant, id, { ...file, createdAt }, written)
       } catch (error) {
-        if (!(error instanceof FileStoreError) || content.length > MOST_KEPT_BYTES) throw error
+        if (!(error instanceof FileStoreError) || content.length > MAX_KEPT_BYTES) throw error
       }
     }
     const parts = [...sliceParts(content)]
@@ -187,7 +187,7 @@ export function createFileStore(deps: {
     return await sealAs(tenant, id, { ...file, createdAt: await readTime() }, { parts: parts.length }, null)
   }
 
-  /** Makes a file of an object; the object goes where that fails. */
+  /** Makes a file from an object. If that fails, the object is given up. */
   async function sealWritten(
     tenant: string,
     id: string,
@@ -205,7 +205,7 @@ export function createFileStore(deps: {
   async function removeAny(tenant: string, id: string, unsealed: boolean, expired = false): Promise<boolean> {
     const args = [id, unsealed ? '1' : '', PLACE_TTL_MS, expired ? '1' : '', now ? now() : '']
     const answer = await runScript(redis, scripts.remove, root(tenant), args)
-    // The file is gone; where its store is away, its object is deleted later.
+    // The file is deleted. If its store is away, the object is deleted later.
     if (typeof answer === 'string' && answer !== '') await objects.remove(tenant, answer).catch(() => {})
     return typeof answer === 'string'
   }
@@ -222,7 +222,7 @@ export function createFileStore(deps: {
     return answers.map((fields) => readLiving(tenant, fields, time))
   }
 
-  /** The score from which a list continues after a file, which may be deleted; null: there is nothing after it. */
+  /** The score at which a list continues after a file, which may have been deleted; null: nothing follows. */
   async function readPlace(tenant: string, id: string, order: 'asc' | 'desc'): Promise<string | null> {
     if (!isFileId(id)) return null
     const key = keyOf(tenant, id)
@@ -261,7 +261,7 @@ export function createFileStore(deps: {
     return objects.read(tenant, id, { object: fields.object, sizes: parts.map(({ size }) => size) }, from)
   }
 
-  /** The first `count` parts that were written, in their order. */
+  /** The sizes of the written parts among the first `count`, in order. */
   async function readSizes(
     tenant: string,
     id: string,
@@ -296,7 +296,7 @@ export function createFileStore(deps: {
     }
   }
 
-  /** @param bytes that it has; absent: not known */
+  /** @param bytes size of the part; absent: unknown */
   async function readPart(
     tenant: string,
     id: string,
@@ -310,7 +310,7 @@ export function createFileStore(deps: {
   }
 
   async function remove(tenant: string, id: string): Promise<boolean> {
-    // An expired file counts as deleted, even if the sweeper has not deleted it yet.
+    // An expired file counts as deleted, even before the sweeper deletes it.
     return (await get(tenant, id)) !== null && (await removeAny(tenant, id, false))
   }
 
@@ -319,9 +319,9 @@ export function createFileStore(deps: {
     for (let first = ''; ; ) {
       const time = await readTime()
       const due = await redis.zrangebyscore(`${root(tenant)}:files:expiry`, '-inf', time, 'LIMIT', 0, CHUNK)
-      // One after the other: a file may have a thousand parts, and other users of Redis get turns in between.
+      // One after the other: a file may have a thousand parts, and other clients of Redis get turns in between.
       for (const id of due) if (await removeAny(tenant, id, false, true)) total++
-      // Files that are still there would stay the next time too.
+      // Files that could not be removed would come again.
       if (due.length < CHUNK || due[0] === first) break
       first = due[0]!
     }

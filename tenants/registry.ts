@@ -6,28 +6,28 @@ import type { Scope } from '../config/scopes.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
-/** Lines of the audit list that are kept. */
-const MOST_LINES = 10_000
+/** Number of audit lines that are kept. */
+const MAX_LINES = 10_000
 
-/** Tenants that the API may have made, and keys that one of them may have. */
-const MOST_TENANTS = 1_000
-const MOST_KEYS = 100
+/** Most tenants that the API may create, and most keys of one of them. */
+const MAX_TENANTS = 1_000
+const MAX_KEYS = 100
 
-/** A change that others overtake is decided anew so often. */
-const MOST_TRIES = 10
+/** Tries of a change when other changes keep coming first. */
+const MAX_TRIES = 10
 
-/** Random bytes of a secret: twice what a key has to have at the least. */
+/** Random bytes of a secret: twice the required minimum. */
 const SECRET_BYTES = 32
 
-/** A tenant that the API made. `settings`: as the configuration has them, checked by whoever reads them. */
+/** A tenant created by the API. `settings`: in the form of the configuration; readers validate them. */
 export type MadeTenant = { id: string; name: string; settings: TenantSettings; createdAt: number }
 
-/** As clients sent them: `{ weight, limits, models, cache }`. */
+/** In the form that clients send: `{ weight, limits, models, cache }`. */
 export type TenantSettings = { [name: string]: unknown }
 
 export type MadeKey = {
   id: string
-  /** Its tenant's name, and its id: a tenant that is made anew under the name does not have the keys of the one before. */
+  /** Its tenant's name and id. A new tenant with the name of a deleted one does not get that one's keys. */
   tenant: string
   tenantId: string
   name: string | null
@@ -37,7 +37,7 @@ export type MadeKey = {
   scopes: readonly Scope[]
   models: readonly string[] | null
   budgets: readonly Budget[]
-  /** Unix ms, as are all times here. */
+  /** Unix ms, like all times here. */
   expiresAt: number | null
   createdAt: number
 }
@@ -53,33 +53,33 @@ export type AuditAction =
   | 'tenant.pause'
   | 'tenant.resume'
 
-/** Who changes something, and from where. */
+/** Who makes a change, and from where. */
 export type Actor = { tenant: string; key: string | null; ip: string; requestId: string }
 
-/** A line of the audit list. `id`: its place, which is also the cursor. */
+/** A line of the audit list. `id`: its position, which is also the cursor. */
 export type AuditLine = {
   id: string
   at: number
   actor: Actor
   action: AuditAction
-  /** What was changed: a tenant's name, a key's id, a lane. */
+  /** What was changed: a tenant, a key or a lane. */
   target: { tenant: string | null; key: string | null; lane: string | null }
-  /** Members that changed, before and after. */
+  /** Changed members, before and after. */
   changes: { [member: string]: { from: unknown; to: unknown } }
 }
 
 export type Snapshot = { version: string; tenants: Map<string, MadeTenant>; keys: Map<string, MadeKey> }
 
-/** What is to change: values before and after; null: there is none. */
+/** One value before and after a change; null: it does not exist. */
 type Change = { hash: 'tenants' | 'keys'; field: string; from: object | null; to: object | null }
 
 export type Outcome<T> =
   | { kind: 'done'; value: T }
   | { kind: 'none' | 'exists' | 'full' }
-  /** Others changed it again and again meanwhile. */
+  /** Other changes came first each time. */
   | { kind: 'busy' }
 
-/** The tenants and keys that the API makes, in Redis, and the list of who changed what. */
+/** The tenants and keys that the API creates, in Redis, with the audit list of changes. */
 export type TenantRegistry = ReturnType<typeof createTenantRegistry>
 
 /** The root of the registry's keys. Names of tenants are fields of its hashes, never parts of keys. */
@@ -87,7 +87,7 @@ function registryRoot(prefix: string): string {
   return `${prefix}:{registry}`
 }
 
-/** Pub/sub channel on which a change of the registry is announced. */
+/** Pub/sub channel that announces changes of the registry. */
 export function registryChannel(prefix: string): string {
   return `${prefix}:registry:changed`
 }
@@ -107,7 +107,7 @@ export function createTenantRegistry(deps: {
   const commands = redis as unknown as Record<string, (...args: (string | number)[]) => Promise<unknown>>
   const newId = (kind: string) => `${kind}_${randomBytes(16).toString('hex')}`
 
-  /** What stands now; null: it is the version that is known. */
+  /** The current state; null: it still has the known version. */
   async function read(known: string | null = null): Promise<Snapshot | null> {
     const answer = (await commands[commandOf('read')]!(...scriptKeys(root), known ?? '-')) as [
       string,
@@ -126,13 +126,13 @@ export function createTenantRegistry(deps: {
       newId('v'),
       registryChannel(prefix),
       JSON.stringify(line),
-      MOST_LINES,
+      MAX_LINES,
       ...fields,
     )
     return String(answer) === 'done'
   }
 
-  /** Decides by what stands, and again where that changed meanwhile. */
+  /** Decides by the current state, and again if the state changed meanwhile. */
   async function attempt<T>(
     decide: (
       now: Snapshot,
@@ -141,7 +141,7 @@ export function createTenantRegistry(deps: {
       | { unchanged: T }
       | { refuse: 'none' | 'exists' | 'full' },
   ): Promise<Outcome<T>> {
-    for (let tries = 0; tries < MOST_TRIES; tries++) {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
       const decided = decide((await read())!)
       if ('refuse' in decided) return { kind: decided.refuse }
       if ('unchanged' in decided) return { kind: 'done', value: decided.unchanged }
@@ -157,7 +157,7 @@ export function createTenantRegistry(deps: {
       const tenant: MadeTenant = { id: newId('tenant'), name, settings, createdAt: deps.now() }
       return attempt<MadeTenant>(({ tenants }) => {
         if (tenants.has(name)) return { refuse: 'exists' }
-        if (tenants.size >= MOST_TENANTS) return { refuse: 'full' }
+        if (tenants.size >= MAX_TENANTS) return { refuse: 'full' }
         return {
           changes: [{ hash: 'tenants', field: name, from: null, to: tenant }],
           line: toLine(actor, 'tenant.create', { tenant: name }, compare({}, settings)),
@@ -166,7 +166,7 @@ export function createTenantRegistry(deps: {
       })
     },
 
-    /** @param change makes the new settings of the old ones; called again where others changed them meanwhile */
+    /** @param change makes the new settings from the old ones; called again if the old ones changed meanwhile */
     changeTenant(
       name: string,
       change: (settings: TenantSettings) => TenantSettings,
@@ -186,7 +186,7 @@ export function createTenantRegistry(deps: {
       })
     },
 
-    /** The tenant and all its keys. */
+    /** Deletes the tenant and all its keys. */
     deleteTenant(name: string, actor: Actor): Promise<Outcome<MadeTenant>> {
       return attempt<MadeTenant>(({ tenants, keys }) => {
         const tenant = tenants.get(name)
@@ -203,7 +203,7 @@ export function createTenantRegistry(deps: {
       })
     },
 
-    /** The secret is in the answer and nowhere else: its SHA-256 is what is kept. */
+    /** Creates a key. Only this answer contains the secret; its SHA-256 is stored. */
     async createKey(
       tenantName: string,
       settings: Pick<MadeKey, 'name' | 'scopes' | 'models' | 'budgets' | 'expiresAt'>,
@@ -217,7 +217,7 @@ export function createTenantRegistry(deps: {
         const own = [...keys.values()].filter(
           (key) => key.tenant === tenantName && key.tenantId === tenant.id,
         )
-        if (own.length >= MOST_KEYS) return { refuse: 'full' }
+        if (own.length >= MAX_KEYS) return { refuse: 'full' }
         const { name, scopes, models, budgets, expiresAt } = settings
         const key: MadeKey = {
           ...{ id, tenant: tenantName, tenantId: tenant.id, name, scopes, models, budgets, expiresAt },
@@ -226,7 +226,7 @@ export function createTenantRegistry(deps: {
           createdAt: deps.now(),
         }
         return {
-          // The tenant has to be there still, and the same.
+          // The tenant has to exist still, and to be the same one.
           changes: [
             { hash: 'tenants', field: tenantName, from: tenant, to: tenant },
             { hash: 'keys', field: id, from: null, to: key },
@@ -254,12 +254,12 @@ export function createTenantRegistry(deps: {
       })
     },
 
-    /** Writes a line for a change that was made elsewhere. */
+    /** Adds a line for a change that was made elsewhere. */
     async note(line: Omit<AuditLine, 'id' | 'at'>): Promise<void> {
-      await redis.xadd(`${root}:audit`, 'MAXLEN', MOST_LINES, '*', 'line', JSON.stringify(line))
+      await redis.xadd(`${root}:audit`, 'MAXLEN', MAX_LINES, '*', 'line', JSON.stringify(line))
     },
 
-    /** The newest first, behind a line; its times are Redis'. */
+    /** The newest lines first, after a line. Times are from Redis' clock. */
     async audit(limit: number, after: string | null): Promise<{ lines: AuditLine[]; hasMore: boolean }> {
       const from = after === null ? '+' : `(${after}`
       const found = await redis.xrevrange(`${root}:audit`, from, '-', 'COUNT', limit + 1)
@@ -293,7 +293,7 @@ function toIso(time: number | null): string | null {
   return time === null ? null : new Date(time).toISOString()
 }
 
-/** A value is always written by the same text, for its members have one order. */
+/** JSON text of a value. Its members have a fixed order, so equal values have equal texts. */
 function toText(value: unknown): string {
   return value === null ? '' : JSON.stringify(value)
 }

@@ -16,28 +16,28 @@ export type LookupAll = (
 type UrlCheck = { ok: true } | { ok: false; reason: string }
 
 export type AddressGuard = {
-  /** Result of checking a URL without resolving its name; `reason` completes "url …". */
+  /** Checks a URL without resolving its name. `reason` completes "url …". */
   checkUrl(url: string): UrlCheck
   /**
-   * Resolves a URL's name and throws if connecting to it is not allowed. For webhooks through a proxy, which resolves the
-   * name itself. Without a proxy, or if all addresses are allowed, it does nothing.
+   * Resolves a URL's name, and throws if connecting to it is not allowed. For webhooks through a proxy, which resolves the name itself.
+   * Does nothing without a proxy, or if all addresses are allowed.
    */
   checkName(url: string): Promise<void>
-  /** A new dispatcher that only connects to allowed addresses. The caller closes it. */
+  /** Creates a dispatcher that connects only to allowed addresses. The caller closes it. */
   dispatcher(): Dispatcher
 }
 
 export type AddressGuardOptions = {
-  /** True lets webhooks go to any address: for receivers inside the own network, and for tests. */
+  /** True: webhooks may go to any address. For receivers in the own network, and for tests. */
   allowPrivateAddresses: boolean
-  /** The proxy for webhooks; none unless given. */
+  /** The proxy for webhooks; none by default. */
   proxy?: ProxySettings | null
   lookup?: LookupAll
-  /** Decides about a literal address. Tests that only have loopback addresses replace it. */
+  /** Whether a literal address is allowed. Tests replace it because they have only loopback addresses. */
   isPublic?: (address: string) => boolean
 }
 
-/** The connection was not attempted: the address is not one of the public internet. */
+/** The connection was not attempted, because the address is not public. */
 export class AddressBlockedError extends Error {
   readonly code = 'ERR_ADDRESS_BLOCKED'
   override readonly name = 'AddressBlockedError'
@@ -46,12 +46,12 @@ export class AddressBlockedError extends Error {
 /**
  * Keeps webhooks away from addresses that only this machine's network can reach.
  *
- * The address checked is the address connected to: a literal is checked before connecting, and a name is
- * resolved once per connection, by the lookup that gives its answer to the socket. If any of a name's
- * addresses is private the name is refused, because a public name has no reason for one.
+ * The address that is checked is the address that is connected to: a literal is checked before connecting, and a name is resolved once per
+ * connection, by the lookup that gives its answer to the socket. A name with any private address is refused, because a public name has no
+ * reason for one.
  *
- * Node's `blockList` option cannot do this: `tls.connect` ignores it (Node 24.21), so https would pass
- * unchecked. A `lookup` alone cannot either: it is never called for literal addresses.
+ * Node's `blockList` option cannot do this: `tls.connect` ignores it (Node 24.21), so https would not be checked. A `lookup` alone cannot
+ * do it either: it is never called for literal addresses.
  */
 export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
   const { allowPrivateAddresses, proxy = null, lookup = lookupAll, isPublic = isPublicAddress } = options
@@ -94,7 +94,7 @@ export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
         }
       },
     }
-    // The proxy itself is configured, and may be private: undici connects to it with a connector of its own.
+    // The proxy itself is configured and may be private: undici connects to it with another connector.
     return proxy === null
       ? new Agent(settings)
       : new EnvHttpProxyAgent({ ...settings, ...toUndiciProxy(proxy) })
@@ -102,7 +102,7 @@ export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
 
   async function checkName(url: string): Promise<void> {
     const host = new URL(url).hostname
-    // A literal was checked with the URL.
+    // Literals were checked with the URL.
     if (proxy === null || allowPrivateAddresses || isIP(host.replace(/^\[|\]$/g, '')) !== 0) return
     await new Promise<void>((resolve, reject) => {
       guardedLookup(host, { all: true }, (error) => (error ? reject(error) : resolve()))
@@ -116,7 +116,7 @@ const lookupAll: LookupAll = (hostname, options, callback) => {
   dns.lookup(hostname, { ...options, all: true }, callback)
 }
 
-/** Names that are loopback by definition (RFC 6761); others are known only when resolved. */
+/** Names that are loopback by definition (RFC 6761). Others have to be resolved. */
 function isLocalName(host: string): boolean {
   return /(^|\.)localhost\.?$/.test(host)
 }

@@ -3,54 +3,54 @@ import type { Emit } from '../lib/emitter.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { createWebhookSlots } from './delivery-slots.ts'
 import { type WebhookSubject, webhookPayload } from './payload.ts'
-import { heedRetryAfter } from './retry-after.ts'
+import { applyRetryAfter } from './retry-after.ts'
 import { nextDeliveryDelay } from './schedule.ts'
 import type { SendOutcome, WebhookSender } from './send.ts'
 import type { AttemptVerdict, Claim, ClaimedDelivery, WebhookStore } from './store.ts'
 
-/** Longer than the sender's time-out, so that a lease ends only when its worker is gone. */
+/** Longer than the sender's timeout: a lease ends only when its worker is gone. */
 const LEASE_MS = 60_000
-/** A send starts only while this share of its lease is left: 25 s, for a send of 15 s and its record. */
+/** A send starts only while this share of its lease is left: 25 s, for a send of up to 15 s and its record. */
 const LEASE_MARGIN_SHARE = 25 / 60
-/** How long `stop` waits for running sends: the sender's time-out; and where nothing can be recorded. */
+/** How long `stop` waits for running sends: the sender's timeout, or less where the store is away and nothing can be recorded. */
 const STOP_GRACE_MS = 15_000
 const STOP_AWAY_MS = 1000
 const OUTCOMES = { delivered: 'delivered', pending: 'retried', failed: 'given_up' } as const
-/** Wait before an unreadable outbox is read again, ms. */
+/** Pause before an unreadable outbox is read again, ms. */
 const AGAIN_MS = 1000
-/** Wait before looking further down an outbox whose first hosts are at their limit, ms. */
+/** Pause before reading further in an outbox whose first hosts are at their limit, ms. */
 const LOOK_FURTHER_MS = 50
 
 export type WebhookDeliveryDeps = {
   store: WebhookStore
   sender: WebhookSender
-  /** Waits before each attempt, ms. Read at each attempt, so that a new configuration counts at once. */
+  /** Waits before each attempt, ms. Read before each attempt, so that a new configuration applies at once. */
   schedule: () => readonly number[]
   tenants: () => Promise<string[]>
-  /** The job, or the flow, as it stands, or what is told of a budget; null when it was deleted. */
+  /** The current state of the job or flow, or the content of a budget's event; null when it was deleted. */
   loadSubject: (
     delivery: Pick<ClaimedDelivery, 'tenant' | 'jobId' | 'event'>,
   ) => Promise<WebhookSubject | null>
-  /** The public address of the API, without a slash at its end. */
+  /** The public URL of the API, without a trailing slash. */
   linkBase: () => string
   log: Pick<Logger, 'warn' | 'error'>
   /** Unix milliseconds, by Redis' clock. */
   now: () => number
   random: () => number
-  /** Most deliveries of one tenant at the same time; fewer while others have many. */
+  /** Most simultaneous deliveries of one tenant; fewer while other tenants have many. */
   concurrency?: number
-  /** Of these, for one host: a receiver that does not answer must not hold up the others. */
+  /** Most of them for one host, so that a receiver that does not answer does not delay the others. */
   concurrencyPerHost?: number
-  /** How long a claim holds a delivery for this process, ms. */
+  /** How long a claim reserves a delivery for this process, ms. */
   leaseMs?: number
   /**
-   * Between two looks at the outboxes of all tenants, ms. In between it looks at tenants that `wake` names, and at those known to
-   * have due deliveries.
+   * Pause between two looks at the outboxes of all tenants, ms. In between, only tenants are looked at that `wake` names or that have due
+   * deliveries.
    */
   pollMs?: number
-  /** Reports the outcome of each attempt. `delayMs`: from the job's end to the answer. */
+  /** Gets the outcome of each attempt. `delayMs`: from the job's end to the answer. */
   events?: Emit<WebhookEvents>
-  /** Hears of each tenant whose outbox could not be read. */
+  /** Called for each tenant whose outbox could not be read. */
   onFailure?: OnUpkeepFailure
   /** Whether the store answers. Never throws. */
   isStoreThere?: () => Promise<boolean>
@@ -67,32 +67,32 @@ export type WebhookAttempt = {
 
 export type WebhookDelivery = {
   start(): void
-  /** Looks at the tenant's outbox now, because a delivery may be due; without a tenant, at all outboxes. */
+  /** Looks at the tenant's outbox now; without a tenant, at all outboxes. */
   wake(tenant?: string): void
-  /** Claims no more deliveries. Resolves when the running ones are recorded, or given back after 15 s. */
+  /** Claims no more deliveries. Resolves when the running ones are recorded, or returned after 15 s. */
   stop(): Promise<void>
 }
 
 /**
  * Sends the deliveries of the webhook outbox: claim, load the job, sign and send, record.
  *
- * A delivery is sent at least once. If a worker dies during a send, its lease ends, and the next worker sends the
- * webhook again with the same `webhook-id`.
+ * A delivery is sent at least once. If a worker dies while it sends, the lease ends and another worker sends the webhook again with the
+ * same `webhook-id`.
  */
 export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDelivery {
   const { store, sender, schedule, tenants, loadSubject, linkBase, log, now, random } = deps
   const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000, leaseMs = LEASE_MS } = deps
   const running = new Set<Promise<void>>()
   const slots = createWebhookSlots({ perTenant: concurrency, perHost: concurrencyPerHost })
-  /** Where to continue in a tenant's outbox, after its first entries. */
+  /** Offset at which to continue in a tenant's outbox. */
   const offsets = new Map<string, number>()
   const abort = new AbortController()
   /** Tenants to look at in the next round. */
   const wanted = new Set<string>()
-  /** When a tenant's next delivery is due, as far as known, by `performance.now`. */
+  /** When a tenant's next delivery is due, as far as known, on the clock of `performance.now`. */
   const dueAt = new Map<string, number>()
-  /** Tenants with due deliveries that were left: a send that ends makes room for them. */
-  const hungry = new Set<string>()
+  /** Tenants whose due deliveries found no slot: the end of a send wakes them. */
+  const withoutSlot = new Set<string>()
   let loop: Promise<void> | null = null
   let stopping = false
   let rounds = 0
@@ -142,7 +142,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     })
   }
 
-  /** The tenants of the next round. */
+  /** Chooses the tenants of the next round. */
   async function chooseTenants(time: number): Promise<string[]> {
     const due = [...dueAt].flatMap(([tenant, at]) => (at <= time ? [tenant] : []))
     let all: string[] = []
@@ -164,14 +164,14 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     dueAt.set(tenant, Math.min(at, dueAt.get(tenant) ?? at))
   }
 
-  /** The same, while the loop may rest for longer. */
+  /** Notes it and wakes the loop, which may be resting for longer. */
   function noteNext(tenant: string, inMs: number): void {
     noteDue(tenant, inMs)
     woken = true
     endRest?.()
   }
 
-  /** Claims as many deliveries as there is room for; returns how long to rest, in ms. */
+  /** Claims as many deliveries as there are slots. Returns how long to rest, ms. */
   async function claimSome(): Promise<number> {
     let names: string[]
     try {
@@ -183,10 +183,10 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     const left = new Set(names)
     const visit = async (tenant: string) => {
       if (stopping) return
-      hungry.delete(tenant)
+      withoutSlot.delete(tenant)
       const limit = slots.free(tenant)
       if (limit > 0) await claimFrom(tenant, limit)
-      else hungry.add(tenant)
+      else withoutSlot.add(tenant)
       left.delete(tenant)
     }
     const fail = (error: unknown, tenant: string) => deps.onFailure?.({ task: 'webhooks', tenant, error })
@@ -196,8 +196,8 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   }
 
   /**
-   * Looks at the first due entries, then at some after them. Each round continues where the previous one ended,
-   * so that a slow host's long backlog hides the others only for a while.
+   * Looks at the first due entries, then at some of the following. Each round continues where the last one ended, so that a slow host's
+   * long backlog hides other hosts only for a while.
    */
   async function claimFrom(tenant: string, limit: number): Promise<void> {
     const front = await claimAt(tenant, 0, limit)
@@ -216,7 +216,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   async function claimAt(tenant: string, offset: number, limit: number): Promise<Claim> {
     const ask = { limit, leaseMs, offset, ...slots.hosts(tenant) }
     const claim = await store.claimDue(tenant, ask)
-    if (claim.left) hungry.add(tenant)
+    if (claim.left) withoutSlot.add(tenant)
     for (const delivery of claim.claimed) launch(delivery)
     return claim
   }
@@ -229,8 +229,8 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       .finally(() => {
         running.delete(settled)
         release()
-        for (const other of hungry) wake(other)
-        hungry.clear()
+        for (const other of withoutSlot) wake(other)
+        withoutSlot.clear()
       })
     running.add(settled)
   }
@@ -244,7 +244,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     }
 
     const job = await loadSubject(delivery)
-    // Too late to record it before the next claim for sure: that claim sends it.
+    // The outcome could not surely be recorded before the next claim. That claim sends the delivery.
     if (performance.now() > leaseEndsAt - leaseMs * LEASE_MARGIN_SHARE) return
     const at = new Date(now()).toISOString()
     const outcome = job === null ? notSent('job deleted') : await sendJob(delivery, job)
@@ -279,7 +279,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     try {
       body = webhookPayload(delivery.event, job, happenedAt, linkBase())
     } catch (error) {
-      // Counts as an attempt, so that a job that cannot be written does not come back for ever.
+      // It counts as an attempt, so that a job that cannot be serialized is not tried for ever.
       log.error({ err: error, delivery: delivery.id }, 'webhook payload could not be written')
       return notSent('payload could not be written')
     }
@@ -300,7 +300,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     const delayMs = nextDeliveryDelay(schedule(), delivery.attemptsMade + 1, random)
     if (delayMs === null) return { status: 'failed' }
     const { retryAfterMs } = outcome
-    return { status: 'pending', delayMs: heedRetryAfter(delayMs, retryAfterMs, schedule(), random) }
+    return { status: 'pending', delayMs: applyRetryAfter(delayMs, retryAfterMs, schedule(), random) }
   }
 
   return { start, wake, stop }
@@ -310,7 +310,7 @@ function notSent(error: string): SendOutcome {
   return { delivered: false, gone: false, status: null, error, latencyMs: 0, retryAfterMs: null }
 }
 
-/** Another tenant comes first in each round. */
+/** Lets another tenant come first in each round. */
 function rotate<T>(items: readonly T[], by: number): T[] {
   const start = items.length === 0 ? 0 : by % items.length
   return [...items.slice(start), ...items.slice(0, start)]

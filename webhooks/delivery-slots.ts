@@ -1,4 +1,4 @@
-/** How much of each host a claim may still take, in the form for webhooks/store.ts. */
+/** How many deliveries each host may still get, in the form for webhooks/store.ts. */
 type HostLimits = { perHost: number; inHand: ReadonlyMap<string, number> }
 
 export type WebhookSlots = {
@@ -11,9 +11,9 @@ export type WebhookSlots = {
 }
 
 /**
- * Shares delivery slots among tenants, so that receivers that do not answer only hold up the tenants that named them. A
- * tenant may take as many as stay free: a single one gets `perTenant` of twice as many slots, and always leaves as many for
- * others; several share. Each tenant always has one slot, and one for each host, even if others hold all.
+ * Shares delivery slots among tenants, so that a receiver that does not answer delays only the tenants that use it. A tenant may take as
+ * many slots as stay free afterwards: alone it gets `perTenant` of the twice as many slots, and the rest stays free for others. Every
+ * tenant always has one slot, and one for each host, even if others have taken all.
  */
 export function createWebhookSlots(most: { perTenant: number; perHost: number }): WebhookSlots {
   const byTenant = createCount()
@@ -49,7 +49,7 @@ export function createWebhookSlots(most: { perTenant: number; perHost: number })
   }
 }
 
-/** How many more may be taken, if each one taken adds one to the own and removes one from the free slots. */
+/** How many more may be taken, when each one adds one to the tenant's own and removes one from the free slots. */
 function share(most: number, taken: number, own: number): number {
   return Math.max(own === 0 ? 1 : 0, Math.floor((2 * most - taken - own) / 2))
 }

@@ -14,20 +14,20 @@ export type DeliveryAttempt = {
   status: number | null
   error: string | null
   latency_ms: number
-  /** How long the receiver asked for no webhooks; absent: it did not. */
+  /** How long the receiver asked to wait; absent: it did not ask. */
   retry_after_ms?: number
 }
 
-/** One webhook on its way to its receiver, as clients see it. Times are RFC 3339 UTC with milliseconds. */
+/** A delivery as clients see it. Times are RFC 3339 UTC with milliseconds. */
 export type WebhookDeliveryView = {
   id: string
-  /** Of the job, of the flow, or of what is told of a budget. */
+  /** Id of the job or flow, or of the budget's event. */
   job_id: string
   event: WebhookEvent
   url: string
   status: 'pending' | 'delivered' | 'failed'
   created_at: string
   next_attempt_at: string | null
-  /** The latest 20, oldest first. */
+  /** The latest 20 attempts, oldest first. */
   attempts: DeliveryAttempt[]
 }

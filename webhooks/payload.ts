@@ -2,10 +2,10 @@ import type { JsonObject } from '../lib/json.ts'
 import { sourceOf, stringifyJson } from '../lib/json-source.ts'
 import type { WebhookEvent } from './delivery.ts'
 
-/** Results larger than this (as JSON, in bytes) are left out; the receiver fetches them. */
+/** Results larger than this (as JSON, in bytes) are left out. The receiver fetches them. */
 const MAX_RESULT_BYTES = 256 * 1024
 
-/** The subject of a webhook: a job, a flow with its steps, or what is told of a budget. */
+/** The subject of a webhook: a job, a flow with its steps, or a budget's event. */
 export type WebhookSubject = {
   id: string
   result?: JsonObject | null
@@ -14,10 +14,10 @@ export type WebhookSubject = {
 }
 
 /**
- * The body of a webhook: `{"type","timestamp","data":{job}}`. A result over 256 KiB is null in it, with `result_omitted: true` and
- * `result_url` beside; where a flow is larger than that, so are the results of all its steps, and its output.
+ * Writes the body of a webhook: `{"type","timestamp","data":{job}}`. A result over 256 KiB is null, with `result_omitted: true` and
+ * `result_url` beside it. If a flow is larger than that, the results of all its steps and its output are left out.
  *
- * `atIso` is when the event happened; `linkBase` the public address of the API, without a slash at its end.
+ * `atIso` is when the event happened; `linkBase` is the public URL of the API, without a trailing slash.
  */
 export function webhookPayload(
   event: WebhookEvent,

@@ -1,8 +1,8 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
 /**
- * IPv4 ranges that are not the public internet. Source: IANA IPv4 Special-Purpose Address Registry, except
- * the last one, which is a public number answered by the host of every Azure machine.
+ * IPv4 ranges that are not public. Source: IANA IPv4 Special-Purpose Address Registry. The last one is a public address that the host of
+ * every Azure machine answers.
  */
 const PRIVATE_V4 = [
   '0.0.0.0/8', // this network; Linux connects 0.0.0.0 to itself
@@ -23,7 +23,7 @@ const PRIVATE_V4 = [
   '168.63.129.16/32', // Azure's platform address
 ].map(parseRange)
 
-/** IPv6 is refused by default: only global unicast is public, and of that not these ranges. */
+/** IPv6 is refused by default: only global unicast is public, except for these ranges. */
 const GLOBAL_V6 = parseRange('2000::/3')
 const PRIVATE_V6 = [
   '2001::/23', // IETF protocol assignments: Teredo, benchmarking, ORCHID
@@ -32,15 +32,12 @@ const PRIVATE_V6 = [
   '3fff::/20', // documentation
 ].map(parseRange)
 
-/** Prefixes whose last 32 bits are the IPv4 address really meant: mapped (RFC 4291) and NAT64 (RFC 6052). */
+/** Prefixes whose last 32 bits are an IPv4 address: mapped (RFC 4291) and NAT64 (RFC 6052). */
 const EMBEDDING_V4 = ['::ffff:0:0/96', '64:ff9b::/96'].map(parseRange)
 
 type AddressRange = { bytes: number[]; bits: number }
 
-/**
- * True when the literal address is one of the public internet. Anything that does not parse, and any address
- * with a zone, is not.
- */
+/** Whether a literal address is public. False for anything that does not parse, and for an address with a zone. */
 export function isPublicAddress(address: string): boolean {
   const bytes = parseAddress(address)
   if (bytes === null) return false
@@ -51,7 +48,7 @@ export function isPublicAddress(address: string): boolean {
   return contains(GLOBAL_V6, bytes) && !PRIVATE_V6.some((range) => contains(range, bytes))
 }
 
-/** The 4 or 16 bytes of a literal address, null when it is none. */
+/** The 4 or 16 bytes of a literal address; null when it is not one. */
 function parseAddress(address: string): number[] | null {
   if (isIPv4(address)) return address.split('.').map(Number)
   if (!isIPv6(address) || address.includes('%')) return null

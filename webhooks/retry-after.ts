@@ -1,9 +1,8 @@
 /** A receiver may always ask for an hour, even if the schedule's steps are shorter. */
-const LEAST_BOUND_MS = 60 * 60_000
+const MIN_BOUND_MS = 60 * 60_000
 
 /**
- * Reads `Retry-After` (RFC 9110 §10.2.3): seconds, fractions tolerated, or an HTTP date. Null where there is none, or nothing
- * that can be read.
+ * Reads `Retry-After` (RFC 9110 §10.2.3): seconds, also with a fraction, or an HTTP date. Null where it is absent or unreadable.
  *
  * @param now Unix ms
  * @returns ms from now, never negative
@@ -12,24 +11,24 @@ export function readRetryAfter(value: string | string[] | undefined, now: number
   const text = (Array.isArray(value) ? value[0] : value)?.trim()
   if (text === undefined) return null
   if (/^\d+(?:\.\d+)?$/.test(text)) return clampWait(Number(text) * 1000)
-  // Date.parse takes nearly anything; an HTTP date always names its zone as GMT.
+  // Date.parse accepts nearly anything. An HTTP date always names its zone as GMT.
   return text.endsWith('GMT') ? clampWait(Date.parse(text) - now) : null
 }
 
 /**
- * How long to wait before the next attempt when the receiver named a time: not less than it asked for, up to the longest step
- * of the schedule or an hour, whichever is more. Up to 10 % is added, so that webhooks that failed together do not return together.
+ * How long to wait before the next attempt when the receiver named a time: at least what it asked for, but at most the longest step of the
+ * schedule or an hour, whichever is longer. Up to 10 % is added, so that webhooks that failed together do not return together.
  *
- * @param delayMs what the schedule says
+ * @param delayMs wait by the schedule
  */
-export function heedRetryAfter(
+export function applyRetryAfter(
   delayMs: number,
   retryAfterMs: number | null,
   schedule: readonly number[],
   random: () => number,
 ): number {
   if (retryAfterMs === null) return delayMs
-  const asked = Math.min(retryAfterMs, Math.max(LEAST_BOUND_MS, ...schedule))
+  const asked = Math.min(retryAfterMs, Math.max(MIN_BOUND_MS, ...schedule))
   return Math.max(delayMs, Math.round(asked * (1 + 0.1 * random())))
 }
 

@@ -1,11 +1,11 @@
 const JITTER = 0.1
 
 /**
- * How long to wait before the next attempt, in ms, with ±10 % jitter so that webhooks that failed together do
- * not return together. Null when the schedule is exhausted.
+ * How long to wait before the next attempt, ms. ±10 % jitter keeps webhooks that failed together from returning together. Null when the
+ * schedule is exhausted.
  *
- * `schedule[n]` is the wait before attempt n + 1, so its first entry is the wait before the first attempt and
- * its length the number of attempts.
+ * `schedule[n]` is the wait before attempt n + 1: its first entry is the wait before the first attempt, and its length is the number of
+ * attempts.
  */
 export function nextDeliveryDelay(
   schedule: readonly number[],

@@ -4,56 +4,56 @@ import { AddressBlockedError, type AddressGuard } from './address-guard.ts'
 import { readRetryAfter } from './retry-after.ts'
 import { signWebhook } from './sign.ts'
 
-/** Bytes of an answer's body that are read, so that the connection can be reused; a longer body is cut off. */
+/** Bytes of an answer's body that are read, so that the connection can be reused. A longer body is cut off. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
 type WebhookToSend = {
-  /** Becomes `webhook-id`: the same over all retries, so that receivers can drop repetitions. */
+  /** Sent as `webhook-id`: the same in all attempts, so that receivers can drop duplicates. */
   id: string
   url: string
   body: string
-  /** Its tenant: each tenant has its own pace towards a host, so that none waits for another. */
+  /** Each tenant has its own pacing for a host, so that no tenant waits for another. */
   tenant?: string
-  /** W3C `traceparent` to send along; none unless given. */
+  /** W3C `traceparent` to send; none by default. */
   trace?: string
-  /** Aborts the request; the outcome is then not delivered, with the error `aborted`. */
+  /** Aborts the request. The outcome is then not delivered, with the error `aborted`. */
   signal?: AbortSignal
 }
 
 export type SendOutcome = {
-  /** True for a 2xx within the time-out. */
+  /** True for a 2xx within the timeout. */
   delivered: boolean
-  /** The receiver answered 410: it wants no more. */
+  /** The receiver answered 410: it wants no more attempts. */
   gone: boolean
-  /** HTTP status, null when no answer came. */
+  /** HTTP status; null when there was no answer. */
   status: number | null
-  /** What went wrong, for the client that asked for the webhook; null when delivered. */
+  /** The error, for the client that asked for the webhook; null when delivered. */
   error: string | null
   latencyMs: number
-  /** How long the receiver asked for no webhooks, ms; null: it did not. */
+  /** How long the receiver asked to wait, ms; null: it did not ask. */
   retryAfterMs: number | null
 }
 
 export type WebhookSender = {
-  /** Signs and sends one webhook. Failures are outcomes, never exceptions. */
+  /** Signs and sends one webhook. Failures are returned, never thrown. */
   send(webhook: WebhookToSend): Promise<SendOutcome>
   close(): Promise<void>
 }
 
 export type WebhookSenderOptions = {
   guard: AddressGuard
-  /** The secrets that sign, read at each sending so that a rotation needs no restart. */
+  /** The signing secrets, read before each send, so that a rotation needs no restart. */
   secrets: () => readonly string[]
-  /** Unix milliseconds, which receivers compare with their own clock. */
+  /** Unix milliseconds. Receivers compare them with their own clock. */
   now: () => number
-  /** Our version, for the user agent. */
+  /** Our version, for the `user-agent`. */
   version: string
   timeoutMs?: number
-  /** Pacing of one tenant towards one receiving host, for this process. */
+  /** Limits of one tenant for one receiving host, in this process. */
   pacing?: { maxConcurrent: number; minTimeMs: number; idleMs: number }
 }
 
-/** Sends webhooks, never following redirects and never more at once of a tenant to one host than its pacing allows. */
+/** Creates a sender that follows no redirects, and sends to one host no more of a tenant's webhooks at a time than its pacing allows. */
 export function createWebhookSender(options: WebhookSenderOptions): WebhookSender {
   const { guard, secrets, now, version, timeoutMs = 15_000 } = options
   const pacing = options.pacing ?? { maxConcurrent: 8, minTimeMs: 10, idleMs: 60_000 }
@@ -68,7 +68,8 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   async function send(webhook: WebhookToSend): Promise<SendOutcome> {
     const check = guard.checkUrl(webhook.url)
     if (!check.ok) return failure(`url ${check.reason}`, 0)
-    // Bottleneck keeps its limiters in a plain object, where a host named `constructor` would find a member.
+    // The prefix is needed: Bottleneck keeps its limiters in a plain object, where a host named `constructor` would find an inherited
+    // member.
     const limiter = hosts.key(`host:${new URL(webhook.url).hostname} ${webhook.tenant ?? ''}`)
     try {
       return await limiter.schedule(() => post(webhook))
@@ -93,7 +94,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
         body: webhook.body,
       })
       const latencyMs = performance.now() - since
-      // The status has decided; how the body ends changes nothing.
+      // The status decides. How the body ends changes nothing.
       await answer.body.dump({ limit: MAX_ANSWER_BYTES, signal }).catch(() => {})
       return outcomeOf(answer.statusCode, latencyMs, readRetryAfter(answer.headers['retry-after'], now()))
     } catch (error) {
@@ -142,7 +143,7 @@ function failure(error: string, latencyMs: number): SendOutcome {
   return { delivered: false, gone: false, status: null, error, latencyMs, retryAfterMs: null }
 }
 
-/** Only the kind of failure: system messages name addresses, which the receiver must not learn. */
+/** Returns only the kind of failure: system messages contain addresses, which the client must not learn. */
 function describeError(error: unknown): string {
   if (error instanceof AddressBlockedError) return 'url must lead to a public address'
   if (error instanceof Error && error.message.startsWith('webhook secret:')) return error.message

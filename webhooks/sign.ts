@@ -7,7 +7,7 @@ const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 const TOLERANCE_SECONDS = 300
 
 export type WebhookToSign = {
-  /** One secret, or several while one is being replaced: each adds a signature, and any of them verifies. */
+  /** One secret, or several during a rotation: each adds a signature, and any of them verifies. */
   secret: string | readonly string[]
   /** The `webhook-id` header. */
   id: string
@@ -18,9 +18,8 @@ export type WebhookToSign = {
 }
 
 /**
- * The key bytes of a secret: `whsec_<base64>` stands for the decoded bytes, any other text for its own UTF-8
- * bytes. Throws when the secret is empty or what follows `whsec_` is not base64; the message never holds the
- * secret.
+ * The key bytes of a secret: the decoded bytes of `whsec_<base64>`, or the UTF-8 bytes of any other text. Throws when the secret is empty
+ * or the part after `whsec_` is not base64. The message never contains the secret.
  */
 export function decodeWebhookSecret(secret: string): Buffer {
   const encoded = secret.startsWith(SECRET_PREFIX) ? secret.slice(SECRET_PREFIX.length) : null
@@ -33,8 +32,8 @@ export function decodeWebhookSecret(secret: string): Buffer {
 }
 
 /**
- * The `webhook-signature` header: `v1,<base64 HMAC-SHA256 of "id.timestamp.body">`, one for each secret,
- * separated by spaces. Source: Standard Webhooks 1.0.0, "Signature scheme".
+ * The `webhook-signature` header: `v1,<base64 HMAC-SHA256 of "id.timestamp.body">` for each secret, separated by spaces. Source: Standard
+ * Webhooks 1.0.0, "Signature scheme".
  */
 export function signWebhook(webhook: WebhookToSign): string {
   const secrets = typeof webhook.secret === 'string' ? [webhook.secret] : webhook.secret
@@ -60,7 +59,7 @@ export type ReceivedWebhook = {
 
 export type Verification = { ok: true } | { ok: false; reason: string }
 
-/** How a receiver verifies a webhook: first the signature, then the age (±5 minutes). */
+/** Verifies a webhook as a receiver does: first the signature, then the age (±5 minutes). */
 export function verifyWebhook(received: ReceivedWebhook): Verification {
   const { id, timestamp, signature } = received
   if (!id || !timestamp || !signature) return { ok: false, reason: 'a webhook header is missing' }
@@ -79,7 +78,7 @@ export function verifyWebhook(received: ReceivedWebhook): Verification {
   return { ok: true }
 }
 
-/** Compares in constant time, which does not reveal how many characters match. */
+/** Compares in constant time: the time does not reveal how many characters match. */
 function equalText(one: string, other: string): boolean {
   const left = Buffer.from(one)
   const right = Buffer.from(other)

@@ -1,28 +1,28 @@
 /**
  * Webhook deliveries in Redis.
  *
- * Everything lies under the tenant's root, whose hash tag it shares:
- * - `<root>:webhooks`: sorted set, the outbox: delivery ids by when they are due (Unix ms). A claimed one stands
- *   at the end of its lease; one that is delivered or failed is not in it.
+ * All keys begin with the tenant's root, and have its hash tag:
+ * - `<root>:webhooks`: sorted set, the outbox: delivery ids by the time they are due (Unix ms). A claimed delivery is due at the end of its
+ *   lease. One that is delivered or failed is not in it.
  * - `<root>:delivery:<id>`: hash, one delivery:
  *     id               `whd_…`, also the `webhook-id` header
  *     job_id, event, url
- *     lane, request_id, trace   of the job, for the log and for traces; '' where there is none
+ *     lane, request_id, trace   of the job, for logs and traces; '' where there is none
  *     status           pending | delivered | failed
  *     created_at       Unix ms: when the event happened
  *     next_attempt_at  Unix ms, '' when none follows
  *     attempts         JSON array of `{at, status, error, latency_ms, retry_after_ms?}`, the latest 20, oldest first
- *     attempt_count    attempts made since the creation or the latest redelivery: the place in the schedule
- *     claim            number of the latest claim; an older number decides nothing any more
+ *     attempt_count    attempts since the creation or the latest redelivery: the position in the schedule
+ *     claim            number of the latest claim; older claims change nothing
  *     lease            Unix ms: when that claim ends, while it is being sent
- *     again            '1' when a redelivery was asked for in mid-attempt
+ *     again            '1' when a redelivery was requested during an attempt
  * - `<root>:webhooks:failing`: sorted set, the latest 1,000 deliveries whose latest attempt failed, by its time (Unix ms).
- * - `<root>:webhooks:addresses`: hash, of each of the latest 200 addresses, without its query, how its attempts ended, as JSON.
+ * - `<root>:webhooks:addresses`: hash, the latest 200 addresses without their queries, each with its counts as JSON.
  * - `<root>:webhooks:addresses:used`: sorted set, the same addresses by their latest attempt (Unix ms).
  * - `<root>:job:<job id>:deliveries`: list of the job's delivery ids, oldest first.
  *
- * A job's terminal transition writes the fields down to attempt_count, the list entry and the outbox entry in
- * its own script; `create` is the same for callers outside of one. Redis' clock decides what is due.
+ * The script that ends a job writes the fields down to attempt_count, the list entry and the outbox entry; `create` writes the same for
+ * other callers. Redis' clock decides what is due.
  */
 
 import type { Cluster, Redis } from 'ioredis'
@@ -30,7 +30,7 @@ import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { DeliveryAttempt, WebhookDeliveryView, WebhookEvent } from './delivery.ts'
 
 const MAX_ATTEMPTS_KEPT = 20
-/** What a tenant is told of its receivers is kept so long after the latest attempt, ms. */
+/** How long the summary of a tenant's receivers is kept after the latest attempt, ms. */
 const RECEIVERS_KEPT_MS = 30 * 86_400_000
 /** Deliveries read at once. */
 const READ_AT_ONCE = 100
@@ -44,12 +44,12 @@ export type ClaimedDelivery = {
   jobId: string
   event: WebhookEvent
   url: string
-  /** The host by which current deliveries are counted. */
+  /** The host whose simultaneous deliveries are limited. */
   host: string
-  /** Unix ms of Redis' clock, as is `claimedAt`. */
+  /** Unix ms of Redis' clock, like `claimedAt`. */
   createdAt: number
   claimedAt: number
-  /** Attempts made since the creation or the latest redelivery. */
+  /** Attempts since the creation or the latest redelivery. */
   attemptsMade: number
   /** Of the job; null where it has none. */
   lane: string | null
@@ -62,18 +62,18 @@ export type ClaimedDelivery = {
 export type ClaimAsk = {
   limit: number
   leaseMs: number
-  /** Due entries to skip: 0, or where the previous claim says to continue. */
+  /** Due entries to skip: 0, or the `nextOffset` of the previous claim. */
   offset: number
-  /** Most deliveries for one host at a time, and the current numbers. */
+  /** Most simultaneous deliveries for one host, and the current numbers. */
   perHost: number
   inHand: ReadonlyMap<string, number>
 }
 
 export type Claim = {
   claimed: ClaimedDelivery[]
-  /** Where to continue when more is due than one claim looks at; 0: there is no more. */
+  /** Offset at which to continue when more is due than one claim looks at; 0: nothing more. */
   nextOffset: number
-  /** True when due deliveries were left: their host is at its maximum, or the limit was reached. */
+  /** True when due deliveries were not claimed, because their host or the limit was at its maximum. */
   left: boolean
   /** Ms until the next delivery that is not due yet; null: there is none. */
   nextDueInMs: number | null
@@ -84,23 +84,23 @@ export type AttemptVerdict =
   /** Try again after `delayMs`. */
   | { status: 'pending'; delayMs: number }
 
-/** Where a delivery stands among those that fail: by its latest attempt, Unix ms. */
+/** The position of a delivery in the list of failing ones: its latest attempt, Unix ms. */
 export type FailingPlace = { at: number; id: string }
 
-/** `places` are those of the deliveries, in their order. */
+/** `places` belong to the deliveries, in the same order. */
 export type FailingPage = { deliveries: WebhookDeliveryView[]; places: FailingPlace[]; hasMore: boolean }
 
-/** An address, and how the attempts to send there ended. Times are RFC 3339. */
+/** An address, and the outcomes of the attempts to send there. Times are RFC 3339. */
 export type WebhookEndpoint = {
-  /** Without its query: one that names the job would make an address of each. */
+  /** Without its query, which may contain the job's id. */
   url: string
-  /** Attempts that were answered with 2xx, and those that were not, since it was first used. */
+  /** Attempts with a 2xx answer, and all others, since the address was first used. */
   delivered: number
   failed: number
   last_at: string
   last_status: number | null
   last_error: string | null
-  /** The first of the attempts that failed since one was delivered; null: the latest was delivered. */
+  /** The first failed attempt since the latest delivery; null: the latest attempt was delivered. */
   failing_since: string | null
 }
 
@@ -111,22 +111,19 @@ export type WebhookStore = {
   ): Promise<void>
   /** Leases up to `limit` due deliveries, without those of hosts at their maximum. */
   claimDue(tenant: string, ask: ClaimAsk): Promise<Claim>
-  /**
-   * `stale`: a newer claim has followed and decides instead. `gone`: the delivery was deleted
-   * meanwhile.
-   */
+  /** `stale`: a newer claim has followed and decides. `gone`: the delivery was deleted meanwhile. */
   recordAttempt(
     delivery: ClaimedDelivery,
     attempt: DeliveryAttempt,
     verdict: AttemptVerdict,
   ): Promise<'recorded' | 'stale' | 'gone'>
-  /** Gives a claimed delivery back, due after `delayMs`; no attempt is counted. */
+  /** Returns a claimed delivery, due after `delayMs`, without counting an attempt. */
   postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void>
-  /** Pending deliveries of the tenant, and since when the first of them is due, Unix ms; null: none. */
+  /** Number of the tenant's pending deliveries, and when the first of them was due, Unix ms; null: none. */
   backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }>
   /**
-   * Deliveries whose latest attempt failed, the latest attempt first: those that are tried again, and those that were given up. Only
-   * those behind `after`. Rejects as `findMoved` does.
+   * Deliveries whose latest attempt failed, pending and given up, latest attempt first, after the position `after`. Rejects as `findMoved`
+   * does.
    */
   failing(
     tenant: string,
@@ -134,21 +131,21 @@ export type WebhookStore = {
     limit: number,
     after?: FailingPlace,
   ): Promise<FailingPage>
-  /** Where deliveries of the tenant went lately, the latest first. */
+  /** The addresses that the tenant's deliveries were sent to lately, the latest first. */
   endpoints(tenant: string): Promise<WebhookEndpoint[]>
   /** The job's deliveries, newest first. */
   list(tenant: string, jobId: string): Promise<WebhookDeliveryView[]>
   /**
-   * Makes a delivery due at once, with a fresh schedule and the same id. One that is being sent is sent again
-   * afterwards. Null: the tenant has no such delivery. Those that tell the operations of a budget are not the tenant's.
+   * Makes a delivery due at once, with a fresh schedule and the same id. One that is being sent is sent again afterwards. Null: the tenant
+   * has no such delivery; those about a budget do not belong to the tenant.
    */
   redeliver(tenant: string, deliveryId: string): Promise<WebhookDeliveryView | null>
 }
 
 /**
- * @param deps.root names a tenant's root key, hash tag included
- * @param deps.touch hears of a tenant whose deliveries change
- * @param deps.findMoved fields of deliveries that left Redis with their jobs; null: it is kept elsewhere, but not shown at the moment
+ * @param deps.root returns a tenant's root key, hash tag included
+ * @param deps.touch called with a tenant whose deliveries change
+ * @param deps.findMoved returns the fields of deliveries that left Redis with their jobs; null: stored elsewhere, but not readable now
  */
 export function createWebhookStore(deps: {
   redis: Redis | Cluster
@@ -187,7 +184,7 @@ export function createWebhookStore(deps: {
     const answer = await runScript(redis, scripts.claim, root(tenant), args)
     const [now, wait, more, left, ...entries] = answer as [string, string, string, string, ...string[][]]
     if (entries.length > 0) touch(tenant)
-    // Claimed entries have left their places, so those after them moved up.
+    // Claimed entries have left their positions, so those after them moved up.
     const behind = ask.offset + CLAIM_WINDOW - entries.length
     return {
       claimed: entries.map((entry) => readClaim(tenant, Number(now), entry)),
@@ -250,11 +247,11 @@ export function createWebhookStore(deps: {
       const some = places.slice(at, at + READ_AT_ONCE)
       const hot = await Promise.all(some.map(({ id }) => read(tenant, id)))
       const missing = some.flatMap(({ id }, index) => (hot[index] === null ? [id] : []))
-      // Those that are tried again are in Redis.
+      // Pending deliveries are always in Redis.
       const isAsked = missing.length > 0 && status !== 'pending'
       const moved = isAsked ? await findMoved(tenant, missing) : null
       const gone = moved === null ? [] : missing.filter((id) => !moved.has(id))
-      // They were deleted with their jobs.
+      // These were deleted with their jobs.
       if (gone.length > 0) await redis.zrem(key, ...gone)
       for (const [index, place] of some.entries()) {
         const delivery = hot[index] ?? toGivenUp(moved?.get(place.id))
@@ -275,7 +272,7 @@ export function createWebhookStore(deps: {
       redis.hgetall(`${root(tenant)}:webhooks:addresses`),
       redis.time(),
     ])
-    // The next attempt forgets those that are older.
+    // The next attempt removes the older ones.
     const since = new Date(Number(seconds) * 1000 - RECEIVERS_KEPT_MS).toISOString()
     return Object.entries(fields)
       .map(([url, text]) => readEndpoint(url, text))
@@ -338,12 +335,12 @@ function readEndpoint(url: string, text: string): WebhookEndpoint {
   }
 }
 
-/** A delivery that failed and has left Redis is not tried again, also where it was copied before its last attempt. */
+/** A delivery that failed and left Redis is not tried again, even if it was copied before its last attempt. */
 function toGivenUp(fields: Record<string, string> | null | undefined): WebhookDeliveryView | null {
   return fields ? { ...readDelivery(fields), status: 'failed', next_attempt_at: null } : null
 }
 
-/** A delivery as its hash has it. */
+/** Reads a delivery from its hash. */
 export function readDelivery(fields: Record<string, string>): WebhookDeliveryView {
   return {
     id: fields.id ?? '',

@@ -1,10 +1,10 @@
--- Announces an object that is about to be written outside of Redis, or says that its writer is still at it.
+-- Announces an object that is about to be written outside of Redis, or renews the announcement.
 --
 -- KEYS  1 the tenant's root
--- ARGV  1 the object, `<store>:<name>`  2 ms after which it is deleted if no file has become of it
+-- ARGV  1 the object, `<store>:<name>`  2 ms after which it is deleted unless it became a file
 --       3 '1': only if it is still announced  4 Unix ms in place of Redis' time ('' for Redis')
 -- Answer 1 | 0 (it was given up)
--- Invariant: an object that was given up is never announced again, for its name is used once.
+-- Invariant: an object that was given up is never announced again: every name is used once.
 
 local object, lease, renewal, simulated = unpack(ARGV)
 local writing = KEYS[1] .. ':files:writing'

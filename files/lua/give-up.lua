@@ -1,10 +1,10 @@
--- Gives up objects that no file will become of, and takes those that are to be deleted now.
+-- Gives up objects that will not become files, and takes those that have to be deleted now.
 --
 -- KEYS  1 the tenant's root
--- ARGV  1 an object to give up ('' for those whose writer has been silent for too long)  2 most objects to take
---       3 ms after which a taken one is taken again unless it is forgotten  4 Unix ms in place of Redis' time ('' for Redis')
+-- ARGV  1 an object to give up ('' for those whose announcement expired)  2 most objects to take
+--       3 ms after which a taken object is taken again unless it was deleted  4 Unix ms in place of Redis' time ('' for Redis')
 -- Answer the objects to delete
--- Invariant: an object is either announced, or a file's, or to be deleted; the last it is until its deletion succeeded.
+-- Invariant: an object is announced, or belongs to a file, or is to be deleted; in the last state it stays until its deletion succeeded.
 
 local root = KEYS[1]
 local given, most, again, simulated = unpack(ARGV)

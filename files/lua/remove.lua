@@ -1,9 +1,9 @@
--- Deletes a file, or the rest of an upload that was never sealed. An object that it lies in is deleted afterwards: until then
--- its name stands among those to delete.
+-- Deletes a file, or the parts of an upload that was never sealed. The caller then deletes its object; until that succeeded, the object's
+-- name is in the set of objects to delete.
 --
 -- KEYS  1 the tenant's root
--- ARGV  1 file id  2 '1': its parts also where it is not sealed  3 ms for which its place in lists is remembered
---       4 '1': only if its time is over  5 Unix ms in place of Redis' time ('' for Redis')
+-- ARGV  1 file id  2 '1': also the parts of a file that is not sealed  3 ms to remember its position in lists
+--       4 '1': only if it has expired  5 Unix ms in place of Redis' time ('' for Redis')
 -- Answer the object to delete ('' for none) | 0 (there was no sealed file)
 -- Invariant: works at full memory, where a script may write once it has deleted something.
 
@@ -27,7 +27,7 @@ end
 redis.call('UNLINK', key .. ':sizes')
 if not created then return 0 end
 redis.call('DECRBY', root .. ':files:bytes', bytes)
--- A client that deletes while it lists asks for the files after a deleted one.
+-- A client that deletes files while it lists them asks for the files after a deleted one.
 redis.call('SET', key .. ':gone', created, 'PX', remember)
 if object then redis.call('ZADD', root .. ':files:deleting', now, object) end
 return object or ''

@@ -1,14 +1,14 @@
--- Makes a file of the parts written under its id, or of an object that was written outside of Redis.
+-- Makes a file from the parts written under its id, or from an object that was written outside of Redis.
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 file id  2 filename  3 purpose  4 created_at  5 expires_at ('' for never)  6 Unix ms until which the parts
---       are kept ('' for ever)  7 count of parts  8 most bytes that the tenant's files may have ('' for any)
---       9 the object, `<store>:<name>` ('': the parts in Redis are the file)  10 bytes that the parts in Redis had when the
---       object was made of them ('' where it was not)  11… of each part of the object: bytes, and bytes as stored
--- Answer the record's fields, also of a file that was sealed before | 'full' (over the most) | 'given up' (the object was
---        not announced any more) | 'changed' (the parts are not those that the object was made of)
--- Invariant: record, indexes and the count of bytes come together, and only after every part is kept. A record names an
--- object only if nobody may delete it from then on but for this record.
+--       are kept ('' for ever)  7 count of parts  8 most bytes that the tenant's files may have ('' for no limit)
+--       9 the object, `<store>:<name>` ('': the parts in Redis are the file)  10 bytes of the parts in Redis when the
+--       object was made from them ('' where it was not)  11… for each part of the object: bytes, and bytes as stored
+-- Answer the record's fields, also of a file that was sealed before | 'full' (over the limit) | 'given up' (the object was
+--        no longer announced) | 'changed' (the parts are not those that the object was made from)
+-- Invariant: record, indexes and the count of bytes are written together, and only after every part is kept. Once a record names
+-- an object, only the removal of that record may delete the object.
 
 local root = KEYS[1]
 local id, filename, purpose, created, expires, keep, count, most, object, staged = unpack(ARGV, 1, 10)

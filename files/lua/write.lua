@@ -1,9 +1,9 @@
 -- Writes one part of a file that is not sealed.
 --
 -- KEYS  1 the tenant's root
--- ARGV  1 file id  2 number of the part  3 its size in bytes  4 its content  5 ms until it goes if nothing seals it
+-- ARGV  1 file id  2 number of the part  3 its size in bytes  4 its content  5 ms until it expires unless it is sealed
 -- Answer 1 | 0 (the file is sealed)
--- Invariant: a sealed file never changes, even by a late call.
+-- Invariant: a sealed file never changes, not even by a late call.
 
 local id, part, size, content, ttl = unpack(ARGV)
 local key = KEYS[1] .. ':file:' .. id

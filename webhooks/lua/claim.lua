@@ -2,11 +2,11 @@
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 lease ms  2 most deliveries to claim  3 due entries to skip  4 due entries to look at
---       5 most deliveries for one host at a time  6… host, its current number
--- Answer {now ms, ms until the next one that is not due yet or '',
---         '1' when more may be due after those looked at, how many of those found were left,
+--       5 most simultaneous deliveries for one host  6… host, its current number
+-- Answer {now ms, ms until the next delivery that is not due yet or '',
+--         '1' when more may be due after those looked at, number of due deliveries that were not claimed,
 --         {host, claim number, field, value, …} …}; numbers are text
--- Invariant: two calls never answer the same delivery within one lease.
+-- Invariant: two calls never return the same delivery within one lease.
 
 local root = KEYS[1]
 local time = redis.call('TIME')

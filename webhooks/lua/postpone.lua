@@ -1,8 +1,8 @@
--- Gives a claimed delivery back without an attempt, due after a wait.
+-- Returns a claimed delivery without an attempt. It is due after a wait.
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 delivery id  2 claim number  3 wait in ms
--- Answer 1 | 0 (another claim has followed, or the delivery is gone)
+-- Answer 1 | 0 (another claim has followed, or the delivery is deleted)
 
 local root, id = KEYS[1], ARGV[1]
 local time = redis.call('TIME')

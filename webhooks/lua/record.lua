@@ -1,16 +1,13 @@
--- Records one attempt and its consequences.
+-- Records one attempt and its outcome.
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 delivery id  2 claim number  3 attempt (JSON)  4 attempts kept
 --       5 'pending' | 'delivered' | 'failed'  6 wait until the next attempt in ms ('' unless pending)
---       7 what the tenant is told of its receivers is kept so long, ms
--- Answer 'recorded' | 'stale' | 'gone'
--- What the tenant is told of its receivers: `:webhooks:failing`, a sorted set of deliveries that did not get through, by their latest attempt,
--- `:webhooks:addresses`, a hash with the counts of each address without its query, and `:webhooks:addresses:used`, the same addresses by their
--- latest attempt. Invariant: an address is in both or in neither.
--- Invariant: after a newer claim, an attempt is stored but decides nothing, unless it delivered; no other claim
--- can change that. A redelivery requested during an attempt ('again') is due at once, with any outcome of the
--- attempt.
+--       7 ms to keep the summary of receivers
+-- Answer 'recorded' | 'stale' | 'gone' The summary of receivers: `:webhooks:failing`, a sorted set of deliveries whose latest attempt failed, by its time; `:webhooks:addresses`, a hash with the counts of each address without its query; and `:webhooks:addresses:used`, the same addresses by their latest attempt. Invariant: an address is in both or in neither.
+--
+-- Invariant: after a newer claim, an attempt is stored but changes nothing else, unless it delivered: no other claim can undo that. A
+-- redelivery requested during an attempt ('again') is due at once, whatever the outcome of the attempt.
 
 local FAILING_KEPT, ADDRESSES_KEPT = 1000, 200
 
@@ -32,7 +29,7 @@ local function forget_addresses(gone)
 end
 
 local function note_address(url, attempt, is_delivered)
-  -- A query may name the job: each job would have an address of its own.
+  -- A query may contain the job's id: each job would then have an address of its own.
   local address = string.match(url, '^[^?#]*')
   local known = redis.call('HGET', addresses, address)
   local one = known and cjson.decode(known) or { delivered = 0, failed = 0 }
@@ -61,7 +58,7 @@ while #attempts > tonumber(ARGV[4]) do table.remove(attempts, 1) end
 redis.call('HSET', key, 'attempts', cjson.encode(attempts))
 
 if v[2] ~= ARGV[2] and ARGV[5] ~= 'delivered' then return 'stale' end
--- Those that tell the operations of a budget are not the tenant's.
+-- Webhooks about a budget go to the operator, not to the tenant.
 if string.sub(v[5] or '', 1, 7) ~= 'budget_' then
   local is_delivered = ARGV[5] == 'delivered'
   note_address(v[4], attempts[#attempts], is_delivered)
@@ -90,7 +87,7 @@ if ARGV[5] == 'pending' then
 else
   redis.call('HSET', key, 'status', ARGV[5], 'next_attempt_at', '')
   redis.call('ZREM', outbox, id)
-  -- The history has the job without this: it is copied again.
+  -- The history may have the job without this outcome: it is copied again.
   if redis.call('HEXISTS', root .. ':job:' .. (v[5] or ''), 'copied') == 1 then
     redis.call('ZADD', root .. ':history', string.format('%d', now), v[5])
   end

@@ -1,10 +1,9 @@
--- Makes a delivery due at once with a fresh schedule; its id and its attempts stay.
+-- Makes a delivery due at once with a fresh schedule. Its id and its attempts stay.
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 delivery id
--- Answer 1 | 0 (there is none, or it tells the operations of a budget: the tenant does not see those, see jobs/lua/common.lua)
--- Invariant: a delivery that is being sent is not sent a second time in parallel, but once more afterwards
--- ('again').
+-- Answer 1 | 0 (there is none, or it is about a budget: the tenant does not see those, see jobs/lua/common.lua)
+-- Invariant: a delivery that is being sent is not sent in parallel, but once more afterwards ('again').
 
 local root, id = KEYS[1], ARGV[1]
 local time = redis.call('TIME')

@@ -414,7 +414,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     }
     const without = open('redis', { tenant: before.tenant, stores: { [kind]: null } })
     await expect(without.store.read(before.tenant, id)).rejects.toThrow(
-      `files lie in ${kind}, which is not configured`,
+      `the files are in ${kind}, which is no longer configured`,
     )
     expect(await without.store.remove(before.tenant, id)).toBe(true)
   })

@@ -200,8 +200,8 @@ export const BATCH_BREAKS: readonly Break[] = [
   },
   {
     file: 'files/folder-store.ts',
-    find: '    const half = `${path}${HALF}`',
-    replace: '    const half = path',
+    find: '    const partial = `${path}${PARTIAL_SUFFIX}`',
+    replace: '    const partial = path',
     tests: STORES,
     says: 'a file is read while it is written to a folder',
   },

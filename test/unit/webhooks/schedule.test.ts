@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { heedRetryAfter, readRetryAfter } from '../../../webhooks/retry-after.ts'
+import { applyRetryAfter, readRetryAfter } from '../../../webhooks/retry-after.ts'
 import { nextDeliveryDelay } from '../../../webhooks/schedule.ts'
 
 describe('nextDeliveryDelay', () => {
@@ -62,7 +62,7 @@ describe('readRetryAfter', () => {
   })
 })
 
-describe('heedRetryAfter', () => {
+describe('applyRetryAfter', () => {
   it('is never sooner than asked, nor than the schedule, and bounded', () => {
     fc.assert(
       fc.property(
@@ -71,7 +71,7 @@ describe('heedRetryAfter', () => {
         fc.array(fc.nat(36_000_000), { minLength: 1, maxLength: 8 }),
         fc.double({ min: 0, max: 1, noNaN: true }),
         (delay, asked, schedule, chance) => {
-          const wait = heedRetryAfter(delay, asked, schedule, () => chance)
+          const wait = applyRetryAfter(delay, asked, schedule, () => chance)
           const bound = Math.max(3_600_000, ...schedule)
           expect(wait).toBeGreaterThanOrEqual(delay)
           if (asked === null) expect(wait).toBe(delay)
