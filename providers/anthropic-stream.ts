@@ -73,6 +73,13 @@ export function createMessagesReader(options: {
     head = { id: message.id ?? '', object: 'chat.completion.chunk', created, model: message.model ?? '' }
     addUsage(message.usage)
     emitDelta({ role: 'assistant' })
+    // Servers that only seem to stream begin with the whole message.
+    for (const [index, block] of (Array.isArray(message.content) ? message.content : []).entries()) {
+      if (!isJsonObject(block)) continue
+      begun = true
+      startBlock(index, block)
+      endBlock(index)
+    }
   }
 
   function startBlock(index: JsonValue | undefined, block: JsonObject): void {

@@ -56,6 +56,8 @@ function isMessageWorthKeeping(request: JsonObject, answer: JsonObject): boolean
   const isSaid = content.some((block) => !/thinking$/.test(String(block.type)) && isPartGiven(block))
   const reason = answer.stop_reason
   if (reason === 'max_tokens') {
+    // A call that is cut looks like a whole one once it is kept.
+    if (content.at(-1)?.type === 'tool_use') return false
     const written = isJsonObject(answer.usage) ? answer.usage.output_tokens : undefined
     const cap = request.max_tokens
     return (

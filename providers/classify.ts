@@ -121,9 +121,13 @@ export function withProviderError(verdict: FailureVerdict, error: unknown): Fail
   return isJsonObject(error) ? { ...verdict, providerError: error } : verdict
 }
 
-/** Embeddings may also fail with 413 because of their input: several together may be too large where each alone is not. */
+/**
+ * A content filter's refusal is about the input with any status: OpenRouter sends 403. Embeddings may also fail with 413 because of their
+ * input: several together may be too large where each alone is not.
+ */
 function isAboutInput(cause: FailureCause, status: number, error: ProviderError, type: CallType): boolean {
   if (cause !== 'invalid_request' && cause !== 'too_long' && cause !== 'filter') return false
+  if (cause === 'filter') return true
   if (status !== 400 && status !== 422 && !(status === 413 && type === 'embedding')) return false
   if (error.param === 'model') return false
   return !NOT_INPUT.test(`${error.code ?? ''} ${error.type ?? ''}`)

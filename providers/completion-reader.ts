@@ -5,6 +5,10 @@ import { abortedAnswer, findAbortReason, judgeBody } from './judge-answer.ts'
 import type { ProviderRequest } from './provider.ts'
 import { readUsage } from './read-usage.ts'
 import { type StreamReader, sortEvent } from './streaming.ts'
+import { isGiven } from './text-members.ts'
+
+/** What names the answer: the first value given stands. Of its other members the last one counts. */
+const HEAD = new Set(['id', 'created', 'model'])
 
 /**
  * Reads the chunks of a streamed text completion (OpenAI, "Create completion"), forwards them and assembles the completion.
@@ -23,7 +27,11 @@ export function createCompletionReader(options: {
 
   function add(chunk: JsonObject): void {
     const { choices: parts, usage: stated, ...members } = chunk
-    head ??= members
+    head ??= {}
+    for (const [name, value] of Object.entries(members)) {
+      const known = head[name]
+      if (known === undefined || (isGiven(value) && !(HEAD.has(name) && isGiven(known)))) head[name] = value
+    }
     if (isJsonObject(stated)) {
       usage = stated
       const read = readUsage(chunk)
@@ -35,8 +43,9 @@ export function createCompletionReader(options: {
       const pieces = texts.get(index) ?? []
       texts.set(index, pieces)
       if (typeof part.text === 'string') pieces.push(part.text)
-      const given = Object.entries(part).filter(([name, value]) => name !== 'text' && value !== null)
-      choices.set(index, { ...choices.get(index), ...Object.fromEntries(given) })
+      const choice = choices.get(index) ?? {}
+      choices.set(index, choice)
+      for (const [name, value] of Object.entries(part)) if (name !== 'text') addTo(choice, name, value)
     }
   }
 
@@ -60,15 +69,29 @@ export function createCompletionReader(options: {
         return finish() ?? { ok: false, verdict: truncatedStream() }
       }
       const chunk = sorted.part
-      if (!Array.isArray(chunk.choices)) return null
+      const hasChoices = Array.isArray(chunk.choices) && chunk.choices.length > 0
+      if (!hasChoices && !isJsonObject(chunk.usage)) return null
       const reason = findAbortReason(chunk)
       if (reason !== null) return { ok: false, verdict: abortedAnswer(reason) }
       add(chunk)
       if (options.forwardUsage) options.onDelta(chunk)
-      else if (chunk.choices.length > 0) {
+      else if (hasChoices) {
         options.onDelta(chunk.usage === undefined ? chunk : withMembers(chunk, { usage: undefined }))
       }
       return null
     },
   }
+}
+
+/** What is told of each piece of the text goes on with it: lists, and lists within `logprobs`. Of all else the last value given counts. */
+function addTo(known: JsonObject, name: string, value: JsonValue | undefined): void {
+  const before = known[name]
+  if (Array.isArray(value)) {
+    if (Array.isArray(before)) for (const item of value) before.push(item)
+    else known[name] = [...value]
+  } else if (name === 'logprobs' && isJsonObject(value)) {
+    const lists: JsonObject = isJsonObject(before) ? before : {}
+    for (const [list, items] of Object.entries(value)) addTo(lists, list, items)
+    known[name] = lists
+  } else if (isGiven(value) || before === undefined) known[name] = value
 }

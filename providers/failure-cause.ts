@@ -12,21 +12,22 @@ const NO_CAPACITY_STATUS = 498
 const NAMED: [cause: FailureCause, names: RegExp][] = [
   [
     'quota',
-    /^(?:insufficient(?:quota|balance|funds|credits?|userquota)|exceededcurrentquota(?:error)?|billing.*|accessterminated|creditbalance(?:exhausted|toolow)|.*spendlimit(?:exceeded|reached)|organizationusagelimitexceeded|arrearage|account(?:overdue|inarrears).*|outofcredits?|paymentrequired|.*freetieronly|1113|1008)$/,
+    /^(?:insufficient(?:quota|balance|funds|credits?|userquota)|exceededcurrentquota(?:error)?|billing.*|accessterminated|credit(?:balance(?:exhausted|toolow)|limit(?:exceeded|reached)?)|.*spendlimit(?:exceeded|reached)|budgetexceeded|blockedapiaccess|organizationusagelimitexceeded|arrearage|account(?:overdue|inarrears).*|outofcredits?|paymentrequired|.*freetieronly|tokenquotareached|1113|1008)$/,
   ],
   // Groq and OpenAI send these when the flex tier has no capacity.
   ['capacity', /^(?:capacityexceeded|resourceunavailable)$/],
   [
     'overloaded',
-    /^(?:.*overloaded(?:error)?|.*capacityexceeded|nocapacity|serviceunavailable|3505|modelcoldstarting)$/,
+    /^(?:.*overloaded(?:error)?|.*capacityexceeded|nocapacity|serviceunavailable(?:exception)?|queueexceeded|modelnotready(?:exception)?|3505|modelcoldstarting)$/,
   ],
+  // MiniMax counts requests (1002) and tokens (1039) a minute, connections (1041), and use in five hours (2056).
   [
     'rate',
-    /^(?:ratelimit.*|ratelimited|toomanyrequests|slowdown|requests|tokens|throttling.*|resourceexhausted|limit(?:requests|tokens|burstrate)|.*ratelimit(?:error|exceeded|reached)|concurrencylimitexceeded|quotaexceeded|userratelimitexceeded|1302|1303|1305|1002|1041)$/,
+    /^(?:ratelimit.*|ratelimited|toomany(?:requests|tokens)(?:error|exception)?|slowdown|requests|tokens|throttl(?:ing|ed).*|resourceexhausted|limit(?:requests|tokens|burstrate)|.*ratelimit(?:error|exceeded|reached)|concurrencylimitexceeded|(?:request|token)?quotaexceeded|requestlimitexceeded|servicequotaexceeded(?:exception)?|userratelimitexceeded|1302|1303|1305|1002|1039|1041|2056)$/,
   ],
   [
     'too_long',
-    /^(?:contextlengthexceeded|stringabovemaxlength|requesttoolarge|exceedcontextsizeerror|tokenslimitreached|maxtokensperrequest|1039)$/,
+    /^(?:contextlengthexceeded|stringabovemaxlength|requesttoolarge|exceedcontextsizeerror|tokenslimitreached|maxtokensperrequest|1261)$/,
   ],
   [
     'filter',
@@ -34,29 +35,44 @@ const NAMED: [cause: FailureCause, names: RegExp][] = [
   ],
   [
     'auth',
-    /^(?:authentication.*|invalidapikey|incorrectapikey|apikey(?:invalid|expired)|unauthor.*|unauthenticated|permission(?:error|denied)|forbidden|unsupportedcountryregionterritory|1004|1000)$/,
+    /^(?:authentication.*|invalidapikey|incorrectapikey|apikey(?:invalid|expired)|unauthor.*|unauthenticated|permission(?:error|denied)|accessdenied(?:exception)?|forbidden|unsupportedcountryregionterritory|(?:organization|account)(?:restricted|deactivated|disabled)|1004)$/,
   ],
-  ['not_found', /^(?:modelnotfound|notfounderror|notfound|unknownmodel|deploymentnotfound|invalidmodel)$/],
+  [
+    'not_found',
+    /^(?:modelnotfound|notfounderror|notfound|unknownmodel|deploymentnotfound|invalidmodel|model(?:decommissioned|notopen)|resourcenotfound(?:exception)?)$/,
+  ],
   [
     'invalid_request',
-    /^(?:invalidrequesterror|invalidprompt|invalidparameter.*|invalidargument|badrequest|2013)$/,
+    /^(?:invalidrequesterror|invalidprompt|invalidparameter.*|invalidargument|badrequest|validationexception|2013)$/,
   ],
 ]
 
 /** Wording about money, for errors without a code. */
 const MONEY =
-  /credit balance is too low|insufficient (?:account )?(?:balance|quota|funds|credits?)|exceeded your current quota|(?:not enough|no|out of|run out of|purchase more|insufficient) credits?\b|billing (?:hard )?limit|payment required|account.{0,40}(?:overdue|in arrears|suspended)|余额不足|欠费|free tier.{0,40}exhausted/i
+  /credit balance is too low|credit limit exceeded|\bkey limit exceeded|insufficient (?:account )?(?:balance|quota|funds|credits?)|exceeded your current quota|(?:not enough|no|out of|run out of|purchase more|insufficient|not have any|n['’]t have any) credits?\b(?! (?:was|were|are|will be|have been) (?:charged|deducted|used))|billing (?:hard )?limit|payment required|out of call volume quota|account.{0,40}(?:overdue|in arrears|suspended)|余额不足|欠费|free tier.{0,40}exhausted/i
+/** Wording about money that is spent, whatever the code says: Google sends the code of a rate, Anthropic that of an invalid request. */
+const SPENT =
+  /credits? (?:are|is|have been|has been) (?:depleted|exhausted|used up)|\b(?:reached|exceeded|hit)\b.{0,40}\bspend(?:ing)? (?:cap|limit)|spend(?:ing)? (?:cap|limit) (?:was |has been )?(?:reached|exceeded)|reached your specified .{0,20}usage limits|extra usage is required|budget has been exceeded/i
 /** Wording of a limit that resets with time. Google's errors about a rate contain words about money too. */
 const COMES_BACK = /(?:retry|try again) (?:in|after)|rate[- ]limits?\b|per (?:second|minute|hour|day)\b/i
+/** Wording about a rate, for errors that have neither a status nor a known code. */
+const RATE =
+  /\brate[- ]?limit(?:s|ed|ing)?\b|\brate exceeded\b|too many requests|\b(?:tokens?|requests?) per (?:second|minute|hour|day)\b|too many tokens, please wait|\bthrottled\b/i
 /** OpenAI's "429 Resource Unavailable", where the error has no code. */
 const NO_CAPACITY = /\bresource[ _]unavailable\b/i
-const BUSY = /overloaded|at capacity|capacity (?:exceeded|constraints)|no (?:available )?capacity/i
+const BUSY =
+  /overloaded|at capacity|capacity (?:temporarily )?(?:exceeded|constraints)|no (?:available )?capacity|(?:experiencing|due to) (?:high|heavy) (?:traffic|demand|load)|not ready for inference|queue is full|maximum pending requests/i
 const TOO_LONG =
-  /maximum context length|context (?:length|window|size)|(?:prompt|input) is too long|too many (?:input )?tokens|^request too large\b|reduce (?:the|your) (?:length|prompt|input)/i
+  /maximum (?:context|prompt) length|maximum model length|context (?:length|window|size|limit)|(?:prompt|input) is too long|too many (?:input )?tokens|^request too large\b|reduce (?:the|your) (?:length|prompt|input)|(?:input|prompt) token count.{0,40}exceeds|model token limit|prompt exceeds max length|range of input length|`inputs` (?:tokens \+|must have less than \d+ tokens)/i
 /** llama.cpp sends this with status 500 too. */
 const OVER_CONTEXT = /context size has been exceeded|exceeds the available context size/i
-const FILTERED = /content (?:management )?policy|content filter|flagged|inappropriate content|moderation/i
-const REFUSED_KEY = /(?:invalid|incorrect|expired|missing) api[- ]key|no auth credentials|unauthorized/i
+const FILTERED =
+  /content (?:management )?policy|content filter|content exists risk|considered high risk|flagged|inappropriate content|moderation/i
+const REFUSED_KEY =
+  /(?:invalid|incorrect|expired|missing) api[- ]key|no auth credentials|unauthorized|(?:location|country|region) is not supported/i
+/** Wording about a model that the provider does not have, or not at this endpoint, for errors with another status than 404. */
+const NO_MODEL =
+  /\bno such model\b|\bmodel not exist\b|\bmodel\b[^.;]{0,60}(?:does not exist|not found|decommissioned|no longer supported)|is not a valid model|unknown model|does not work with the specified model/i
 
 /**
  * Finds the cause of a provider's error: from its codes first, then its status, then its wording.
@@ -70,6 +86,7 @@ export function findCause(status: number | null, error: ProviderError): FailureC
     return isBusy(status, error) ? 'overloaded' : 'server'
   }
   if (/^request too large\b/i.test(message)) return 'too_long'
+  if (SPENT.test(message)) return 'quota'
   const named = causeOfNames(error, ['invalid_request'])
   const isAboutRate = named === 'rate' || COMES_BACK.test(message)
   if (status === 402 || named === 'quota') return 'quota'
@@ -81,7 +98,7 @@ export function findCause(status: number | null, error: ProviderError): FailureC
   }
   if (status === NO_CAPACITY_STATUS) return 'capacity'
   if (named !== null) return named
-  if (status === null) return causeOfWords(message) ?? causeOfNames(error, []) ?? 'server'
+  if (status === null) return causeOfStatusless(message) ?? causeOfNames(error, []) ?? 'server'
   if (status === 401) return 'auth'
   if (status === 404) return 'not_found'
   if (status === 413) return 'too_long'
@@ -99,10 +116,17 @@ function isBusy(status: number, error: ProviderError): boolean {
   )
 }
 
+/** Looks for a rate first: errors about tokens per minute are worded much like errors about the context length. */
+function causeOfStatusless(message: string): FailureCause | null {
+  if (BUSY.test(message)) return 'overloaded'
+  return RATE.test(message) ? 'rate' : causeOfWords(message)
+}
+
 function causeOfWords(message: string): FailureCause | null {
   if (TOO_LONG.test(message)) return 'too_long'
   if (FILTERED.test(message)) return 'filter'
   if (REFUSED_KEY.test(message)) return 'auth'
+  if (NO_MODEL.test(message)) return 'not_found'
   return BUSY.test(message) ? 'overloaded' : null
 }
 

@@ -1,32 +1,41 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { parseWithSource, withMembers } from '../lib/json-source.ts'
+import { withMembers } from '../lib/json-source.ts'
 import { type AnswerOutcome, invalidAnswer, truncatedStream } from './classify.ts'
 import { judgeBody } from './judge-answer.ts'
 import type { ProviderRequest } from './provider.ts'
 import { readUsage } from './read-usage.ts'
 import { type StreamReader, sortEvent } from './streaming.ts'
+import { isGiven } from './text-members.ts'
+import { readStreamedInput } from './tool-arguments.ts'
 
 /** A block while it grows; for a tool call, the pieces of its input. */
 type Block = { members: JsonObject; input: string[] }
 
+/** Blocks as they are before anything is said, by the delta that some servers begin them with. */
+const OPENINGS: Readonly<Record<string, JsonObject>> = {
+  text_delta: { type: 'text', text: '' },
+  thinking_delta: { type: 'thinking', thinking: '', signature: '' },
+}
+
 /**
  * Reads the events of a Messages stream for a client that uses that API. Each event is passed on unchanged, and the message is assembled
- * alongside. Deltas of unknown types are kept as members of their block.
+ * alongside, as Anthropic's own package does it. Deltas of unknown types are kept as members of their block, and members of
+ * `message_delta` as members of the message. Nulls and zeros do not replace a value that came before.
  */
 export function createMessageReader(options: {
   onDelta: (event: JsonValue) => void
   onUsage?: ProviderRequest['onUsage']
 }): StreamReader {
-  const blocks = new Map<number, Block>()
+  const blocks: Block[] = []
+  /** The latest block of each index: some servers count every block as 0. */
+  const byIndex = new Map<JsonValue | undefined, Block>()
   let message: JsonObject | null = null
   let begun = false
   let isStrange = false
 
   function addUsage(usage: JsonValue | undefined): void {
     if (message === null || !isJsonObject(usage)) return
-    const known = isJsonObject(message.usage) ? message.usage : {}
-    const told = Object.entries(usage).filter(([, value]) => value !== null)
-    message.usage = { ...known, ...Object.fromEntries(told) }
+    message.usage = addGiven(isJsonObject(message.usage) ? message.usage : {}, usage)
     const read = readUsage({ usage: message.usage })
     if (read !== null) options.onUsage?.(read)
   }
@@ -49,18 +58,39 @@ export function createMessageReader(options: {
     }
   }
 
+  function open(index: JsonValue | undefined, opening: JsonObject): void {
+    const block: Block = { members: { ...opening }, input: [] }
+    blocks.push(block)
+    byIndex.set(index, block)
+    // From here on the model that another one handed over to speaks.
+    if (message !== null && opening.type === 'fallback' && isJsonObject(opening.to))
+      message = addGiven(message, { model: opening.to.model ?? null })
+  }
+
   function add(event: JsonObject): void {
-    if (event.type === 'message_start' && isJsonObject(event.message)) {
+    const { type, index, delta } = event
+    if (type === 'message_start' && isJsonObject(event.message)) {
       message = { ...event.message }
       addUsage(event.message.usage)
-    } else if (event.type === 'content_block_start' && isJsonObject(event.content_block)) {
-      blocks.set(Number(event.index), { members: { ...event.content_block }, input: [] })
-    } else if (event.type === 'content_block_delta' && isJsonObject(event.delta)) {
-      const block = blocks.get(Number(event.index))
-      if (block) grow(block, event.delta)
-    } else if (event.type === 'message_delta' && message !== null) {
-      if (isJsonObject(event.delta)) Object.assign(message, event.delta)
-      addUsage(event.usage)
+      // Servers that only seem to stream begin with the whole message.
+      const { content } = event.message
+      for (const [at, block] of (Array.isArray(content) ? content : []).entries())
+        if (isJsonObject(block)) open(at, block)
+    } else if (message === null) return
+    else if (type === 'content_block_start' && isJsonObject(event.content_block)) {
+      open(index, event.content_block)
+    } else if (type === 'content_block_delta' && isJsonObject(delta)) {
+      const opening = OPENINGS[String(delta.type)]
+      if (!byIndex.has(index) && opening) {
+        options.onDelta({ type: 'content_block_start', index: index ?? 0, content_block: opening })
+        open(index, opening)
+      }
+      const block = byIndex.get(index)
+      if (block) grow(block, delta)
+    } else if (type === 'message_delta') {
+      const { type: _type, delta: _delta, usage, ...members } = event
+      message = addGiven(message, isJsonObject(delta) ? { ...members, ...delta } : members)
+      addUsage(usage)
     }
   }
 
@@ -68,18 +98,10 @@ export function createMessageReader(options: {
     if (message === null) {
       return { ok: false, verdict: invalidAnswer('the stream held no message') }
     }
-    const content: JsonObject[] = []
-    for (const [, { members, input }] of [...blocks].sort(([a], [b]) => a - b)) {
+    const content = blocks.map(({ members, input }) => {
       const text = input.join('')
-      if (text === '') content.push(members)
-      else {
-        const parsed = parseInput(text)
-        if (parsed === undefined) {
-          return { ok: false, verdict: invalidAnswer('the input of a tool call is not JSON') }
-        }
-        content.push(withMembers(members, { input: parsed }))
-      }
-    }
+      return text === '' ? members : withMembers(members, { input: readStreamedInput(text) })
+    })
     return judgeBody('message', { ...message, content })
   }
 
@@ -113,13 +135,10 @@ export function createMessageReader(options: {
   }
 }
 
-/** Parses the input and keeps its text; undefined where it is not JSON. */
-function parseInput(text: string): JsonValue | undefined {
-  try {
-    return parseWithSource(text) as JsonValue
-  } catch {
-    return undefined
-  }
+/** The known members with the new ones. Nulls, empty strings and zeros replace nothing. */
+function addGiven(known: JsonObject, told: JsonObject): JsonObject {
+  const news = Object.entries(told).filter(([name, value]) => isGiven(value) || known[name] === undefined)
+  return { ...known, ...Object.fromEntries(news) }
 }
 
 function textOf(value: JsonValue | undefined): string {

@@ -20,10 +20,17 @@ const MESSAGES = [
   'error_message',
   'status_msg',
   'error_description',
+  'errorMessage',
+  // AWS writes its members in either way.
+  'Message',
   'errors',
   'title',
 ] as const
-const CODES = ['code', 'error_code', 'err_code', 'status_code', 'statusCode'] as const
+const CODES = ['code', 'error_code', 'err_code', 'errorCode'] as const
+/** Members with a status, which is used as the code where there is no other code. */
+const STATUS_CODES = ['status_code', 'statusCode'] as const
+/** Members that name the type of an error: OpenAI's, AWS's, that of Hugging Face's servers. */
+const TYPES = ['type', '__type', 'error_type'] as const
 /** Members that only an error has, in a body without an answer's lists. */
 const FLAT_SIGNS = [
   'detail',
@@ -47,24 +54,31 @@ export function readProviderError(value: unknown): ProviderError {
 }
 
 function readLevel(value: unknown, depth: number): ProviderError {
-  if (typeof value === 'string') return value.trim() === '' ? {} : { message: value.trim() }
+  if (typeof value === 'string') {
+    const inner = depth < MAX_DEPTH ? openText(value) : null
+    if (inner !== null) return readLevel(inner, depth + 1)
+    return value.trim() === '' ? {} : { message: value.trim() }
+  }
   if (Array.isArray(value)) {
     const message = textOf(value as JsonValue, depth)
-    return message === '' ? {} : { message }
+    const code = readCode(value[0], CODES)
+    return { ...(code === undefined ? {} : { code }), ...(message === '' ? {} : { message }) }
   }
   if (!isJsonObject(value)) return {}
   const error: ProviderError = {}
-  for (const name of CODES) {
-    const code = value[name]
-    if ((typeof code === 'string' || typeof code === 'number') && code !== '' && error.code === undefined) {
-      error.code = String(code)
-    }
-  }
-  if (typeof value.type === 'string' && value.type !== '') error.type = value.type
+  const listed = Array.isArray(value.errors) ? value.errors[0] : undefined
+  const code = readCode(value, CODES) ?? readCode(listed, CODES) ?? readCode(value, STATUS_CODES)
+  if (code !== undefined) error.code = code
+  const type = readType(value)
+  if (type !== undefined) error.type = type
   if (typeof value.param === 'string') error.param = value.param
   if (typeof value.status === 'number') error.status = value.status
   const message = MESSAGES.map((name) => textOf(value[name], depth)).find((text) => text !== '')
-  if (message !== undefined) error.message = message
+  if (message !== undefined) {
+    // Gateways put the whole error of the provider behind them into the words of their own.
+    const inner = depth < MAX_DEPTH ? openText(message) : null
+    Object.assign(error, inner === null ? { message } : { message, ...readLevel(inner, depth + 1) })
+  }
   const inner = value.error
   if (inner !== undefined && inner !== null && depth < MAX_DEPTH) {
     const { message: words = error.message, ...rest } = readLevel(inner, depth + 1)
@@ -78,14 +92,36 @@ function readLevel(value: unknown, depth: number): ProviderError {
   return error
 }
 
+function readCode(value: unknown, names: readonly string[]): string | undefined {
+  if (!isJsonObject(value)) return undefined
+  for (const name of names) {
+    const code = value[name]
+    if ((typeof code === 'string' && code !== '') || typeof code === 'number') return String(code)
+  }
+  return undefined
+}
+
+/** The type of an error. RFC 9457's types are addresses of pages, so they are left out. AWS puts a namespace before the name. */
+function readType(value: JsonObject): string | undefined {
+  for (const name of TYPES) {
+    const type = value[name]
+    if (typeof type !== 'string' || type === '' || /^(?:about:|urn:|https?:)/.test(type)) continue
+    return type.slice(type.lastIndexOf('#') + 1)
+  }
+  return undefined
+}
+
 /** OpenRouter's `metadata.raw`: the error of the provider behind it. */
 function readRaw(raw: JsonValue | undefined, depth: number): string {
   if (typeof raw !== 'string' || depth >= MAX_DEPTH) return ''
-  try {
-    return readLevel(JSON.parse(raw), depth + 1).message ?? raw
-  } catch {
-    return raw
-  }
+  return readLevel(raw, depth).message ?? raw
+}
+
+/** The error that a text holds as JSON; null where it is nothing but text. */
+function openText(text: string): JsonObject | null {
+  if (!text.trimStart().startsWith('{')) return null
+  const value = parse(text)
+  return isJsonObject(value) && Object.keys(value).length > 0 ? value : null
 }
 
 /** The message in a text, in a list of findings (`{loc, msg}`), or in an object around either. */
@@ -106,7 +142,20 @@ function textOf(value: JsonValue | undefined, depth: number): string {
     const text = textOf(value[name], depth + 1)
     if (text !== '') return text
   }
-  return textOf(value.error, depth + 1)
+  const text = textOf(value.error, depth + 1)
+  return text === '' ? textOfFields(value, depth) : text
+}
+
+/** Findings by the name of the member that they are about: `{"model":["is unknown"]}`. */
+function textOfFields(value: JsonObject, depth: number): string {
+  const texts = Object.entries(value)
+    .filter(([, findings]) => Array.isArray(findings))
+    .slice(0, MAX_LISTED)
+    .map(([name, findings]) => [name, textOf(findings, depth + 1)])
+  return texts
+    .filter(([, text]) => text !== '')
+    .map(([name, text]) => `${name}: ${text}`)
+    .join('; ')
 }
 
 /**

@@ -41,7 +41,7 @@ export async function readStream(options: {
   const { reader, drained } = options
   let outcome: AnswerOutcome | null = null
   const parser = createSseParser((data, name) => {
-    outcome ??= reader.take(data, name)
+    for (const event of data.includes('\n') ? splitEvent(data) : [data]) outcome ??= reader.take(event, name)
   }, createAnswerScanner)
   const readOutcome = () => outcome
   let size = 0
@@ -71,6 +71,22 @@ export async function readStream(options: {
   // An unreadable event at the very end was cut in two.
   if (last && (last.ok || last.verdict.code !== 'invalid_answer')) return last
   return reader.finish() ?? { ok: false, verdict: truncatedStream() }
+}
+
+/** Splits the data of an event whose server leaves out the blank lines between events. */
+function splitEvent(data: string): string[] {
+  if (isJson(data)) return [data]
+  const lines = data.split('\n').filter((line) => line.trim() !== '')
+  return lines.length > 1 && lines.every((line) => line.trim() === '[DONE]' || isJson(line)) ? lines : [data]
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The kinds of stream events: the end, an error, a part of the answer, or nothing of interest. */
@@ -162,6 +178,16 @@ function isChunk(part: JsonObject): boolean {
   return Array.isArray(part.choices) || isJsonObject(part.usage) || part.object === 'chat.completion.chunk'
 }
 
+/** Events that hold a whole Response: OpenAI's, and those that some servers end every stream with. */
+const ENDS = new Set(['response.completed', 'response.incomplete', 'response.cancelled', 'response.done'])
+
+/** The response of an event that ends it. Some servers leave its status at `in_progress`. */
+function endOf(type: JsonValue | undefined, response: JsonObject): JsonObject {
+  const isOpen = response.status === 'in_progress' || response.status === 'queued'
+  if (!isOpen || type === 'response.cancelled') return response
+  return withMembers(response, { status: type === 'response.incomplete' ? 'incomplete' : 'completed' })
+}
+
 /** Reads the events of a Response and passes them on unchanged. */
 export function createResponseReader(options: {
   onDelta: (chunk: JsonValue) => void
@@ -173,6 +199,21 @@ export function createResponseReader(options: {
 
   function finish(): AnswerOutcome | null {
     return isStrange ? { ok: false, verdict: invalidAnswer('the stream held no event of a response') } : null
+  }
+
+  /** Passes on the last event in OpenAI's form, with all items that came. */
+  function takeEnd(event: JsonObject): AnswerOutcome {
+    if (!isJsonObject(event.response)) {
+      return { ok: false, verdict: invalidAnswer(`${String(event.type)} came without its response`) }
+    }
+    keepSourcesAt(event, ['response'])
+    const response = assembler.complete(endOf(event.type, event.response))
+    const outcome = judgeBody('response', response)
+    if (!outcome.ok) return outcome
+    const type = response.status === 'incomplete' ? 'response.incomplete' : 'response.completed'
+    const isAsItIs = response === event.response && event.type === type
+    options.onDelta(isAsItIs ? event : withMembers(event, { type, response }))
+    return outcome
   }
 
   return {
@@ -197,14 +238,9 @@ export function createResponseReader(options: {
       isStrange = false
       const event = typeof part.type === 'string' ? part : { type: name, ...part }
       if (options.onUsage && isJsonObject(event.response)) tellUsage(event, options.onUsage)
+      if (ENDS.has(String(event.type))) return takeEnd(event)
       options.onDelta(event)
       assembler.add(event)
-      if (event.type === 'response.completed' || event.type === 'response.incomplete') {
-        keepSourcesAt(event, ['response'])
-        return isJsonObject(event.response)
-          ? judgeBody('response', assembler.complete(event.response))
-          : { ok: false, verdict: invalidAnswer(`${event.type} came without its response`) }
-      }
       if (event.type === 'response.failed') {
         const error = isJsonObject(event.response) ? event.response.error : undefined
         return { ok: false, verdict: judgeError(error, 'response', begun) }

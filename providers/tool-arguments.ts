@@ -1,3 +1,4 @@
+import { partialParse } from '@anthropic-ai/sdk/_vendor/partial-json-parser/parser'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { parseWithSource } from '../lib/json-source.ts'
 import { createJsonScanner, describeJsonExcess, type JsonBounds } from '../lib/scan-json.ts'
@@ -30,6 +31,31 @@ export function createArgumentReader(): ArgumentReader {
 function parseObject(text: string): JsonObject | null {
   try {
     const value: unknown = parseWithSource(text)
+    return isJsonObject(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+/** A longer input, in characters, is not mended where it is cut. */
+const MOST_MENDED = 1024 * 1024
+
+/**
+ * The input of a call that came in pieces, which keeps its text. One that is cut, as it is where the answer ran into its
+ * cap, has what came whole of it, as Anthropic's package reads it; one that is no JSON stands as Anthropic's pages write
+ * it ("Fine-grained tool streaming"). The answer is paid for either way.
+ */
+export function readStreamedInput(text: string): JsonValue {
+  try {
+    return parseWithSource(text)
+  } catch {
+    return (text.length <= MOST_MENDED && mend(text)) || { INVALID_JSON: text }
+  }
+}
+
+function mend(text: string): JsonObject | null {
+  try {
+    const value: unknown = partialParse(text)
     return isJsonObject(value) ? value : null
   } catch {
     return null

@@ -30,6 +30,9 @@ const GOOGLE_STATUSES = new Set([
  */
 const DAILY_PAUSE_MS = MAX_WAIT_MS
 
+/** Wording of a quota for a day or longer, for errors that name no wait. */
+const DAILY = /\bper (?:day|month)\b|\bdaily\b|\bmonthly\b|\/ ?(?:day|month)\b/i
+
 /** Google's "limit: 0": the account has no quota for this model at all. */
 const NO_QUOTA = /\blimit: 0\b/
 
@@ -71,8 +74,11 @@ function readError(error: unknown): ProviderError {
 
 function refine(verdict: FailureVerdict, error: unknown, now: number): FailureVerdict {
   const asked = readErrorWait(error, verdict.message, now)
-  const waiting =
-    asked === undefined || verdict.class === 'final' ? verdict : { ...verdict, retryAfterMs: asked }
+  const waiting: FailureVerdict =
+    asked === undefined || verdict.class === 'final' ? { ...verdict } : { ...verdict, retryAfterMs: asked }
+  if (verdict.class === 'throttled' && asked === undefined && DAILY.test(verdict.message)) {
+    waiting.retryAfterMs = DAILY_PAUSE_MS
+  }
   if (!isJsonObject(error)) return waiting
   if (verdict.class === 'throttled' && error.code === 'quota_exceeded') {
     return { ...waiting, retryAfterMs: DAILY_PAUSE_MS }

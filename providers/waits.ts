@@ -23,7 +23,7 @@ const UNIX_MILLISECONDS = 1e12
 
 /** "Please try again in 6m0s", "retry after 20 seconds", "Please retry in 34.07s". */
 const ASKED =
-  /(?:try again|retry|available|wait|resets?)(?:[^.\d]|\.(?!\d)){0,40}?\b(?:in|after|for)\s+((?:\d{1,15}(?:\.\d{1,12})?\s?[a-z]{1,12}[\s,]{0,2}(?:and\s)?){1,5})/i
+  /(?:try again|retry|available|wait|resets?)(?:[^.\d]|\.(?!\d)){0,40}?\b(?:in|after|for)\s+(?:~|about |approximately )?((?:\d{1,15}(?:\.\d{1,12})?\s?[a-z]{1,12}[\s,]{0,2}(?:and\s)?){1,5})/i
 
 /** "You have to wait 20 seconds", "your limit resets at 2026-11-23T12:00:07Z". */
 const ASKED_SHORTLY = /\bwait (\d{1,15}(?:\.\d{1,12})?\s?[a-z]{1,12})\b/i

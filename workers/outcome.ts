@@ -141,7 +141,7 @@ function needsAnother(failure: ProviderFailure, throttles: Throttles, now: numbe
     return now - throttles.since + pauseAfter(failure) > PATIENCE_MS
   }
   if (failure.class !== 'final' || failure.input) return false
-  if (failure.cause === 'quota' || failure.cause === 'auth') return true
+  if (failure.cause === 'quota' || failure.cause === 'auth' || failure.cause === 'not_found') return true
   return REFUSAL_CODES.has(failure.code) || (failure.status !== null && REFUSALS.has(failure.status))
 }
 

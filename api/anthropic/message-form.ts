@@ -22,10 +22,9 @@ export function createMessageForm(requestId: string): StreamForm {
         return ''
       }
       if (event.type === 'message_delta') hasStopReason = true
-      if (event.type === 'content_block_delta' && isJsonObject(event.delta)) {
-        const { text } = event.delta
-        if (typeof text === 'string') sent += text.length
-      }
+      for (const piece of [event.delta, event.content_block])
+        if (isJsonObject(piece) && isText(piece.type) && typeof piece.text === 'string')
+          sent += piece.text.length
       return write(event)
     },
     end: (result) =>
@@ -33,6 +32,11 @@ export function createMessageForm(requestId: string): StreamForm {
     replay: (result) => [...listMessageEvents(result)].map(write).join(''),
     error: (error) => write(shapeError({ status: 500, error }, requestId)),
   }
+}
+
+/** A block of text may come with its first words. */
+function isText(type: JsonValue | undefined): boolean {
+  return type === 'text' || type === 'text_delta'
 }
 
 /** Characters of a message's text: those that were sent must be as many, or some were lost. */

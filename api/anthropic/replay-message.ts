@@ -8,7 +8,15 @@ import { cutText } from '../openai/cut-text.ts'
  */
 export function* listMessageEvents(message: JsonObject): Generator<JsonObject> {
   keepSourcesAt(message, ['content', '*', 'input'])
-  const { content, stop_reason, stop_sequence = null, stop_details, usage, ...head } = message
+  const {
+    content,
+    stop_reason,
+    stop_sequence = null,
+    stop_details,
+    usage,
+    context_management,
+    ...head
+  } = message
   const spent = isJsonObject(usage) ? usage : {}
   yield {
     type: 'message_start',
@@ -33,6 +41,7 @@ export function* listMessageEvents(message: JsonObject): Generator<JsonObject> {
     type: 'message_delta',
     delta: { stop_reason: stop_reason ?? null, stop_sequence, ...details },
     usage: spent,
+    ...(context_management === undefined ? {} : { context_management }),
   }
   yield { type: 'message_stop' }
 }

@@ -13,6 +13,7 @@ const BUNDLED = [
   'openai',
   '@anthropic-ai/sdk',
   '@anthropic-ai/sdk/lib/transform-json-schema',
+  '@anthropic-ai/sdk/_vendor/partial-json-parser/parser',
   '@fastify/static',
   '@jmespath-community/jmespath',
   '@opentelemetry/api',
