@@ -6,6 +6,6 @@ export const facts: DialectFacts = {
   provider: 'Anthropic',
   reported: 'Anthropic, "Streaming messages" (pings, errors, other events) and "Errors"',
   sends:
-    'Named events with pings and types that are new to us among them; an `error` event in a stream that began with 200; 529 when it is busy.',
-  right: 'What is unknown is skipped; an error in a stream is a failure, told once; 529 is tried again.',
+    'Named events, among them pings and new types; an `error` event in a stream that began with 200; 529 when it is busy.',
+  right: 'Unknown events are skipped. An error in a stream is a failure, reported once. A 529 is retried.',
 }

@@ -4,6 +4,6 @@ export const facts: DialectFacts = {
   name: 'dashscope',
   provider: 'DashScope (Qwen)',
   reported: 'symfony/ai#2220, langchain-ai/langchain#39335',
-  sends: 'Pieces of a tool call that go on repeat `id`, `type` and name as empty strings.',
+  sends: 'Later pieces of a tool call repeat `id`, `type` and name as empty strings.',
   right: 'The call keeps its id and name.',
 }

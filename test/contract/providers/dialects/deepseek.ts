@@ -5,5 +5,5 @@ export const facts: DialectFacts = {
   provider: 'DeepSeek',
   reported: 'DeepSeek API, "Rate Limit" (keep-alive comments)',
   sends: 'Comments between events; `reasoning_content: null` in every delta.',
-  right: 'Comments are skipped; a null adds nothing.',
+  right: 'Comments are skipped. A null adds nothing.',
 }

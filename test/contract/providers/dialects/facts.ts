@@ -1,11 +1,11 @@
-/** What a provider says otherwise than OpenAI; the simulator says it so too. */
+/** How a provider's answers differ from OpenAI's. The simulator imitates it. */
 export type DialectFacts = {
   /** In simulator/dialects.ts. */
   name: string
   provider: string
-  /** The public reports or pages that it was read from. */
+  /** The public reports or pages that describe it. */
   reported: string
   sends: string
-  /** What is to come of it. */
+  /** What Sluice makes of it. */
   right: string
 }

@@ -4,6 +4,6 @@ export const facts: DialectFacts = {
   name: 'groq',
   provider: 'Groq',
   reported: 'Groq API reference (`x_groq`)',
-  sends: 'The usage within `x_groq` of the last chunk.',
-  right: 'It is counted.',
+  sends: 'The usage inside `x_groq` of the last chunk.',
+  right: 'The usage is counted.',
 }

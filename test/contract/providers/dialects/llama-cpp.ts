@@ -5,6 +5,6 @@ export const facts: DialectFacts = {
   provider: 'llama.cpp',
   reported: 'ggml-org/llama.cpp#15780, ggml-org/llama.cpp#19774',
   sends:
-    'Errors with a number for a code, `exceed_context_size_error` as 400 or 500; `created` may move on while the stream does.',
-  right: 'A request that is too long is not sent again; the first `created` stands.',
+    'Errors with a number as their code; `exceed_context_size_error` as 400 or 500; `created` may change during a stream.',
+  right: 'A request that is too long is not sent again. The first `created` counts.',
 }

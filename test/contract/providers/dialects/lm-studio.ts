@@ -5,6 +5,6 @@ export const facts: DialectFacts = {
   provider: 'LM Studio',
   reported: 'lmstudio-ai/lmstudio-bug-tracker#649, zendev-sh/goai#110',
   sends:
-    'Pieces of a tool call that go on have an empty name; an error is a text, or stands beside its own words. Here also: lines that end with CRLF.',
-  right: 'The name stands; the error is read.',
+    'Later pieces of a tool call have an empty name. An error is a text, or is beside other members. Lines may end with CRLF.',
+  right: 'The call keeps its name. The error is read.',
 }

@@ -5,6 +5,7 @@ export const facts: DialectFacts = {
   provider: 'Mistral',
   reported: 'BerriAI/litellm#16272, dnakov/anon-kode#53',
   sends:
-    'Thinking as parts of `content`, then text as a string; calls without a type; 422 for `stream_options`.',
-  right: 'Thinking and text both stay, as in an answer that comes whole; the request goes again without it.',
+    'Thinking as parts of `content`, then text as a string; tool calls without a type; 422 for `stream_options`.',
+  right:
+    'Thinking and text are both kept, as in an answer in one piece. The request is sent again without `stream_options`.',
 }

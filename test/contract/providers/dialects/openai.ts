@@ -6,5 +6,5 @@ export const facts: DialectFacts = {
   reported: 'OpenAI API reference (chat chunks), ENTERPILOT/GoModel#46, openai/openai-ruby#484',
   sends:
     'Padding (`obfuscation`) and `service_tier` in every chunk; a usage of null, then the usage in a last chunk without a choice.',
-  right: 'The usage is counted; the padding passes to a stream and is no part of the stored answer.',
+  right: 'The usage is counted. Streams pass the padding on, and the stored answer leaves it out.',
 }

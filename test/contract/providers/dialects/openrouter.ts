@@ -4,6 +4,6 @@ export const facts: DialectFacts = {
   name: 'openrouter',
   provider: 'OpenRouter',
   reported: 'OpenRouter, "Streaming" and "Errors"',
-  sends: 'Comments between events; the true words of an error in `metadata.raw`.',
-  right: 'Comments are skipped; the true words are read.',
+  sends: 'Comments between events; the upstream error in `metadata.raw`.',
+  right: 'Comments are skipped. The upstream error is read.',
 }

@@ -4,6 +4,6 @@ export const facts: DialectFacts = {
   name: 'sglang',
   provider: 'SGLang',
   reported: 'sgl-project/sglang#22535',
-  sends: '`matched_stop` in choices; flat errors `{"object":"error"}`; a finish reason `abort`.',
-  right: 'Unknown members stay; the error is read; what was given up is no answer.',
+  sends: '`matched_stop` in choices; flat errors `{"object":"error"}`; the finish reason `abort`.',
+  right: 'Unknown members are kept. The error is read. An aborted answer is a failure.',
 }

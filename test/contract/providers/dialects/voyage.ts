@@ -4,6 +4,6 @@ export const facts: DialectFacts = {
   name: 'voyage',
   provider: 'Voyage',
   reported: 'GottZ/ctx#14, garrytan/gbrain#735',
-  sends: '`total_tokens` alone; errors as `{"detail": …}`.',
-  right: 'It is input; the detail is read.',
+  sends: 'Only `total_tokens`; errors as `{"detail": …}`.',
+  right: 'The tokens count as input. The detail is read.',
 }
