@@ -44,8 +44,8 @@ const program = new Command('sluice')
 
 for (const [role, description] of [
   ['api', 'serve the HTTP API'],
-  ['worker', 'work the lanes: calls, retries, webhooks'],
-  ['all', 'api and worker in one process, with a Redis of its own where none is configured'],
+  ['worker', 'run jobs: calls, retries, webhooks'],
+  ['all', 'api and worker in one process, with a Redis of its own if none is configured'],
 ] as const) {
   program
     .command(role)
@@ -57,7 +57,7 @@ for (const [role, description] of [
 
 program
   .command('simulator')
-  .description('an OpenAI-shaped server with enforced limits and faults on demand; no key, no cost')
+  .description('run an OpenAI-compatible server with enforced limits and faults on demand; no key, no cost')
   .allowUnknownOption()
   .helpOption(false)
   .argument('[options...]')
@@ -220,7 +220,7 @@ function onSignals(close: () => Promise<unknown>): void {
 function warnOfWeakKeys(config: Config, log: Logger): void {
   const keys = findWeakKeys(config)
   if (keys.length > 0)
-    log.warn({ keys }, 'these keys hold less than 128 bits; `node main.ts keys new` makes a good one')
+    log.warn({ keys }, 'these keys hold less than 128 bits; `sluice keys new` makes a good one')
 }
 
 /** Names each lane once. */
@@ -242,7 +242,7 @@ function toPort(text: string): number {
 
 /** For people at a terminal; a collector of logs reads the line before. */
 function addresses(url: string): string {
-  return `\nSluice runs at ${url}, its dashboard at ${url}/dashboard; the API explains itself at ${url}/docs. Ctrl+C ends it.\n\n`
+  return `\nSluice runs at ${url}. The dashboard is at ${url}/dashboard, and the API is described at ${url}/docs. Ctrl+C stops it.\n\n`
 }
 
 function firstSteps(url: string): string {
@@ -257,7 +257,7 @@ Sluice runs at ${url} with a simulated provider: no key, no cost. Try:
   curl -s "${url}/v1/jobs?limit=1"
   curl -sN ${url}/v1/jobs/<id of the job>/events
 
-What goes on shows at ${url}/dashboard, and the API explains itself at ${url}/docs. Ctrl+C ends it; the jobs stay in .sluice/.
+The dashboard is at ${url}/dashboard, and the API is described at ${url}/docs. Ctrl+C stops Sluice; the jobs stay in .sluice/.
 
 `
 }

@@ -84,7 +84,7 @@ export async function runSetBudget(
   if (seen.length > 1) {
     throw new CliError(
       ExitCode.usage,
-      '--tenant: this key acts for several tenants; name the one whose group it is',
+      '--tenant: this key sees several tenants; name the tenant of the group',
     )
   }
   const answer = await seen[0]!.client.json<GroupBudget>('PUT', pathOf(group), { body, headers: json })
@@ -111,10 +111,13 @@ export async function runDeleteBudget(
 function readBudget(options: { usd?: number; per?: string; timeZone?: string; budgets?: string }): object {
   const { usd, per, timeZone, budgets } = options
   if ((usd === undefined) === (budgets === undefined))
-    throw new CliError(ExitCode.usage, 'expected --usd, or --budgets with several as JSON')
+    throw new CliError(ExitCode.usage, 'expected --usd for one budget, or --budgets with several as JSON')
   if (budgets === undefined) return { usd, per, time_zone: timeZone }
   if (per !== undefined || timeZone !== undefined)
-    throw new CliError(ExitCode.usage, '--per and --time-zone go with --usd; --budgets says its own')
+    throw new CliError(
+      ExitCode.usage,
+      '--per and --time-zone belong to --usd; write them into the JSON of --budgets',
+    )
   try {
     return { budgets: JSON.parse(budgets) as unknown }
   } catch {

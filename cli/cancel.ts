@@ -59,7 +59,7 @@ export async function runCancelMany(terminal: Terminal, options: CancelOptions):
     for (const one of tenants)
       await terminal.write(`  ${one.tenant}: ${formatNumber(options.dryRun ? one.matched : one.cancelled)}\n`)
   if (sum.failed > 0)
-    terminal.note(`${formatNumber(sum.failed)} may be open for an error of the server; run this again`)
+    terminal.note(`${formatNumber(sum.failed)} may still be open because of a server error; run this again`)
   if (sum.matched === limit) terminal.note(`stopped at --limit ${limit}; there may be more`)
   return ExitCode.ok
 }

@@ -35,7 +35,7 @@ export async function runCheckConfig(
       )
     }
     for (const place of weakKeys) {
-      const advice = 'holds less than 128 bits; `keys new` makes a good one'
+      const advice = 'holds less than 128 bits; `sluice keys new` makes a good one'
       await terminal.write(`${terminal.style('yellow', 'warning')}: ${place} ${advice}\n`)
     }
     for (const { lane, budgets } of unpriced) {

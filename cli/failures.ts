@@ -111,7 +111,7 @@ export async function runRedrive(terminal: Terminal, options: RedriveOptions): P
     for (const one of tenants)
       await terminal.write(`  ${one.tenant}: ${formatNumber(options.dryRun ? one.matched : one.retried)}\n`)
   if (failed > 0)
-    terminal.note(`${formatNumber(failed)} could not be queued for an error of the server; run this again`)
+    terminal.note(`${formatNumber(failed)} could not be retried because of a server error; run this again`)
   if (matched === limit) terminal.note(`stopped at --limit ${limit}; there may be more`)
   return ExitCode.ok
 }
@@ -144,7 +144,7 @@ export async function runExport(terminal: Terminal, out: string, options: Export
   const others = options.tenant === undefined ? await listOthersFailures(terminal, options) : []
   if (others.length > 0)
     terminal.note(
-      `only those of the key's own tenant; --tenant names another (failed jobs: ${others.join(', ')})`,
+      `exported only the jobs of the key's own tenant; for another use --tenant (with failed jobs: ${others.join(', ')})`,
     )
   return ExitCode.ok
 }

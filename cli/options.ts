@@ -13,7 +13,7 @@ export const DEFAULT_PAGE = 20
 export function server(command: Command, patience: string): Command {
   return command
     .addOption(
-      new Option('--url <url>', 'the server')
+      new Option('--url <url>', 'address of the server')
         .env('SLUICE_URL')
         .argParser((text) => text || DEFAULT_URL)
         .default(DEFAULT_URL),
@@ -21,7 +21,7 @@ export function server(command: Command, patience: string): Command {
     .addOption(keyOption())
     .option('--tenant <name>', 'act as this tenant (with an admin key)')
     .addOption(
-      new Option('--patience <duration>', 'how long the server may be away')
+      new Option('--patience <duration>', 'how long to wait for a server that does not answer')
         .argParser(toMilliseconds)
         .default(parseDuration(patience), patience),
     )
@@ -29,7 +29,10 @@ export function server(command: Command, patience: string): Command {
 }
 
 export function keyOption(): Option {
-  return new Option('--key <key>', "the tenant's key; others can see an argument").env('SLUICE_KEY')
+  return new Option(
+    '--key <key>',
+    "the tenant's key; other users can see an argument, so prefer the variable",
+  ).env('SLUICE_KEY')
 }
 
 export function toCount(text: string): number {
@@ -62,10 +65,10 @@ export function toMilliseconds(text: string): number {
 /** Adds the options by which commands choose among failed jobs. */
 export function chooseFailed(command: Command): Command {
   return command
-    .option('--group <group>')
-    .option('--lane <lane>', 'provider/model')
-    .option('--error-code <code>')
-    .option('--type <type>', 'chat, response or embedding')
-    .option('--failed-after <time>', 'a time, or how long ago: 2h', toTime)
-    .option('--failed-before <time>', 'a time, or how long ago: 2h', toTime)
+    .option('--group <group>', 'jobs of this group')
+    .option('--lane <lane>', 'jobs of this lane: provider/model')
+    .option('--error-code <code>', 'jobs with this error, such as timeout')
+    .option('--type <type>', 'jobs of this type, such as chat or embedding')
+    .option('--failed-after <time>', 'failed at this time or later; or how long ago: 2h', toTime)
+    .option('--failed-before <time>', 'failed before this time; or how long ago: 2h', toTime)
 }

@@ -37,7 +37,7 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
 
   const completion = program.command('completion')
   completion
-    .description('print a script that completes commands and options')
+    .description('print a script that lets your shell complete commands and options')
     .addArgument(completion.createArgument('<shell>').choices(shells))
     .action((shell: Shell) =>
       run(async (terminal) => {

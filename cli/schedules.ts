@@ -75,7 +75,7 @@ export async function runShow(terminal: Terminal, id: string, options: Common): 
 export async function runCreate(terminal: Terminal, file: string, options: Common): Promise<ExitCode> {
   const body = await readText(file)
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
-  if (seen.length > 1) throw new CliError(ExitCode.usage, 'name the tenant that is to have it with --tenant')
+  if (seen.length > 1) throw new CliError(ExitCode.usage, 'say with --tenant which tenant gets it')
   // Sent again where the answer was lost: the key makes it the same schedule.
   const headers = { ...json, 'idempotency-key': crypto.randomUUID() }
   const schedule = await seen[0]!.client.json<Schedule>('POST', '/v1/schedules', { body, headers })

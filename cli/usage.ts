@@ -61,9 +61,7 @@ export async function runUsage(terminal: Terminal, options: UsageOptions): Promi
   }
   const rows =
     rest === null ? entries : [...entries, { ...rest, [names[0]!]: `${formatNumber(rest.entries)} more` }]
-  await terminal.write(
-    rows.length === 0 ? 'nothing was used\n' : renderUsage(names, rows, widthOf(terminal.stdout)),
-  )
+  await terminal.write(rows.length === 0 ? 'no usage\n' : renderUsage(names, rows, widthOf(terminal.stdout)))
   return ExitCode.ok
 }
 

@@ -23,7 +23,7 @@ const declared = z.strictObject({
   time_zone: z.string().optional().describe('Of cron, such as Europe/Berlin. Default UTC.'),
   job: z
     .looseObject({
-      type: z.string().describe('chat, response or embedding.'),
+      type: z.string().describe('A job type, such as chat or embedding.'),
       body: z
         .looseObject({ model: z.string().describe('A lane "provider/model", or an alias.') })
         .describe("What the provider's endpoint of that type takes."),

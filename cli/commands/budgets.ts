@@ -6,11 +6,11 @@ export function addBudgetCommands(program: Command, run: Run): void {
   const load = () => import('../budgets.ts')
   const budgets = program
     .command('budgets')
-    .description('list budgets and how they stand; set, show and delete those of groups')
+    .description('list all budgets and their use; set, show and delete those of groups')
   server(budgets.command('list'), '5s')
     .description('list budgets of tenants, keys, fair keys, groups and open flows')
     .addOption(
-      new Option('--owner <owner>', 'of this kind of owner').choices([
+      new Option('--owner <owner>', 'only budgets of this kind of owner').choices([
         'tenant',
         'key',
         'fair_key',
@@ -18,7 +18,7 @@ export function addBudgetCommands(program: Command, run: Run): void {
         'flow',
       ]),
     )
-    .option('--fair-key <key>', 'of this fair key alone')
+    .option('--fair-key <key>', 'only budgets of this fair key')
     .option('--limit <budgets>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((options) => run(async (terminal) => (await load()).runListBudgets(terminal, options)))
   server(budgets.command('show'), '5s')
@@ -30,9 +30,9 @@ export function addBudgetCommands(program: Command, run: Run): void {
   server(budgets.command('set'), '5s')
     .description('set what the jobs of a group may cost')
     .argument('<group>')
-    .option('--usd <usd>', 'what may be spent in a window', toUsd)
+    .option('--usd <usd>', 'the most that a window may cost', toUsd)
     .addOption(
-      new Option('--per <window>', 'the window (default: total, as long as there is the group)').choices([
+      new Option('--per <window>', 'the window; total (default) is the whole life of the group').choices([
         'day',
         'week',
         'month',

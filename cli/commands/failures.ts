@@ -12,7 +12,7 @@ export function addFailureCommands(program: Command, run: Run): void {
     )
 
   chooseFailed(server(failures.command('export'), '5s'))
-    .description('write failed jobs with their requests to a file that submit takes')
+    .description('write failed jobs with their requests to a file that submit accepts')
     .argument('<out>', 'a new file, or - for stdout')
     .option('--limit <jobs>', 'the most jobs, the oldest first (default: 100000)', toCount)
     .action((out, options) =>
@@ -20,7 +20,7 @@ export function addFailureCommands(program: Command, run: Run): void {
     )
 
   chooseFailed(server(program.command('redrive'), '5s'))
-    .description('queue failed jobs again, selected by options')
+    .description('retry failed jobs that the options select')
     .option('--limit <jobs>', 'the most jobs, the oldest first (default: 10000)', toCount)
     .option('--dry-run', 'count the jobs and change nothing')
     .action((options) =>

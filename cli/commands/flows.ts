@@ -6,7 +6,7 @@ export function addFlowCommands(program: Command, run: Run): void {
   const flows = program.command('flows').description('run, list, show, cancel, retry and signal flows')
   server(flows.command('run'), '10m')
     .description('create a flow, show its steps as they end, and print its output')
-    .argument('<file>', 'YAML or JSON: what POST /v1/flows takes')
+    .argument('<file>', 'YAML or JSON, as for POST /v1/flows')
     .option('--input <json>', 'replaces the input in the file')
     .option('--detach', 'print its id and do not wait')
     .action((file, options) =>
@@ -16,9 +16,15 @@ export function addFlowCommands(program: Command, run: Run): void {
   server(flows.command('list'), '5s')
     .description('list flows, newest first')
     .addOption(
-      new Option('--status <status>').choices(['running', 'waiting', 'completed', 'failed', 'cancelled']),
+      new Option('--status <status>', 'flows with this status').choices([
+        'running',
+        'waiting',
+        'completed',
+        'failed',
+        'cancelled',
+      ]),
     )
-    .option('--name <name>')
+    .option('--name <name>', 'flows with this name')
     .option('--limit <flows>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((options) =>
       run(async (terminal) => (await import('../flows.ts')).runListFlows(terminal, options)),
@@ -33,7 +39,7 @@ export function addFlowCommands(program: Command, run: Run): void {
 
   for (const [change, description] of [
     ['cancel', 'end a flow at once, with its jobs'],
-    ['retry', 'let a failed or cancelled flow go on from what failed'],
+    ['retry', 'continue a failed or cancelled flow from the steps that failed'],
   ] as const) {
     server(flows.command(change), '5s')
       .description(description)

@@ -5,7 +5,7 @@ import { type Run, server, toCount, toMilliseconds, toSeconds } from '../options
 export function addLaneCommands(program: Command, run: Run): void {
   server(program.command('lanes'), '5s')
     .description('show the state of every lane (admin keys)')
-    .option('-w, --watch [seconds]', 'repeat every 2 s, or as often as you say', toSeconds)
+    .option('-w, --watch [seconds]', 'repeat every 2 s, or every so many seconds', toSeconds)
     .action((options) => run(async (terminal) => (await import('../lanes.ts')).runLanes(terminal, options)))
 
   server(program.command('provider-batches'), '5s')
@@ -19,8 +19,8 @@ export function addLaneCommands(program: Command, run: Run): void {
     const command = server(program.command(change), '5s')
       .description(
         change === 'pause'
-          ? 'let no call leave a lane, or any lane of a provider (admin keys)'
-          : 'end pauses of a lane, or of all lanes of a provider (admin keys)',
+          ? 'stop new calls of a lane, or of all lanes of a provider (admin keys)'
+          : 'end the pause of a lane, or of all lanes of a provider (admin keys)',
       )
       .argument('[lane]', 'provider/model')
       .option('--provider <provider>', 'all lanes of this provider')

@@ -7,18 +7,18 @@ const DEFAULT_OUTPUT_TOKENS = 256
 export function addPlanCommands(program: Command, run: Run): void {
   program
     .command('plan')
-    .description('tell how long a file takes and what it costs under the present limits, without a call')
+    .description('estimate how long a file takes and what it costs; makes no calls')
     .argument('<file>', 'JSONL: one job or batch line a line')
     .option('-c, --config <path>', 'configuration file (default: SLUICE_CONFIG, then ./sluice.yaml)')
     .addOption(
-      new Option('--url <url>', 'count in the backlog and limits of this server')
+      new Option('--url <url>', 'use the backlog and the learned limits of this server')
         .env('SLUICE_URL')
         .argParser((text) => text || undefined),
     )
     .addOption(keyOption())
     .option(
       '--output-tokens <tokens>',
-      'length of an answer whose body sets no cap',
+      'length of an answer if its request sets no maximum',
       toCount,
       DEFAULT_OUTPUT_TOKENS,
     )
@@ -29,9 +29,9 @@ export function addPlanCommands(program: Command, run: Run): void {
 
   program
     .command('check-config')
-    .description('list every fault of a configuration file; 78 when there are any')
+    .description('list every mistake in a configuration file; exits with 78 if there are any')
     .argument('[path]', 'default: SLUICE_CONFIG, then ./sluice.yaml')
-    .option('--config <path>', 'the same, as other commands have it')
+    .option('--config <path>', 'the same as the argument')
     .option('--json', 'print JSON for scripts')
     .action((path, options) =>
       run(async (terminal) =>

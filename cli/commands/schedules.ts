@@ -16,7 +16,7 @@ export function addScheduleCommands(program: Command, run: Run): void {
     .action((id, options) => run(async (terminal) => (await load()).runShow(terminal, id, options)))
 
   server(schedules.command('create'), '5s')
-    .description('create a schedule from a JSON file, as POST /v1/schedules takes it')
+    .description('create a schedule from a JSON file, as for POST /v1/schedules')
     .argument('<file>', 'or - for stdin')
     .action((file, options) => run(async (terminal) => (await load()).runCreate(terminal, file, options)))
 
@@ -33,12 +33,12 @@ export function addScheduleCommands(program: Command, run: Run): void {
   }
 
   server(schedules.command('run'), '5s')
-    .description('create the job now, in addition to the slots')
+    .description('run schedules once now, in addition to their slots')
     .argument('<id...>')
     .action((ids, options) => run(async (terminal) => (await load()).runNow(terminal, ids, options)))
 
   server(schedules.command('runs'), '5s')
-    .description('list the outcomes of the slots, newest first')
+    .description('list the past slots of a schedule and their jobs, newest first')
     .argument('<id>')
     .option('--limit <runs>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((id, options) => run(async (terminal) => (await load()).runRuns(terminal, id, options)))

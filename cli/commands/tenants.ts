@@ -4,7 +4,7 @@ import { DEFAULT_PAGE, type Run, server, toCount, toMilliseconds } from '../opti
 /** Commands for administrators: tenants, keys, audit. */
 export function addTenantCommands(program: Command, run: Run): void {
   const load = () => import('../administer.ts')
-  const settings = 'JSON as the API takes it: {"weight":3,"limits":{"max_queued":1000},"models":["openai/*"]}'
+  const settings = 'JSON, as for the API: {"weight":3,"limits":{"max_queued":1000},"models":["openai/*"]}'
   const tenants = program
     .command('tenants')
     .description('list, create, change and delete tenants (admin keys)')
@@ -50,11 +50,11 @@ export function addTenantCommands(program: Command, run: Run): void {
   const keys = program.command('keys').description('create, list and revoke keys of tenants')
   keys
     .command('new')
-    .description('make a key of 256 random bits, and its digest for the configuration')
+    .description('make a random key, and its digest for the configuration')
     .option('--json', 'print JSON for scripts')
     .action((options) => run(async (terminal) => (await import('../keys.ts')).runNewKey(terminal, options)))
   server(keys.command('list'), '5s')
-    .description('list the keys of a tenant created with the API (admin keys)')
+    .description('list the keys of a tenant that were created with the API (admin keys)')
     .argument('<tenant>')
     .action((tenant, options) =>
       run(async (terminal) => (await load()).runListKeys(terminal, tenant, options)),
@@ -65,7 +65,7 @@ export function addTenantCommands(program: Command, run: Run): void {
     .option('--name <name>', 'a name for the key')
     .option('--scopes <scope...>', 'jobs, read, metrics, admin (default: jobs read)')
     .option('--models <pattern...>', 'models it may call: openai/* (default: those of the tenant)')
-    .option('--budgets <json>', 'what its jobs may cost: [{"usd":5,"per":"day"}] (default: not limited)')
+    .option('--budgets <json>', 'what its jobs may cost: [{"usd":5,"per":"day"}] (default: no limit)')
     .option('--expires-at <time>', 'RFC 3339 (default: never)')
     .action((tenant, options) =>
       run(async (terminal) => (await load()).runCreateKey(terminal, tenant, options)),

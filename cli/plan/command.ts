@@ -186,9 +186,9 @@ function renderPlan(
   const table = renderColumns(COLUMNS, rows, width)
   const sum = sumUp(planned)
   const lines = [
-    `${formatNumber(sum.jobs)} jobs in ${formatNumber(sum.calls)} calls (${formatNumber(sum.shared)} share an equal one's): ` +
+    `${formatNumber(sum.jobs)} jobs in ${formatNumber(sum.calls)} calls (${formatNumber(sum.shared)} share the call of an equal job): ` +
       `about ${formatDuration(sum.seconds)}, at most ${sum.usd === null ? 'an unknown price' : formatUsd(sum.usd)}`,
-    `(an answer without a cap is priced as ${formatNumber(outputTokens)} tokens; --output-tokens)`,
+    `(answers without a maximum count as ${formatNumber(outputTokens)} tokens; change this with --output-tokens)`,
   ]
   if (planned.some(({ lane: { tiers } }) => tiers?.flex !== undefined || tiers?.batch !== undefined)) {
     const each = (['standard', 'flex', 'batch'] as const).map((tier) => {

@@ -87,7 +87,7 @@ export async function addUpLoad(
     if ('fault' in request) return request.fault.message
     const { type, body, cache } = request.create
     if (typeof type !== 'string' || !callTypes.includes(type))
-      return 'type: expected chat, response or embedding'
+      return `type: expected one of ${callTypes.join(', ')}`
     if (!isJsonObject(body) || typeof body.model !== 'string') return 'body.model: expected a model'
     const lane = resolveModel(config, body.model)?.lanes[0]
     if (lane === undefined) return `body.model: there is no model ${JSON.stringify(body.model)}`

@@ -55,7 +55,7 @@ async function submitTo(
   options: SubmitCommandOptions,
 ): Promise<ExitCode> {
   const path = resolve(terminal.cwd, file)
-  if (out === path) throw new CliError(ExitCode.usage, '--out: is the input itself')
+  if (out === path) throw new CliError(ExitCode.usage, '--out: this is the input file')
   if (out !== null) await checkOutput(out, '--out')
   let trouble: string | null = null
   const onTrouble = (now: string | null) => {
@@ -110,7 +110,7 @@ async function submitTo(
     })
   } catch (error) {
     if (error instanceof CliError && error.exitCode === ExitCode.interrupted && out !== null) {
-      const message = `stopped at ${count.written} of ${input.lines}; the same command goes on from there`
+      const message = `stopped at ${count.written} of ${input.lines}; run the same command again to continue`
       throw new CliError(ExitCode.interrupted, message)
     }
     throw error

@@ -32,7 +32,7 @@ export async function resumeOutput(out: string, input: string): Promise<Written>
       if (done === true || result === null || result.place !== placeOf(request)) {
         throw new CliError(
           ExitCode.usage,
-          `${out} holds something else than results of ${input} (line ${written.lines + 1}); name another --out`,
+          `${out} does not hold results of ${input} (line ${written.lines + 1}); name another --out`,
         )
       }
       written.lines++

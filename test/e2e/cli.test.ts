@@ -286,7 +286,7 @@ test('Ctrl-C ends it with 130 and what to do; the next run goes on', async () =>
   running.kill('SIGINT')
   const { code, stderr } = await running.ended
   expect(code).toBe(130)
-  expect(stderr).toMatch(/^stopped at \d+ of 150; the same command goes on from there\n$/)
+  expect(stderr).toMatch(/^stopped at \d+ of 150; run the same command again to continue\n$/)
   expect(readOut(out).length).toBeLessThan(150)
   expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
   expect(readOut(out)).toHaveLength(150)
@@ -698,7 +698,7 @@ test('a plan counts calls, time and cost without a call, with the server and wit
   expect(JSON.parse(local.stdout)).toMatchObject({ jobs: 302, shared: 1, calls: 3, refused: { count: 0 } })
   const asked = await runCli(['plan', file, '--config', config], { env: { ...env, SLUICE_KEY: ADMIN_KEY } })
   expect(asked).toMatchObject({ code: 0, stderr: '' })
-  expect(asked.stdout).toContain("302 jobs in 3 calls (1 share an equal one's)")
+  expect(asked.stdout).toContain('302 jobs in 3 calls (1 share the call of an equal job)')
   expect(simulator.state().calls).toBe(0)
 })
 

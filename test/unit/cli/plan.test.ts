@@ -5,6 +5,7 @@ import { forecastLane, forecastTiers } from '../../../cli/plan/forecast.ts'
 import { readRequest } from '../../../cli/submit/read-request.ts'
 import { loadConfig } from '../../../config/load.ts'
 import { listSharedLimits } from '../../../config/shared-limits.ts'
+import { CallType } from '../../../lib/call-type.ts'
 
 const config = loadConfig({
   path: 'sluice.yaml',
@@ -60,6 +61,12 @@ test('an answer is priced at its cap, or at what is assumed', async () => {
     100,
   )
   expect(lanes[0]!.usd).toBeCloseTo((2 * 1 + (1000 + 100) * 2) / 1e6, 12)
+})
+
+test('a type that does not exist is refused with all that do', async () => {
+  const { refused } = await addUpLoad(lines([{ type: 'chatt', body: { model: 'fast' } }]), config, 100)
+  const types = Object.values(CallType)
+  expect(refused.examples).toEqual([{ line: 1, reason: `type: expected one of ${types.join(', ')}` }])
 })
 
 test('what the server would refuse is told, by line', async () => {
