@@ -162,9 +162,9 @@ const COLUMNS: Column[] = [
   { title: 'JOBS', side: right },
   { title: 'CALLS', side: right },
   { title: 'TOKENS', side: right, leaveOut: 1 },
-  { title: 'BEHIND', side: right, leaveOut: 2 },
+  { title: 'BACKLOG', side: right, leaveOut: 2 },
   { title: 'TAKES', side: right },
-  { title: 'BOUND BY', least: 10 },
+  { title: 'LIMITED BY', least: 10 },
   { title: 'AT MOST', side: right },
 ]
 
