@@ -41,6 +41,7 @@ const program = new Command('sluice')
   .version(version)
   .enablePositionalOptions()
   .exitOverride()
+  .addHelpText('after', '\nTo see it at work: npx sluice demo, or npm run demo in a clone.')
 
 for (const [role, description] of [
   ['api', 'serve the HTTP API'],
@@ -49,6 +50,7 @@ for (const [role, description] of [
 ] as const) {
   program
     .command(role)
+    .aliases(role === 'all' ? ['start'] : [])
     .description(description)
     .option('-c, --config <path>', 'configuration file (default: SLUICE_CONFIG, then ./sluice.yaml)')
     .option('-p, --port <number>', 'port to listen on (default: PORT, then the configuration)', toPort)

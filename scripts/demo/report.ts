@@ -20,21 +20,21 @@ export function renderReport(summary: Summary): string {
     fact(
       'coalesced',
       count(summary.embeddingJobs),
-      `embedding jobs travelled in ${count(summary.embeddingCalls)} requests; one by one, ${alone} minutes at their limit`,
+      `embedding jobs shared ${count(summary.embeddingCalls)} requests; one request each would take ${alone} minutes`,
     ),
     fact(
       'shared and cached',
       count(summary.shared + summary.cached),
-      `jobs needed no call: ${count(summary.shared)} shared one under way, ${count(summary.cached)} took a kept answer`,
+      `jobs needed no call: ${count(summary.shared)} shared a running one, ${count(summary.cached)} were in the cache`,
     ),
     fact(
       'retried',
       count(summary.retried),
-      `jobs, for ${count(summary.faults)} of their calls were answered with a 500, on purpose`,
+      `jobs: the provider answered ${count(summary.faults)} of their calls with a 500, on purpose`,
     ),
-    fact('429s', count(summary.rejections), 'self-inflicted; the providers asked for no pause'),
+    fact('429s', count(summary.rejections), 'caused by Sluice; the providers asked for no pause'),
     ...(limit.seconds === 0 ? [] : [renderLimit(limit)]),
-    fact('paid twice', count(summary.paidTwice), 'prompts, by the bill of the provider'),
+    fact('paid twice', count(summary.paidTwice), "prompts, by the provider's own bill"),
     fact(
       'cost',
       dollars(summary.costUsd),
@@ -43,7 +43,7 @@ export function renderReport(summary: Summary): string {
     '',
     styleText(
       'dim',
-      'wait: from submission to answer. The failed embedding is one that the provider refuses, on purpose.',
+      'wait: from submission to answer. The provider refuses one embedding on purpose; it is the one that failed.',
     ),
     '',
   ]
