@@ -329,13 +329,20 @@ test.skipIf(!imports('langchain_openai'))('LangChain in Python answers, streams 
   expect([answers, vectors]).toEqual(['20 answers', '2 vectors'])
 })
 
-test.skipIf(!imports('llama_index.llms.openai_like'))('LlamaIndex in Python answers and streams', async () => {
-  const { stdout, code } = await run('python3', 'examples/python/llamaindex_chat.py', 'Is LlamaIndex there?')
-  expect(code).toBe(0)
-  const [whole, streamed] = stdout.trim().split('\n')
-  expect(whole).toMatch(/^Answer \w{8}: /)
-  expect(streamed).toBe(whole)
-})
+test.skipIf(!imports('llama_index.llms.openai_like'))(
+  'LlamaIndex in Python answers and streams',
+  async () => {
+    const { stdout, code } = await run(
+      'python3',
+      'examples/python/llamaindex_chat.py',
+      'Is LlamaIndex there?',
+    )
+    expect(code).toBe(0)
+    const [whole, streamed] = stdout.trim().split('\n')
+    expect(whole).toMatch(/^Answer \w{8}: /)
+    expect(streamed).toBe(whole)
+  },
+)
 
 test.skipIf(!hasOpenAi)('responses in Python do the same as in TypeScript', async () => {
   const { stdout, stderr, code } = await run('python3', 'examples/python/responses.py', 'Python?')
