@@ -113,6 +113,7 @@ test('under load, API and worker processes with wrong clocks lose no job, have n
     {
       seed: 20_261_129,
       quick: true,
+      from: 'HEAD',
       kills: 1,
       mixMs: 0,
       stalledAfterMs: 3_000,

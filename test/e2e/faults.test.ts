@@ -10,6 +10,7 @@ test('under load and with a failing provider, a killed worker, API and Redis los
     {
       seed: SEED,
       quick: true,
+      from: 'HEAD',
       kills: 1,
       mixMs: 0,
       stalledAfterMs: 3000,

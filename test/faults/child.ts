@@ -38,6 +38,8 @@ export type ChildOptions = {
   /** Modules loaded before main.ts, as URLs. */
   preload?: readonly string[]
   env?: Record<string, string>
+  /** The checkout whose program it runs; default: this one. */
+  checkout?: string
 }
 
 /** Starts `node main.ts …` and resolves when its output matches. It ends when this process is gone. */
@@ -46,7 +48,7 @@ export async function startChild(args: string[], ready: RegExp, options: ChildOp
   // The environment may name a Redis and a port for the real service.
   const { HOST: _host, PORT: _port, NODE_OPTIONS: _options, ...env } = process.env
   const imports = [exitWithParent, ...(options.preload ?? [])].flatMap((module) => ['--import', module])
-  const child = spawn(process.execPath, [...imports, join(root, 'main.ts'), ...args], {
+  const child = spawn(process.execPath, [...imports, join(options.checkout ?? root, 'main.ts'), ...args], {
     cwd: options.cwd ?? root,
     env: { ...env, ...options.env, SLUICE_PARENT_PID: String(process.pid) },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

@@ -11,6 +11,8 @@ export type Settings = {
   kills: number
   /** For how long the mix goes on striking. */
   mixMs: number
+  /** The release that a roll-out begins with, as Git names it. */
+  from: string
   /** From the death of a worker to the moment its jobs are looked at again. */
   stalledAfterMs: number
   /** Told what is going on. */

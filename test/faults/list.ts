@@ -19,6 +19,7 @@ import { mix } from './mix.ts'
 import { poisonTenant } from './poison-tenant.ts'
 import { poisonWorker } from './poison-worker.ts'
 import { reconnect } from './reconnect.ts'
+import { rollOut } from './roll-out.ts'
 import { silenceWorkers } from './silence-workers.ts'
 import { silentConnection } from './silent-connection.ts'
 import { stopWorkers } from './stop-workers.ts'
@@ -42,6 +43,7 @@ export const FAULTS: readonly Fault[] = [
   cutRedis,
   ...breakHistory,
   stopWorkers,
+  rollOut,
   killApis,
   reconnect,
   breakProvider,

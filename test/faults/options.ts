@@ -1,6 +1,13 @@
 import { parseArgs } from 'node:util'
 
-export type Options = { only: string[]; seed: number; quick: boolean; kills: number; minutes: number }
+export type Options = {
+  only: string[]
+  seed: number
+  quick: boolean
+  kills: number
+  minutes: number
+  from: string
+}
 
 /** @param names of the faults with what they do */
 export function renderHelp(names: readonly { name: string; title: string }[]): string {
@@ -9,14 +16,15 @@ export function renderHelp(names: readonly { name: string; title: string }[]): s
 
 Breaks a real deployment under load, in one way after the other: real processes, a real Redis, a simulated provider that
 logs every call it would bill. Exits 1 when a job was lost, a call was paid twice without a flag, or another promise was
-broken. Everything takes about twenty-two minutes.
+broken. Everything takes about twenty-six minutes.
 
   --only NAME   one of these; may be repeated:
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}
   --kills N     workers that are killed in mid-call (default 10)
   --minutes N   for which everything happens at random in the end (default 1)
+  --from REV    the release that \`roll-out\` begins with, as Git names it (default HEAD~100)
   --seed N      of everything that is left to chance (default: another one each time; it is printed)
-  --quick       fewer blows, shorter outages, nine minutes
+  --quick       fewer blows, shorter outages, twelve minutes
   --help        this text
 `
 }
@@ -34,6 +42,7 @@ export function readOptions(args: string[], names: readonly string[], random: ()
       seed: { type: 'string' },
       kills: { type: 'string' },
       minutes: { type: 'string' },
+      from: { type: 'string', default: 'HEAD~100' },
       quick: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -49,6 +58,7 @@ export function readOptions(args: string[], names: readonly string[], random: ()
     quick: values.quick,
     kills: readCount('--kills', values.kills ?? (values.quick ? '3' : '10')),
     minutes: readMinutes(values.minutes ?? (values.quick ? '0.3' : '1')),
+    from: values.from,
   }
 }
 

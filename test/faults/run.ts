@@ -39,12 +39,13 @@ else {
 }
 
 async function carryOut(fault: Fault): Promise<Result> {
-  const { quick, seed, kills, minutes } = options!
+  const { quick, seed, kills, minutes, from } = options!
   const stages: Stage[] = []
   const settings: Settings = {
     seed,
     quick,
     kills,
+    from,
     mixMs: minutes * 60_000,
     stalledAfterMs: quick ? 5000 : 15_000,
     say: (line) => say(`  ${line}`),

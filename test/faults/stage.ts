@@ -43,6 +43,8 @@ export type StageOptions = {
   keepsFilesInFolder?: boolean
   /** URL of the database that ended jobs move to, a second after their end. */
   history?: string
+  /** The checkout whose program the first processes run; default: this one. */
+  checkout?: string
 }
 
 /** `tap`: what it reaches Redis through, on a stage that is tapped. */
@@ -60,9 +62,10 @@ export type Stage = {
   urls(): string[]
   /** Ends one by a signal and resolves when it is gone. The others stay. */
   end(child: Child, signal: 'SIGKILL' | 'SIGTERM'): Promise<Exit>
-  startApi(): Promise<Child>
+  /** @param checkout whose program it runs; default: this one */
+  startApi(checkout?: string): Promise<Child>
   /** Starts a worker in the place of one that ended, with its folder and its tap, or in a new one. */
-  startWorker(models?: readonly string[]): Promise<Worker>
+  startWorker(models?: readonly string[], checkout?: string): Promise<Worker>
   /** Where files lie, on a stage that keeps them in a folder. */
   filesFolder: string
   simulator: {
@@ -113,7 +116,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     closers.push(() => Promise.all([...apis, ...workers].map((child) => child.stop())))
 
     let apisStarted = 0
-    const startApi = async () => {
+    const startApi = async (checkout?: string) => {
       const path = join(folder, 'api.yaml')
       await writeFile(path, writeConfig({ redis: redisUrl, upstream: base, models, filesFolder }, options))
       const ready = /"url":"(http:[^"]+)","msg":"ready"/
@@ -122,12 +125,13 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       const api = await startChild(['api', '--config', path, '--port', '0'], ready, {
         cwd: folder,
         ...loaded,
+        ...(checkout === undefined ? {} : { checkout }),
       })
       apis.push(api)
       return api
     }
 
-    const startWorker = async (some: readonly string[] = models) => {
+    const startWorker = async (some: readonly string[] = models, checkout?: string) => {
       const place = await takePlace()
       try {
         place.tap?.mend()
@@ -137,6 +141,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         const child = await startChild(['worker', '--config', path], /"role":"worker".*"msg":"ready"/, {
           cwd: place.folder,
           ...preloads({ shiftMs: place.shiftMs, blockMs: options.blockMs }),
+          ...(checkout === undefined ? {} : { checkout }),
         })
         const worker = { ...child, tap: place.tap }
         place.worker = worker
@@ -168,8 +173,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     }
 
     const starting = await Promise.allSettled([
-      ...Array.from({ length: options.apis ?? 1 }, () => startApi()),
-      ...Array.from({ length: options.workers ?? 2 }, () => startWorker()),
+      ...Array.from({ length: options.apis ?? 1 }, () => startApi(options.checkout)),
+      ...Array.from({ length: options.workers ?? 2 }, () => startWorker(models, options.checkout)),
     ])
     for (const outcome of starting) if (outcome.status === 'rejected') throw outcome.reason
 

@@ -98,6 +98,10 @@ describe('the budget of a day', () => {
     const house = await openBudgetHouse({ budget: 1, price })
     house.upstream.script = answering(50)
     for (let index = 0; index < 12; index++) await house.ended((await house.submit(`learn ${index}`)).id)
+    const known = `${house.root}:output:own/chat`
+    await house.redis.set(known, Array(64).fill('50').join(' '))
+    await house.ended((await house.submit('one more')).id)
+    expect((await house.redis.get(known))?.split(' ')).toHaveLength(64)
     house.upstream.script = () => {} // holds the call
     await house.submit('held')
     await expect.poll(async () => (await house.money()).reserved).toBeGreaterThan(0)
