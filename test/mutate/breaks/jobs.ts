@@ -364,7 +364,8 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: '',
     tests: ['test/integration/workers/heartbeat.test.ts', ...WORK],
     says: 'an entry whose lock was renewed is still taken for stalled',
-    survives: 'the check for stalled entries looks at the lock as well; what differs is the set it has to look through',
+    survives:
+      'the check for stalled entries looks at the lock as well; what differs is the set it has to look through',
   },
   {
     file: 'jobs/lua/renew.lua',
