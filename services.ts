@@ -2,6 +2,7 @@ import { randomUUIDv7 } from 'node:crypto'
 import { resolve } from 'node:path'
 import { buildApp } from './api/app.ts'
 import { createBatchLineReader, describeLineFailure, showLineResult } from './api/batches/lines.ts'
+import { defaultApiLimits } from './api/deps.ts'
 import { createLaneControl, type LaneControl } from './api/lanes/lanes.ts'
 import { createOverviewHistory } from './api/overview/history.ts'
 import { startBatchRunner } from './batches/runner/runner.ts'
@@ -99,54 +100,63 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   const lanes = openLaneControl(config, store)
   deps.metrics.watchStore(createStoreReader(deps, store, lanes, followed.keys))
   const app = buildApp({
-    jobs: traces.jobs(store.jobs),
-    usage: store.history?.usage ?? null,
-    historyState: store.history?.state ?? null,
-    events: store.events,
-    budgets: store.budgets,
-    madeKeys: followed.keys,
-    tenantStats: store.tenantStats,
-    tenantPauses: store.tenantPauses,
-    overviewHistory: createOverviewHistory(store),
-    readMaintainer: () => readMaintainer(store.redis, store.prefix),
-    files: confirmed(store.files, ['create'], store.durability),
-    fileLinks: store.fileLinks,
-    fileContents: store.fileContents,
-    batches: confirmed(store.batches, ['create'], store.durability),
-    durable: confirmed(store.durable, ['begin', 'signal'], store.durability),
-    schedules: confirmed(store.schedules, ['create', 'change', 'remove'], store.durability),
-    flows: confirmed(store.flows, ['create', 'signal'], store.durability),
+    store: {
+      jobs: traces.jobs(store.jobs),
+      events: store.events,
+      files: confirmed(store.files, ['create'], store.durability),
+      fileLinks: store.fileLinks,
+      fileContents: store.fileContents,
+      batches: confirmed(store.batches, ['create'], store.durability),
+      durable: confirmed(store.durable, ['begin', 'signal'], store.durability),
+      schedules: confirmed(store.schedules, ['create', 'change', 'remove'], store.durability),
+      flows: confirmed(store.flows, ['create', 'signal'], store.durability),
+      webhooks: store.webhooks,
+    },
+    tenants: {
+      keyring: () => keyring,
+      freshenKeys: followed.freshen,
+      madeKeys: followed.keys,
+      registry: followed.registry,
+      configured: () => config.configured(),
+      stats: store.tenantStats,
+      pauses: store.tenantPauses,
+      budgets: store.budgets,
+    },
+    submission: createSubmission(config, store.gathering.turnaround),
     lanes,
-    providerBatches: store.providerBatches,
-    webhooks: store.webhooks,
-    forecast: async (lane, tenant, priority) => {
-      const { startAt } = await store.forecaster.newcomer(lane, tenant, priority)
-      return startAt
+    providers: {
+      state: createProviderState({
+        redis: store.redis,
+        root: (tenant) => tenantRoot(store.prefix, tenant),
+      }),
+      requests: openStateRequests(deps, closers),
+      takePermit: createPermits(store.gate),
+      countTokens: openTokenCounter(deps, store.now, closers),
+    },
+    history: { usage: store.history?.usage ?? null, state: store.history?.state ?? null },
+    overview: {
+      history: createOverviewHistory(store),
+      readMaintainer: () => readMaintainer(store.redis, store.prefix),
+      providerBatches: store.providerBatches,
+    },
+    server: {
+      version: deps.version,
+      log,
+      metrics: { ...deps.metrics.http, render: deps.metrics.render },
+      traceRequest: traces.request ?? null,
+      ready: store.watch.look,
+      isMemoryShort: store.memory.isShort,
+      isUnavailable: (error) =>
+        error instanceof NotDurableError || isHistoryUnavailable(error) || isRedisUnavailable(error),
+      createId: () => `req_${randomUUIDv7().replaceAll('-', '')}`,
+      folders: {
+        dashboard: resolve(import.meta.dirname, 'dashboard/dist'),
+        guide: resolve(import.meta.dirname, 'site/dist'),
+      },
+      limits: defaultApiLimits,
     },
     config: () => config.current(),
-    keyring: () => keyring,
-    freshenKeys: followed.freshen,
-    registry: followed.registry,
-    configured: () => config.configured(),
-    ...createSubmission(config, store.now, store.gathering.turnaround),
-    countTokens: openTokenCounter(deps, store.now, closers),
-    providerState: createProviderState({
-      redis: store.redis,
-      root: (tenant) => tenantRoot(store.prefix, tenant),
-    }),
-    stateRequests: openStateRequests(deps, closers),
-    takePermit: createPermits(store.gate),
-    ready: store.watch.look,
-    metrics: { ...deps.metrics.http, render: deps.metrics.render },
-    isMemoryShort: store.memory.isShort,
-    isUnavailable: (error) =>
-      error instanceof NotDurableError || isHistoryUnavailable(error) || isRedisUnavailable(error),
-    log,
-    ...(traces.request ? { traceRequest: traces.request } : {}),
-    createId: () => `req_${randomUUIDv7().replaceAll('-', '')}`,
-    version: deps.version,
-    dashboardFolder: resolve(import.meta.dirname, 'dashboard/dist'),
-    guideFolder: resolve(import.meta.dirname, 'site/dist'),
+    now: store.now,
   })
   const { host, port } = config.current().server
   const url = await app.listen({ host, port, backlog: BACKLOG }).catch((error: unknown) => {
@@ -301,12 +311,13 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   deps.metrics.watchWorker({ isHealthy: () => health().ok, spooled: spool.count })
   const maintainer = openMaintainer(deps, store, name, closers)
   const jobs = traces.jobs(store.jobs)
-  maintainer.add(createSchedulesTask(deps, store, jobs))
+  const lanes = openLaneControl(config, store)
+  maintainer.add(createSchedulesTask(deps, store, jobs, lanes))
   maintainer.add(createDeclaredSchedulesTask(deps, store))
   maintainer.add(
     createOverviewHistoryTask({
       history: createOverviewHistory(store),
-      lanes: openLaneControl(config, store),
+      lanes,
       tenantStats: store.tenantStats,
       tenants: store.maintenance.tenants,
       activeTenants: store.active.list,
@@ -319,8 +330,9 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     files: store.files,
     jobs,
     lines: createBatchLineReader({
-      ...createSubmission(config, store.now, store.gathering.turnaround),
+      submission: createSubmission(config, store.gathering.turnaround),
       config: () => config.current(),
+      now: store.now,
     }),
     describeFailure: describeLineFailure,
     showResult: showLineResult,
@@ -355,6 +367,7 @@ function openLaneControl(config: ServicesDeps['config'], store: ReturnType<typeo
     gate: store.gate,
     queues: store.queues,
     fairness: store.fairness,
+    forecaster: store.forecaster,
     latencies: store.latencies,
     brokenCalls: store.brokenCalls,
     scheduled: createScheduledCounts({ ...store, tenants: store.maintenance.tenants }),

@@ -12,7 +12,7 @@ import { registerCompression } from './compression.ts'
 import { registerCors } from './cors.ts'
 import { registerDashboardRoutes } from './dashboard/routes.ts'
 import { registerDeliveryRoutes } from './deliveries/routes.ts'
-import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './deps.ts'
+import type { Api, ApiDeps, RouteContext } from './deps.ts'
 import { registerDurableRoutes } from './durable/routes.ts'
 import { sendError } from './error-replies.ts'
 import { ApiError } from './errors.ts'
@@ -64,20 +64,20 @@ const surplusTimeout = 3_000
  * reads a body limits its time (`bodyTimeout`, `bulkIdleTimeout`). A body that nobody reads is cut after its answer.
  */
 export function buildApp(deps: ApiDeps): Api {
-  const limits = { ...defaultApiLimits, ...deps.limits }
+  const { limits } = deps.server
   const closing = new AbortController()
   const streams = createOpenStreams({
-    keyring: deps.keyring,
+    keyring: deps.tenants.keyring,
     most: () => deps.config().server.max_streams_per_tenant,
-    onChange: deps.metrics.onStreams,
+    onChange: deps.server.metrics.onStreams,
   })
   const context: RouteContext = { deps, limits, streams, closing: closing.signal }
-  const logger: FastifyBaseLogger = deps.log
+  const logger: FastifyBaseLogger = deps.server.log
 
   const app: Api = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
-    genReqId: (request) => chooseRequestId(request.headers['x-request-id'], deps.createId),
+    genReqId: (request) => chooseRequestId(request.headers['x-request-id'], deps.server.createId),
     requestIdHeader: false,
     rewriteUrl: rewriteAzurePath,
     requestTimeout: 0,
@@ -93,13 +93,13 @@ export function buildApp(deps: ApiDeps): Api {
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: maxPathParameter },
-    frameworkErrors: (error, request, reply) => sendError(error, request, reply, deps.isUnavailable),
-    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, deps.createId),
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply, deps.server.isUnavailable),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, deps.server.createId),
   })
   app.addHook('onRoute', refuseUnknownQuery)
   app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: '' }))
   app.setSerializerCompiler(serializerCompiler)
-  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps.isUnavailable))
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps.server.isUnavailable))
   registerMissingRoute(app)
 
   app.decorateRequest<Tenant | null>(tenantDecorator, null)
@@ -110,13 +110,13 @@ export function buildApp(deps: ApiDeps): Api {
   // After the plugins' own hooks: a page of a listed origin may read refusals, too.
   app.after(() => {
     addHooks(app, context)
-    addTracing(app, deps.traceRequest)
+    addTracing(app, deps.server.traceRequest)
   })
   addClosing(app, closing, limits.closeGrace)
   registerJsonBody(app, limits)
 
   app.register(async (api: Api) => {
-    await registerOpenApi(api, { version: deps.version, url: deps.config().server.public_url ?? '/' })
+    await registerOpenApi(api, { version: deps.server.version, url: deps.config().server.public_url ?? '/' })
     registerHealthRoutes(api, context)
     registerMetricsRoute(api, context)
     registerJobRoutes(api, context)
@@ -171,8 +171,8 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
         : new ApiError('unavailable', 'the server is closing', { retryAfterSeconds: 1 }),
     )
   })
-  app.addHook('onRequest', createLocalOnlyHook(deps))
-  app.addHook('onRequest', createAuthHook(deps))
+  app.addHook('onRequest', createLocalOnlyHook({ keyring: deps.tenants.keyring, config: deps.config }))
+  app.addHook('onRequest', createAuthHook(deps.tenants))
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (closing.aborted) reply.header('connection', 'close')
     done(null, payload)
@@ -192,7 +192,7 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
     if (acting === null) request.log.debug(line, 'answered')
     else request.log.info({ ...line, acting, path: raw.url }, 'answered an administrator acting as a tenant')
     const { method, route, status, ms } = line
-    deps.metrics.onAnswer({ method: method ?? '', route: route ?? null, status, ms })
+    deps.server.metrics.onAnswer({ method: method ?? '', route: route ?? null, status, ms })
     // A body that dribbles on after its answer would hold the connection for ever.
     if (raw.complete === false) {
       const timer = setTimeout(() => raw.destroy(), Math.min(limits.bodyTimeout, surplusTimeout))

@@ -15,7 +15,7 @@ import type { Flows } from '../flows/store.ts'
 import type { HistoryStateReader } from '../history/state.ts'
 import type { UsageReader } from '../history/usage.ts'
 import type { Budgets } from '../jobs/budget-usage.ts'
-import type { JobType, Priority } from '../jobs/job.ts'
+import type { JobType } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { MaintainerView } from '../jobs/maintainer-lease.ts'
 import type { ProviderState } from '../jobs/provider-state.ts'
@@ -45,11 +45,23 @@ export type Api = FastifyInstance<
 
 /** Everything the API needs from outside; it reads no environment and keeps no state of its own. */
 export type ApiDeps = {
+  store: ApiStore
+  tenants: TenantAccess
+  submission: Submission
+  lanes: LaneControl
+  providers: ProviderAccess
+  history: HistoryAccess
+  overview: OverviewSources
+  server: ServerParts
+  /** The current configuration; read again for each request. */
+  config(): Config
+  /** Unix milliseconds. */
+  now(): number
+}
+
+/** What tenants have in the store, by resource. */
+export type ApiStore = {
   jobs: Jobs
-  /** Adds up usage; null: there is no history. */
-  usage: UsageReader | null
-  /** Whether the history is there; null: there is none. */
-  historyState: HistoryStateReader | null
   events: TenantEvents
   files: Files
   fileLinks: FileLinks
@@ -58,39 +70,45 @@ export type ApiDeps = {
   durable: DurableRuns
   schedules: Schedules
   flows: Flows
-  lanes: LaneControl
-  providerBatches: Pick<ProviderBatchStore, 'recent'>
   webhooks: Pick<WebhookStore, 'failing' | 'endpoints'>
-  budgets: Budgets
-  /** Keys that the API made, as this process knows them. */
-  madeKeys(): readonly RunTimeKey[]
-  tenantStats: TenantStatsReader
-  tenantPauses: TenantPauses
-  overviewHistory: Pick<OverviewHistory, 'read'>
-  /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */
-  readMaintainer: () => Promise<MaintainerView | null>
-  /** When a job would start that is queued now, Unix ms; null: not known. */
-  forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
-  /** The current configuration; read again for each request. */
-  config(): Config
-  /** The configuration as its file says it, without what the API made. */
-  configured(): Config
+}
+
+/** Who may call, and what a tenant has used of what it may use. */
+export type TenantAccess = {
   /** The keys as they stand now. */
   keyring(): Keyring
   /** Null: the keys that the API made are known as they stand. Else resolves when they are; rejects where the store does not tell. */
   freshenKeys(): Promise<void> | null
+  /** Keys that the API made, as this process knows them. */
+  madeKeys(): readonly RunTimeKey[]
   /** Tenants and keys that the API makes, and the list of changes. */
   registry: TenantRegistry
+  /** The configuration as its file says it, without what the API made. */
+  configured(): Config
+  stats: TenantStatsReader
+  pauses: TenantPauses
+  budgets: Budgets
+}
+
+/** What makes a job of a request, wherever the request came from. */
+export type Submission = {
   /** The lanes that serve a `provider/model` or an alias, the first preferred; null: there is none. */
   resolveModel(model: string): { lanes: Lane[] } | null
   /** The names of lanes and aliases that the configuration has, for a hint at what was meant. */
   listModels(): string[]
   estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
-  /** Asks the lane's provider how many input tokens a message has; null where it has no endpoint for that. */
-  countTokens(lane: Lane, body: JsonObject, signal: AbortSignal): Promise<ProviderAnswer> | null
-  /** Whose what is that providers keep, and how they are asked for it. */
-  providerState: ProviderState
-  stateRequests: Pick<StateRequests, 'ask'>
+  checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
+  /** How long a lane's provider batches took lately, ms; null: not known. */
+  batchTurnaround(lane: string): number | null
+  /** False: everyone who reaches this service may do everything. */
+  hasTenants(): boolean
+}
+
+/** How providers are asked for what is no job. */
+export type ProviderAccess = {
+  /** Whose what is that providers keep. */
+  state: ProviderState
+  requests: Pick<StateRequests, 'ask'>
   /** A turn in the limits of a lane for a request that is no job. Throws `rate_limited` and `exceeds_limit`. */
   takePermit(
     lane: Lane,
@@ -98,31 +116,39 @@ export type ApiDeps = {
     tenant: string,
     signal: AbortSignal,
   ): Promise<{ settle(actual: Cost | null): Promise<void> }>
-  /** False: everyone who reaches this service may do everything. */
-  hasTenants(): boolean
-  /** How long a lane's provider batches took lately, ms; null: not known. */
-  batchTurnaround(lane: string): number | null
-  checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
+  /** Asks the lane's provider how many input tokens a message has; null where it has no endpoint for that. */
+  countTokens(lane: Lane, body: JsonObject, signal: AbortSignal): Promise<ProviderAnswer> | null
+}
+
+/** The database of finished jobs; null where there is none. */
+export type HistoryAccess = { usage: UsageReader | null; state: HistoryStateReader | null }
+
+/** What the overview shows besides what tenants have. */
+export type OverviewSources = {
+  history: Pick<OverviewHistory, 'read'>
+  /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */
+  readMaintainer: () => Promise<MaintainerView | null>
+  providerBatches: Pick<ProviderBatchStore, 'recent'>
+}
+
+/** The process that serves the API, and how it is watched. */
+export type ServerParts = {
+  version: string
+  log: Logger
+  metrics: ApiMetrics
+  /** Null: requests are not traced. */
+  traceRequest: TraceRequest | null
   /** Whether this process can serve; the answer shows `reason`. */
   ready(): Promise<{ ok: boolean; reason?: string }>
-  metrics: ApiMetrics
   /** True while the store has no memory for new work. */
   isMemoryShort(): Promise<boolean>
   /** True for errors that say the store is away, so that asking again later may help. */
   isUnavailable(error: unknown): boolean
-  log: Logger
-  /** Without it requests are not traced. */
-  traceRequest?: TraceRequest
-  /** Unix milliseconds. */
-  now(): number
   /** Makes request ids. */
   createId(): string
-  version: string
-  /** Where the built page for operators is, if it is. */
-  dashboardFolder: string
-  /** Where the built site of docs/ is, if it is. */
-  guideFolder: string
-  limits?: Partial<ApiLimits>
+  /** Where the built page for operators and the built site of docs/ are, if they are. */
+  folders: { dashboard: string; guide: string }
+  limits: ApiLimits
 }
 
 /** Counts what the API does, and reports it. */

@@ -22,9 +22,9 @@ const tracedRoutes = new Set<string>([
  * Traces every request that makes jobs, if tracing is on. Call it after keys are checked, because strangers must not write
  * into anybody's traces.
  */
-export function addTracing(app: Api, traceRequest: TraceRequest | undefined): void {
+export function addTracing(app: Api, traceRequest: TraceRequest | null): void {
   app.decorateRequest<RequestTrace | null>(traceDecorator, null)
-  if (traceRequest === undefined) return
+  if (traceRequest === null) return
   app.addHook('onRequest', (request, reply, done) => {
     const route = request.routeOptions.url
     if (request.method === 'POST' && route !== undefined && tracedRoutes.has(route)) {

@@ -40,7 +40,11 @@ async function readDeclared(config: Config, index: number): Promise<Declared> {
   const tenant = resolveTenant(config, name)
   if (tenant === null) throw new ApiError('invalid_request', 'tenant: no such tenant is configured')
   const body = parseRequest(createScheduleSchema, members, `schedules[${index}]`)
-  const deps = { ...createSubmission(createLiveConfig(config), Date.now, () => null), config: () => config }
+  const deps = {
+    submission: createSubmission(createLiveConfig(config), () => null),
+    config: () => config,
+    now: Date.now,
+  }
   return { tenant: name, settings: await toSettings(tenant, body, deps) }
 }
 

@@ -33,8 +33,9 @@ export function openFlowRunner(
     atRest,
     jobs: traces.jobs(store.jobs),
     toJob: createFlowJobMaker({
-      ...createSubmission(config, store.now, store.gathering.turnaround),
+      submission: createSubmission(config, store.gathering.turnaround),
       config: () => config.current(),
+      now: store.now,
     }),
     readStoredValue: (root, id, step) => redis.hgetBuffer(`${flowKey(root, id)}:values`, String(step)),
     bounds: () => {

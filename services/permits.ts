@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ApiDeps } from '../api/deps.ts'
+import type { ProviderAccess } from '../api/deps.ts'
 import { ApiError } from '../api/errors.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 
@@ -9,7 +9,7 @@ const PATIENCE_MS = 10_000
 const LOOK_MS = 1_000
 
 /** Takes a lane's permit for a request that an API process sends itself. */
-export function createPermits(gate: Pick<Gate, 'take' | 'settle'>): ApiDeps['takePermit'] {
+export function createPermits(gate: Pick<Gate, 'take' | 'settle'>): ProviderAccess['takePermit'] {
   return async (lane, cost, tenant, signal) => {
     const until = performance.now() + PATIENCE_MS
     for (;;) {

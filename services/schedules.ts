@@ -1,3 +1,4 @@
+import type { LaneControl } from '../api/lanes/lanes.ts'
 import { createFlowLauncher } from '../api/schedules/scheduled-flows.ts'
 import { createJobLauncher } from '../api/schedules/scheduled-jobs.ts'
 import { resolveTenant } from '../config/tenants.ts'
@@ -13,16 +14,16 @@ export function createSchedulesTask(
   { config, log, metrics }: MeteredDeps,
   store: ReturnType<typeof openStore>,
   jobs: Pick<Jobs, 'createMany' | 'statuses' | 'cancel'>,
+  lanes: Pick<LaneControl, 'forecast'>,
 ): PeriodicTask {
-  const { forecaster, now } = store
-  const forecast = async (...about: Parameters<typeof forecaster.newcomer>) =>
-    (await forecaster.newcomer(...about)).startAt
-  const submission = {
-    ...createSubmission(config, now, store.gathering.turnaround),
+  const { flows, now } = store
+  const shared = {
+    submission: createSubmission(config, store.gathering.turnaround),
     config: () => config.current(),
+    now,
   }
-  const job = createJobLauncher({ ...submission, forecast, jobs })
-  const flow = createFlowLauncher({ ...submission, flows: store.flows })
+  const job = createJobLauncher({ ...shared, lanes, store: { jobs } })
+  const flow = createFlowLauncher({ ...shared, store: { flows } })
   return createScheduleTask({
     work: store.scheduleWork,
     launchers: { job, flow },

@@ -1,4 +1,4 @@
-import type { SubmitDeps } from '../api/jobs/submit.ts'
+import type { Submission } from '../api/deps.ts'
 import { listModels, resolveModel } from '../config/lanes.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { hashPrefix } from '../lib/prompt-prefix.ts'
@@ -11,14 +11,12 @@ import { createAddressGuard } from '../webhooks/address-guard.ts'
 /**
  * What makes a job of a request, wherever the request came from.
  *
- * @param now Unix ms, by Redis' clock
  * @param batchTurnaround how long a lane's provider batches took lately, ms; null: not known
  */
 export function createSubmission(
   config: LiveConfig,
-  now: () => number,
-  batchTurnaround: SubmitDeps['batchTurnaround'],
-): SubmitDeps {
+  batchTurnaround: Submission['batchTurnaround'],
+): Submission {
   return {
     resolveModel: (model) => resolveModel(config.current(), model),
     listModels: () => listModels(config.current()),
@@ -43,6 +41,5 @@ export function createSubmission(
     },
     batchTurnaround,
     hasTenants: () => Object.keys(config.current().tenants).length > 0,
-    now,
   }
 }

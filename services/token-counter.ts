@@ -1,4 +1,4 @@
-import type { ApiDeps } from '../api/deps.ts'
+import type { ProviderAccess } from '../api/deps.ts'
 import { createProviders } from '../providers/registry.ts'
 import { createStateRequests, type StateRequests } from '../providers/state-requests.ts'
 import type { Closers } from './closers.ts'
@@ -24,7 +24,7 @@ export function openTokenCounter(
   { config }: Pick<ServicesDeps, 'config'>,
   now: () => number,
   closers: Closers,
-): ApiDeps['countTokens'] {
+): ProviderAccess['countTokens'] {
   const providers = createProviders({ config: config.current(), now, proxy: readProxy(config.current()) })
   const leave = config.subscribe((next) => providers.update(next))
   closers.add('the counting of tokens', async () => {

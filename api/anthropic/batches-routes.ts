@@ -37,7 +37,7 @@ const listQuery = z.looseObject({
  * messages; both routes show it, under ids that differ in their beginning.
  */
 export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): void {
-  const { batches, files } = deps
+  const { batches, files } = deps.store
   const show = (request: FastifyRequest, batch: Batch) => toMessageBatch(batch, urlOf(request))
 
   function urlOf({ protocol, host }: FastifyRequest): string {

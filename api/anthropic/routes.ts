@@ -41,7 +41,7 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
       placeParam(error),
       request,
       reply.header('request-id', request.id),
-      deps.isUnavailable,
+      deps.server.isUnavailable,
       shapeApiError,
     ),
   )
@@ -95,7 +95,7 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
       const tenant = tenantOf(request)
       const lane = resolvePermitted(tenant, model, deps).lanes[0]
       if (lane === undefined) throw modelNotFound(model, listPermitted(tenant, deps), 'model')
-      const answer = await deps.countTokens(lane, body, abortOnDisconnect(reply))
+      const answer = await deps.providers.countTokens(lane, body, abortOnDisconnect(reply))
       if (answer === null) return { input_tokens: countPrompt('message', body) }
       if (answer.ok) return { input_tokens: Number(answer.body.input_tokens) }
       const { code, message, status, providerError } = answer

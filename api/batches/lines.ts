@@ -68,8 +68,8 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
 
     async check(text, endpoint) {
       const found = await readEnvelope(text, endpoint)
-      if (isFault(found) || deps.resolveModel(found.model) !== null) return found
-      const message = describeMissingModel(found.model, deps.listModels())
+      if (isFault(found) || deps.submission.resolveModel(found.model) !== null) return found
+      const message = describeMissingModel(found.model, deps.submission.listModels())
       return { code: 'model_not_found', message, param: 'body.model' }
     },
 
@@ -96,9 +96,9 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
         const key = `${batch.id}\n${index}`
         const { gather: _, ...job } = toNewJob(tenant, create, key, deps)
         const made = { ...job, ...originOfBatch(batch), deadline: batch.expiresAt, fingerprint: key }
-        const [lane] = deps.resolveModel(job.lane)!.lanes
+        const [lane] = deps.submission.resolveModel(job.lane)!.lanes
         const question = { ...made, askedTimeoutMs: undefined }
-        const way = planWay(question, lane!, 'auto', deps.now(), deps.batchTurnaround(job.lane))
+        const way = planWay(question, lane!, 'auto', deps.now(), deps.submission.batchTurnaround(job.lane))
         return { customId, made: { ...made, ...way } }
       } catch (error) {
         if (!(error instanceof ApiError)) throw error

@@ -21,7 +21,7 @@ const hourMs = 3_600_000
 
 /** Batches as OpenAI has them: a file of requests, each of which becomes a job. Workers run them. */
 export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
-  const { batches, files } = deps
+  const { batches, files } = deps.store
 
   app.post(
     '/v1/batches',

@@ -58,8 +58,16 @@ export function registerBudgetRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const { owner, fair_key: fairKey, limit, after } = request.query
-      const tenants = seesAllTenants(request) ? tenantNames(deps.config()) : [tenantOf(request).name]
-      const { data, hasMore } = await listBudgets(deps, { tenants, owner, fairKey }, limit, after ?? null)
+      const { store, tenants, config, now } = deps
+      const { budgets, stats: tenantStats, madeKeys } = tenants
+      const source = { config, now, flows: store.flows, budgets, tenantStats, madeKeys }
+      const names = seesAllTenants(request) ? tenantNames(config()) : [tenantOf(request).name]
+      const { data, hasMore } = await listBudgets(
+        source,
+        { tenants: names, owner, fairKey },
+        limit,
+        after ?? null,
+      )
       const shown = data.map(({ place, budget }) => ({
         id: toCursor(place),
         object: 'budget' as const,

@@ -1,7 +1,7 @@
 import type { Tenant } from '../../config/tenants.ts'
 import type { BulkOutcome, Jobs, NewJob } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
-import type { ApiDeps, ApiLimits } from '../deps.ts'
+import type { ApiDeps, ApiLimits, ProviderAccess, ServerParts } from '../deps.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
 import { withFairKey } from '../fair-key.ts'
@@ -35,10 +35,12 @@ export type SubmitBulkOptions = {
   idempotencyKey: string | null
   /** What a key does whose job failed or was cancelled. */
   policy: IdempotencyPolicy
-  deps: SubmitDeps &
-    Pick<ApiDeps, 'forecast' | 'isUnavailable' | 'log' | 'providerState'> & {
-      jobs: Pick<Jobs, 'createMany' | 'retry'>
-    }
+  deps: SubmitDeps & {
+    store: { jobs: Pick<Jobs, 'createMany' | 'retry'> }
+    lanes: Pick<ApiDeps['lanes'], 'forecast'>
+    providers: Pick<ProviderAccess, 'state'>
+    server: Pick<ServerParts, 'isUnavailable' | 'log'>
+  }
   limits: Pick<ApiLimits, 'bulkBytes' | 'bulkJobs' | 'bodyBytes'>
   closing: AbortSignal
 }
@@ -90,17 +92,17 @@ export async function* submitBulk(
       const job = await noteEarliestStart(entry.job, deps).catch(() => entry.job)
       jobs.push(job)
     }
-    const outcomes = await retryFailed(await deps.jobs.createMany(jobs), options)
+    const outcomes = await retryFailed(await deps.store.jobs.createMany(jobs), options)
     const last = outcomes.at(-1)
-    if (last?.kind === 'failed' && deps.isUnavailable(last.error)) {
+    if (last?.kind === 'failed' && deps.server.isUnavailable(last.error)) {
       // None of an upload was taken: that is one answer, which clients know how to repeat.
       if (!hasAnswered && outcomes.every(({ kind }) => kind === 'failed')) throw last.error
-      lost = toApiError(last.error, deps.isUnavailable)
+      lost = toApiError(last.error, deps.server.isUnavailable)
     }
     const failed = outcomes.filter((outcome) => outcome.kind === 'failed')
     if (failed.length > 0) {
       const line = { err: failed[0]!.error, tenant: options.tenant.name, jobs: failed.length }
-      deps.log.warn(line, 'jobs of an upload failed')
+      deps.server.log.warn(line, 'jobs of an upload failed')
     }
     hasAnswered = true
     let next = 0
@@ -156,7 +158,7 @@ function retryFailed(
     outcomes.map(async (outcome): Promise<BulkOutcome> => {
       if (outcome.kind !== 'replayed' || !isRetryable(outcome.status)) return outcome
       try {
-        const retried = await deps.jobs.retry(tenant.name, outcome.id)
+        const retried = await deps.store.jobs.retry(tenant.name, outcome.id)
         return retried === null ? outcome : { ...outcome, status: retried.job.status }
       } catch (error) {
         return { kind: 'failed', error }
@@ -223,7 +225,7 @@ function tooMany(limit: number): ApiError {
 }
 
 /** An answer of the store says that there is no job; without one there may be. */
-function toFault(error: unknown, { isUnavailable }: SubmitBulkOptions['deps']): ApiError {
+function toFault(error: unknown, { server: { isUnavailable } }: SubmitBulkOptions['deps']): ApiError {
   const shown = toApiError(error, isUnavailable)
   if (shown.code !== 'unavailable' || (error instanceof Error && error.name === 'ReplyError')) return shown
   return new ApiError(

@@ -33,14 +33,14 @@ export function registerCallerRoute(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const { name, key, scopes, readsAll } = callerOf(request)
-      const figures = describeTenants(deps.config(), await deps.tenantStats.read([name]))
+      const figures = describeTenants(deps.config(), await deps.tenants.stats.read([name]))
       return {
         object: 'caller' as const,
         tenant: name,
         key,
         scopes: [...scopes],
         reads_all: readsAll === true || scopes.includes('admin'),
-        open: deps.keyring().open,
+        open: deps.tenants.keyring().open,
         figures: figures[0] ?? null,
       }
     },

@@ -33,7 +33,7 @@ const options = { config: { access: 'public', isPage: true }, schema: { hide: tr
 
 /** The page for operators. It holds nothing itself and asks for a key when the API does, so anybody may load it. */
 export async function registerDashboardRoutes(app: Api, { deps }: RouteContext): Promise<void> {
-  const { dashboardFolder: folder } = deps
+  const folder = deps.server.folders.dashboard
   await app.register(fastifyStatic, { serve: false })
   app.addHook('onSend', async (_request, reply, payload) => {
     reply.header('content-security-policy', POLICY)

@@ -47,7 +47,10 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request) => {
-      const deliveries = await deps.jobs.deliveries(tenantOf(request).name, checkId(request.params.id, 'job'))
+      const deliveries = await deps.store.jobs.deliveries(
+        tenantOf(request).name,
+        checkId(request.params.id, 'job'),
+      )
       if (deliveries === null) throw notFound('job')
       return toList(deliveries, false)
     },
@@ -73,7 +76,7 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const { status = null, limit, after } = request.query
-      const page = await deps.webhooks.failing(
+      const page = await deps.store.webhooks.failing(
         tenantOf(request).name,
         status,
         limit,
@@ -103,7 +106,7 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => ({
       ...toList([], false),
-      data: await deps.webhooks.endpoints(tenantOf(request).name),
+      data: await deps.store.webhooks.endpoints(tenantOf(request).name),
     }),
   )
 
@@ -120,7 +123,7 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const delivery = await deps.jobs.redeliver(
+      const delivery = await deps.store.jobs.redeliver(
         tenantOf(request).name,
         checkId(request.params.id, 'delivery'),
       )

@@ -48,7 +48,7 @@ const waitQuery = z.object({
 
 /** Steps of functions that clients run, and run again when their process has died. */
 export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext): void {
-  const { durable, jobs } = deps
+  const { durable, jobs } = deps.store
   const newId = createJobIds(deps.now)
 
   app.put(

@@ -8,7 +8,7 @@ import { listInputFiles } from '../../lib/input-files.ts'
 import { stringifyJson } from '../../lib/json-source.ts'
 import { priceInNano } from '../../lib/price.ts'
 import { isWithoutOutput, takesAudio } from '../../providers/endpoints.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiStore } from '../deps.ts'
 import { fromInputError } from '../error-replies.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
 import { parseRequest } from '../issues.ts'
@@ -44,7 +44,7 @@ export type Refused = {
 }
 
 /** Adds up jobs without making them: nothing of them is kept but hashes. Files that they name are looked at, for what they hold and how long it sounds. */
-export function createAdder(tenant: Tenant, deps: SubmitDeps & Pick<ApiDeps, 'fileContents'>) {
+export function createAdder(tenant: Tenant, deps: SubmitDeps & { store: Pick<ApiStore, 'fileContents'> }) {
   const loads = new Map<string, LaneLoad>()
   const refused: Refused = { count: 0, examples: [] }
   const seen = new Set<string>()
@@ -64,7 +64,7 @@ export function createAdder(tenant: Tenant, deps: SubmitDeps & Pick<ApiDeps, 'fi
       try {
         const { idempotency_key: _, ...create } = parseRequest(bulkLineSchema, value, 'body')
         const job = toNewJob(tenant, create, null, deps)
-        const lane = deps.resolveModel(job.model)!.lanes.find(({ id }) => id === job.lane)!
+        const lane = deps.submission.resolveModel(job.model)!.lanes.find(({ id }) => id === job.lane)!
         const inputs = await describeFiles(tenant.name, job)
         if (takesAudio(job.type)) job.cost = { ...job.cost, audioSeconds: inputs.seconds }
         refuseOversize(lane, job.cost)
@@ -94,7 +94,7 @@ export function createAdder(tenant: Tenant, deps: SubmitDeps & Pick<ApiDeps, 'fi
     let seconds = 0
     for (const { member, ids } of listInputFiles(type, body)) {
       for (const id of ids) {
-        const facts = await deps.fileContents.describe(name, id)
+        const facts = await deps.store.fileContents.describe(name, id)
         if (facts === null) throw new InputError(member, id)
         digests.push([id, facts.digest])
         seconds += facts.seconds

@@ -74,7 +74,7 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
     loads: readonly LaneLoad[],
   ): Promise<{ end: number; boundBy: string | null }> {
     const { lane } = load
-    const start = (await deps.forecast(lane.id, tenant, 'normal').catch(() => null)) ?? deps.now()
+    const start = (await deps.lanes.forecast(lane.id, tenant, 'normal').catch(() => null)) ?? deps.now()
     const times = [
       ...timesUnder(lane.limits, [load], ''),
       ...(lane.shared ?? []).flatMap(({ name, limits: common }) => {

@@ -80,7 +80,7 @@ export function registerTenantEventsRoute(app: Api, { deps, limits, streams, clo
 
 /** Throws what a client may see: `events_expired`, or `invalid_request` where the cursor is not from here. */
 export async function followTenant(
-  { events }: Pick<RouteContext['deps'], 'events'>,
+  { store: { events } }: Pick<RouteContext['deps'], 'store'>,
   tenant: string,
   options: FollowOptions,
   signal: AbortSignal,

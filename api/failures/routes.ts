@@ -21,7 +21,7 @@ const exportResponse: unknown = {
 
 /** Failed jobs as a queue of their own: counted, queued again, taken out. */
 export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext): void {
-  const { jobs } = deps
+  const { jobs } = deps.store
 
   app.get(
     '/v1/failures',

@@ -35,7 +35,7 @@ const contentResponse: unknown = {
 
 /** Files as OpenAI has them; their uploads and downloads are streams. */
 export async function registerFileRoutes(app: Api, { deps, limits }: RouteContext): Promise<void> {
-  const { files } = deps
+  const { files } = deps.store
   await app.register(multipart, { limits: formLimits })
 
   app.post(
@@ -153,7 +153,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
       },
     },
     async (request, reply) => {
-      const found = await deps.fileLinks.find(request.params.token)
+      const found = await deps.store.fileLinks.find(request.params.token)
       const file = found && (await files.get(found.tenant, found.id))
       if (!file) throw notFound('file')
       return sendContent(reply, files, file, contentTypeOf(file))

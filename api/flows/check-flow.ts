@@ -55,7 +55,7 @@ export async function checkFlow(
   }
   const { webhook } = create
   if (webhook) {
-    const checked = deps.checkWebhookUrl(webhook.url)
+    const checked = deps.submission.checkWebhookUrl(webhook.url)
     if (!checked.ok) refuse('webhook.url', checked.reason)
   }
   const deadline = create.deadline ? Date.parse(create.deadline) : null

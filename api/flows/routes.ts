@@ -45,7 +45,7 @@ const eventResponses: unknown = {
 /** Making, reading and steering flows: steps that need one another's results. */
 export function registerFlowRoutes(app: Api, context: RouteContext): void {
   const { deps } = context
-  const { flows } = deps
+  const { flows } = deps.store
   const idOf = (request: FastifyRequest) => checkId((request.params as { id: string }).id, 'flow')
 
   async function read(tenant: string, id: string): Promise<FlowView> {
@@ -238,7 +238,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
     },
     async (request) => {
       const { name: tenant, models } = tenantOf(request)
-      const own = deps.keyring().named(tenant)?.models
+      const own = deps.tenants.keyring().named(tenant)?.models
       // Its steps call what the key that made it may call.
       if (models !== undefined && models.length > (own?.length ?? 0))
         throw new ApiError('forbidden', 'a key that is limited to some models cannot retry a flow')

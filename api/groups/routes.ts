@@ -57,7 +57,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const { limit, after } = request.query
-      const { data, hasMore } = await deps.jobs.groups(
+      const { data, hasMore } = await deps.store.jobs.groups(
         tenantOf(request).name,
         limit,
         after === undefined ? undefined : toPlace(after),
@@ -89,8 +89,8 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
       const { name } = tenantOf(request)
       const group = checkId(request.params.group, 'group')
       const [summary, budgets] = await Promise.all([
-        deps.jobs.group(name, group),
-        deps.budgets.ofGroup(name, group),
+        deps.store.jobs.group(name, group),
+        deps.tenants.budgets.ofGroup(name, group),
       ])
       if (summary === null) throw notFound('group')
       return { ...summary, budgets: budgets ?? [] }
@@ -111,7 +111,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const group = checkId(request.params.group, 'group')
-      const budgets = await deps.budgets.ofGroup(tenantOf(request).name, group)
+      const budgets = await deps.tenants.budgets.ofGroup(tenantOf(request).name, group)
       if (budgets === null) throw notFound('budget')
       return toBudgetAnswer(group, budgets)
     },
@@ -142,11 +142,11 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
       const { body } = request
       const budgets = 'budgets' in body ? body.budgets : [body]
       await refuseWithoutMemory(deps)
-      const usages = await deps.budgets.setOfGroup(name, group, budgets)
+      const usages = await deps.tenants.budgets.setOfGroup(name, group, budgets)
       if (usages !== null) return toBudgetAnswer(group, usages)
       throw new ApiError(
         'too_many_budgets',
-        `group: ${deps.budgets.mostGroups} groups of the tenant have budgets, as many as may; remove one with DELETE /v1/groups/{group}/budget. ` +
+        `group: ${deps.tenants.budgets.mostGroups} groups of the tenant have budgets, as many as may; remove one with DELETE /v1/groups/{group}/budget. ` +
           'One is forgotten 400 days after the latest job of its group',
         { param: 'group' },
       )
@@ -167,7 +167,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request, reply) => {
       const group = checkId(request.params.group, 'group')
-      if (!(await deps.budgets.removeOfGroup(tenantOf(request).name, group))) throw notFound('budget')
+      if (!(await deps.tenants.budgets.removeOfGroup(tenantOf(request).name, group))) throw notFound('budget')
       return reply.code(204).send(null)
     },
   )

@@ -33,7 +33,7 @@ const options = { config: { access: 'public', isPage: true }, schema: { hide: tr
 
 /** The site made of docs/. It is public, as the pages in the repository are. */
 export async function registerGuideRoutes(app: Api, { deps }: RouteContext): Promise<void> {
-  const { guideFolder: folder } = deps
+  const folder = deps.server.folders.guide
   await app.register(fastifyStatic, { serve: false })
   app.addHook('onSend', async (_request, reply, payload) => {
     reply.header('content-security-policy', POLICY)

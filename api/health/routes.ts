@@ -18,7 +18,7 @@ const readiness = answer.extend({
 
 /** For supervisors and load balancers. Neither asks for a key. */
 export function registerHealthRoutes(app: Api, { deps, closing }: RouteContext): void {
-  const ok = { status: 'ok' as const, version: deps.version }
+  const ok = { status: 'ok' as const, version: deps.server.version }
 
   app.get(
     '/healthz',
@@ -49,9 +49,9 @@ export function registerHealthRoutes(app: Api, { deps, closing }: RouteContext):
     },
     async () => {
       if (closing.aborted) throw new ApiError('unavailable', 'the server is closing')
-      const state = await deps.ready()
+      const state = await deps.server.ready()
       if (!state.ok) throw new ApiError('unavailable', state.reason ?? 'not ready')
-      const history = deps.historyState?.read()
+      const history = deps.history.state?.read()
       return history === undefined
         ? ok
         : { ...ok, history: history.isUp ? ('available' as const) : ('unavailable' as const) }

@@ -1,7 +1,7 @@
 import type { Job, JobType } from '../../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
 import { fileIdOf } from '../../lib/input-files.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiDeps, ApiStore } from '../deps.ts'
 import type { IdempotencyPolicy } from '../idempotency-key.ts'
 import { keyReused, refused } from './refusals.ts'
 
@@ -11,11 +11,12 @@ import { keyReused, refused } from './refusals.ts'
  */
 export async function noteEarliestStart(
   job: NewJob,
-  deps: Pick<ApiDeps, 'forecast' | 'now'>,
+  deps: { lanes: Pick<ApiDeps['lanes'], 'forecast'> } & Pick<ApiDeps, 'now'>,
 ): Promise<NewJob> {
   if (job.deadline === null) return job
   // The forecast is for the end of the tenant's queue, and a fair key may have its turn long before.
-  const forecast = job.fairKey === undefined ? await deps.forecast(job.lane, job.tenant, job.priority) : null
+  const forecast =
+    job.fairKey === undefined ? await deps.lanes.forecast(job.lane, job.tenant, job.priority) : null
   const cost = forecast === null ? job.cost : leaveFlexEarlier(job.cost, forecast - deps.now())
   return { ...job, cost, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
 }
@@ -33,11 +34,11 @@ function leaveFlexEarlier(cost: JobCost, waitMs: number): JobCost {
  */
 async function acceptJob(newJob: NewJob, deps: AcceptDeps): Promise<{ job: Job; isReplayed: boolean }> {
   const job = await noteEarliestStart(newJob, deps)
-  let outcome = await deps.jobs.create(job)
+  let outcome = await deps.store.jobs.create(job)
   if (outcome.kind === 'created' && (await hasLostFiles(outcome.job, job.tenant, deps))) {
     // With the job goes the kept answer, so that this one gets a new one.
-    await deps.jobs.remove(job.tenant, outcome.job.id)
-    outcome = await deps.jobs.create(job)
+    await deps.store.jobs.remove(job.tenant, outcome.job.id)
+    outcome = await deps.store.jobs.create(job)
   }
   if (outcome.kind === 'conflict') throw keyReused()
   if (outcome.kind === 'refused') {
@@ -49,10 +50,13 @@ async function acceptJob(newJob: NewJob, deps: AcceptDeps): Promise<{ job: Job; 
   return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
 }
 
-export type AcceptDeps = Pick<ApiDeps, 'jobs' | 'files' | 'forecast' | 'now'>
+export type AcceptDeps = {
+  store: Pick<ApiStore, 'jobs' | 'files'>
+  lanes: Pick<ApiDeps['lanes'], 'forecast'>
+} & Pick<ApiDeps, 'now'>
 
 /** Whether a kept answer names a file that its owner has deleted. */
-async function hasLostFiles(job: Job, tenant: string, { files }: AcceptDeps): Promise<boolean> {
+async function hasLostFiles(job: Job, tenant: string, { store: { files } }: AcceptDeps): Promise<boolean> {
   if (job.cache !== 'hit' || !HAVE_FILES.has(job.type)) return false
   const data = job.result?.data
   const ids = (Array.isArray(data) ? data : []).map(fileIdOf).filter((id) => id !== null)
@@ -76,7 +80,7 @@ export async function acceptOrRetry(
   const { job, isReplayed } = accepted
   if (!isReplayed || policy !== 'retry-failed' || !isRetryable(job.status))
     return { ...accepted, isRetried: false }
-  const retried = await deps.jobs.retry(newJob.tenant, job.id)
+  const retried = await deps.store.jobs.retry(newJob.tenant, job.id)
   return { job: retried?.job ?? job, isReplayed, isRetried: retried?.kind === 'retried' }
 }
 
@@ -100,7 +104,7 @@ export function replayHeaders(job: Job): Record<string, string> {
 async function estimateRoom(
   job: NewJob,
   code: Refusal['code'],
-  deps: Pick<ApiDeps, 'forecast' | 'now'>,
+  deps: { lanes: Pick<ApiDeps['lanes'], 'forecast'> } & Pick<ApiDeps, 'now'>,
 ): Promise<number | null> {
   const { maxQueued, perFairKey } = job.limits
   if (code === 'fair_key_full') {
@@ -108,6 +112,6 @@ async function estimateRoom(
     if (perFairKey?.requestsPerMinute != null) return 60_000 / perFairKey.requestsPerMinute
     return null
   }
-  const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
+  const forecast = await deps.lanes.forecast(job.lane, job.tenant, job.priority)
   return forecast === null ? null : Math.max(0, forecast - deps.now()) / maxQueued
 }

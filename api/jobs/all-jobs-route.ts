@@ -49,7 +49,7 @@ const toCursor = (place: JobPlace | null) => place && `${place.createdAt}:${plac
 
 /** The jobs of all tenants, for operators. */
 export function registerAllJobsRoute(app: Api, { deps, closing }: RouteContext): void {
-  const { jobs } = deps
+  const { jobs } = deps.store
 
   async function findById(id: string): Promise<OwnedJob[]> {
     const tenant = await findTenantOfJob(jobs.statuses, tenantNames(deps.config()), id)

@@ -59,7 +59,7 @@ export function registerCancelRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const { limit, dry_run: isDryRun, ...members } = request.body ?? cancelBody.parse({})
-      const answer = await deps.jobs.cancelMany(tenantOf(request).name, toFilter(members), {
+      const answer = await deps.store.jobs.cancelMany(tenantOf(request).name, toFilter(members), {
         limit,
         isDryRun,
       })

@@ -23,7 +23,7 @@ const description =
 
 /** Live events of a job or of a group. */
 export function registerEventRoutes(app: Api, context: RouteContext): void {
-  const { jobs } = context.deps
+  const { jobs } = context.deps.store
 
   app.get(
     '/v1/jobs/:id/events',

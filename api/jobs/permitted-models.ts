@@ -1,16 +1,16 @@
 import type { Lane } from '../../config/lanes.ts'
 import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { Submission } from '../deps.ts'
 import { modelNotFound } from '../openai/missing-model.ts'
 
 /** The lanes that a model leads to, and of them those that the tenant or its key may not use. */
 export function resolvePermitted(
   tenant: Pick<Tenant, 'models'>,
   model: string,
-  deps: Pick<ApiDeps, 'resolveModel'>,
+  deps: { submission: Pick<Submission, 'resolveModel'> },
 ): { lanes: Lane[]; refused: string[] } {
-  const all = deps.resolveModel(model)?.lanes ?? []
+  const all = deps.submission.resolveModel(model)?.lanes ?? []
   const lanes = permittedLanes(tenant.models, model, all)
   return { lanes, refused: all.filter((lane) => !lanes.includes(lane)).map(({ id }) => id) }
 }
@@ -19,7 +19,7 @@ export function resolvePermitted(
 export function requirePermitted(
   tenant: Pick<Tenant, 'models'>,
   model: string,
-  deps: Pick<ApiDeps, 'resolveModel' | 'listModels'>,
+  deps: { submission: Pick<Submission, 'resolveModel' | 'listModels'> },
 ): void {
   if (resolvePermitted(tenant, model, deps).lanes.length > 0) return
   throw modelNotFound(model, listPermitted(tenant, deps), 'body.model')
@@ -28,8 +28,8 @@ export function requirePermitted(
 /** Names of models that may be told: those that the tenant and its key may call. */
 export function listPermitted(
   tenant: Pick<Tenant, 'models'>,
-  deps: Pick<ApiDeps, 'resolveModel' | 'listModels'>,
+  deps: { submission: Pick<Submission, 'resolveModel' | 'listModels'> },
 ): string[] {
-  if (tenant.models === undefined) return deps.listModels()
-  return deps.listModels().filter((name) => resolvePermitted(tenant, name, deps).lanes.length > 0)
+  if (tenant.models === undefined) return deps.submission.listModels()
+  return deps.submission.listModels().filter((name) => resolvePermitted(tenant, name, deps).lanes.length > 0)
 }

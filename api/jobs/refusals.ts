@@ -1,6 +1,6 @@
 import { type BudgetShortage, describeBudget, toShortUsd } from '../../jobs/budgets.ts'
 import type { NewJob, Refusal } from '../../jobs/jobs.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ServerParts } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 
 /** The same idempotency key came with another payload. */
@@ -11,8 +11,10 @@ export function keyReused(): ApiError {
 }
 
 /** For uploads, which would take the memory before a job is refused. */
-export async function refuseWithoutMemory(deps: Pick<ApiDeps, 'isMemoryShort'>): Promise<void> {
-  if (await deps.isMemoryShort()) throw memoryShort(5)
+export async function refuseWithoutMemory(deps: {
+  server: Pick<ServerParts, 'isMemoryShort'>
+}): Promise<void> {
+  if (await deps.server.isMemoryShort()) throw memoryShort(5)
 }
 
 function memoryShort(retryAfterSeconds: number): ApiError {

@@ -42,7 +42,7 @@ const listQuery = z.looseObject({
 
 /** Submitting, reading and steering single jobs. */
 export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): void {
-  const { jobs } = deps
+  const { jobs } = deps.store
 
   app.post(
     '/v1/jobs',

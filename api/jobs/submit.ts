@@ -18,16 +18,7 @@ import { requirePermitted, resolvePermitted } from './permitted-models.ts'
 import { planWay } from './plan-way.ts'
 import { refuseOversize } from './refuse-oversize.ts'
 
-export type SubmitDeps = Pick<
-  ApiDeps,
-  | 'resolveModel'
-  | 'listModels'
-  | 'estimateCost'
-  | 'checkWebhookUrl'
-  | 'batchTurnaround'
-  | 'hasTenants'
-  | 'now'
->
+export type SubmitDeps = Pick<ApiDeps, 'submission' | 'now'>
 
 /**
  * Decides everything about a validated create object that needs the configuration: its lane, defaults, times and cost.
@@ -46,7 +37,7 @@ export function toNewJob(
   const { lanes, refused: refusedLanes } = resolvePermitted(tenant, model, deps)
   if (lanes.length === 0) requirePermitted(tenant, model, deps)
   const body = create.body as JsonObject
-  refuseUncheckedConversation(create.type, body, deps.hasTenants())
+  refuseUncheckedConversation(create.type, body, deps.submission.hasTenants())
   const { lane, ...fits } = chooseLane(lanes, create.type, body)
   const fairKey = decideFairKey(create, body)
   const limits = findLimits(tenant, fairKey.fairKey !== undefined, deps.now())
@@ -58,7 +49,7 @@ export function toNewJob(
   const tier = chooseTier(lane, create, isAwaited)
   const serviceTier = tier === 'standard' ? readServiceTier(body) : null
   const cost: JobCost = {
-    ...deps.estimateCost(lane, create.type, body),
+    ...deps.submission.estimateCost(lane, create.type, body),
     ...(tier === 'standard' ? {} : { tier }),
     ...(serviceTier === null ? {} : { serviceTier }),
   }
@@ -66,7 +57,7 @@ export function toNewJob(
   const times = decideTimes(create, deps.now())
   const timeoutMs = create.timeout_ms ?? timeoutFor(lane, tier)
   const question = { type: create.type, body, cost, ...times, timeoutMs, askedTimeoutMs: create.timeout_ms }
-  const way = planWay(question, lane, tier, deps.now(), deps.batchTurnaround(lane.id))
+  const way = planWay(question, lane, tier, deps.now(), deps.submission.batchTurnaround(lane.id))
   return {
     tenant: tenant.name,
     type: create.type,
@@ -172,7 +163,7 @@ function decideCache(tenant: Tenant, lanes: readonly Lane[], create: CreateJob):
 
 function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob['webhook'] {
   if (!webhook) return null
-  const checked = deps.checkWebhookUrl(webhook.url)
+  const checked = deps.submission.checkWebhookUrl(webhook.url)
   if (!checked.ok) {
     throw new ApiError('invalid_request', `webhook.url: ${checked.reason}`, { param: 'webhook.url' })
   }

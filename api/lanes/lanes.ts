@@ -1,10 +1,12 @@
 import { type Lane, listLanes, resolveLane } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
+import type { Priority } from '../../jobs/job.ts'
 import { LONGEST_PAUSE_DELAY_MS } from '../../jobs/lane-queue.ts'
 import type { Queues } from '../../jobs/queue.ts'
 import type { BrokenCall, BrokenCalls } from '../../ratelimit/broken-calls.ts'
 import { findOpening } from '../../ratelimit/compose-state.ts'
 import type { Fairness } from '../../ratelimit/fairness.ts'
+import type { Forecaster } from '../../ratelimit/forecaster.ts'
 import type { Gate } from '../../ratelimit/gate.ts'
 import type { Latencies } from '../../ratelimit/latencies.ts'
 import type { CountedRates, HeldBackBy, LimitsView, SharedLimitView } from './shared-limits.ts'
@@ -71,6 +73,8 @@ export type LaneControl = {
   /** Lets no call leave; null: until resumed. False: there is no such lane. */
   pause(id: string, forMs: number | null, reason: string): Promise<boolean>
   resume(id: string): Promise<boolean>
+  /** When a job would start that is queued now, Unix ms; null: not known. */
+  forecast(id: string, tenant: string, priority: Priority): Promise<number | null>
 }
 
 /** Clocks of workers and of Redis are expected to differ by less, ms. */
@@ -82,6 +86,7 @@ export function createLaneControl(deps: {
   gate: Gate
   queues: Pick<Queues, 'backlog' | 'lanes' | 'promote'>
   fairness: Pick<Fairness, 'read'>
+  forecaster: Pick<Forecaster, 'newcomer'>
   latencies: Latencies
   brokenCalls: Pick<BrokenCalls, 'read'>
   /** How many jobs of each lane are scheduled for later. */
@@ -201,6 +206,10 @@ export function createLaneControl(deps: {
       }
       await deps.wake(id)
       return true
+    },
+    async forecast(id, tenant, priority) {
+      const { startAt } = await deps.forecaster.newcomer(id, tenant, priority)
+      return startAt
     },
   }
 }

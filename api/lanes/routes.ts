@@ -48,7 +48,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
     const lane = await find(id)
     request.log.info({ lane: lane.id, tenant: callerOf(request).name, reason }, 'lane paused by hand')
     const changes = { paused: { from: null, to: { for_ms: body?.for_ms ?? null, reason } } }
-    await deps.registry.note(toLine(actorOf(request), 'lane.pause', { lane: lane.id }, changes))
+    await deps.tenants.registry.note(toLine(actorOf(request), 'lane.pause', { lane: lane.id }, changes))
     return lane
   }
 
@@ -57,7 +57,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
     if (!(await lanes.resume(id))) throw notFound('lane')
     const lane = await find(id)
     request.log.info({ lane: lane.id, tenant: callerOf(request).name }, 'lane resumed by hand')
-    await deps.registry.note(toLine(actorOf(request), 'lane.resume', { lane: lane.id }))
+    await deps.tenants.registry.note(toLine(actorOf(request), 'lane.resume', { lane: lane.id }))
     return lane
   }
 

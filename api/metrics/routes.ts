@@ -19,7 +19,7 @@ export function registerMetricsRoute(app: Api, { deps }: RouteContext): void {
       },
     },
     async (_request, reply) => {
-      const { contentType, text } = await deps.metrics.render()
+      const { contentType, text } = await deps.server.metrics.render()
       return reply.header('content-type', contentType).header('cache-control', 'no-store').send(text)
     },
   )

@@ -34,7 +34,7 @@ export type Handover = {
 
 /** What an answer needs that is sent while its job runs. */
 export type LiveAnswer = {
-  jobs: RouteContext['deps']['jobs']
+  jobs: RouteContext['deps']['store']['jobs']
   /** Aborts when this server closes. */
   closing: AbortSignal
   /** Cancels the job: its client has gone. */
@@ -83,7 +83,7 @@ async function awaitEnd(
   if (isGone) leave()
   if (closing.aborted) close()
   try {
-    for await (const step of (handover.watch ?? watchCall)(deps.jobs, call, stop.signal)) {
+    for await (const step of (handover.watch ?? watchCall)(deps.store.jobs, call, stop.signal)) {
       if (step.kind !== 'chunk') return step
     }
   } finally {

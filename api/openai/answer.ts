@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Job } from '../../jobs/job.ts'
-import type { ApiDeps, RouteContext } from '../deps.ts'
+import type { RouteContext, ServerParts } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { toApiError } from '../error-replies.ts'
 import { toErrorMembers } from '../errors.ts'
@@ -42,18 +42,22 @@ export async function answerCall(
   if (isAsync) return answerAsync(reply, call.job)
 
   const cancel = () => {
-    deps.jobs
+    deps.store.jobs
       .cancel(call.tenant, call.job.id)
       .catch((error) => request.log.warn({ err: error }, 'cancelling a job'))
   }
   if (handover.sendLive !== undefined) {
-    return handover.sendLive(reply, call, { jobs: deps.jobs, closing, cancel })
+    return handover.sendLive(reply, call, { jobs: deps.store.jobs, closing, cancel })
   }
   if (handover.stream === null || gone === null || revoked === null)
     return answerWhole(reply, call, handover, cancel, { deps, closing })
   const form = handover.stream(call)
   const finish = call.isOwn ? onGone(gone, closing, cancel) : () => {}
-  const progress = (handover.watch ?? watchCall)(deps.jobs, call, AbortSignal.any([gone, closing, revoked]))
+  const progress = (handover.watch ?? watchCall)(
+    deps.store.jobs,
+    call,
+    AbortSignal.any([gone, closing, revoked]),
+  )
   const next = progress.next()
   try {
     const opensEarly = !(await settlesWithin(next, deps.config().server.early_headers))
@@ -145,7 +149,7 @@ async function* resume(
 export function describeStop(
   error: unknown,
   request: FastifyRequest,
-  { isUnavailable }: Pick<ApiDeps, 'isUnavailable'>,
+  { server: { isUnavailable } }: { server: Pick<ServerParts, 'isUnavailable'> },
 ): Failure {
   if (error !== null) request.log.warn({ err: error }, 'a stream broke off')
   const shown = toApiError(error ?? stopped(), isUnavailable)

@@ -7,7 +7,7 @@ import { estimateMoney } from '../../jobs/money.ts'
 import { priceUsage } from '../../providers/accounting.ts'
 import { readServedTier, readUsage } from '../../providers/read-usage.ts'
 import type { StateAnswer } from '../../providers/state-requests.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiDeps, TenantAccess } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { describeShortage } from '../jobs/refusals.ts'
 
@@ -21,7 +21,7 @@ export async function bookCall(
   tenant: Tenant,
   lane: Lane,
   cost: JobCost,
-  { budgets, now }: Pick<ApiDeps, 'budgets' | 'now'>,
+  { tenants: { budgets }, now }: { tenants: Pick<TenantAccess, 'budgets'> } & Pick<ApiDeps, 'now'>,
 ): Promise<Booked | null> {
   const { name, limits, payers = [], budgetRules } = tenant
   const windows = [

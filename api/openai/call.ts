@@ -75,7 +75,7 @@ export async function openCall(
   if (isRetried) return { ...call, isOwn: true, isFresh: false }
   if (job.status !== 'cancelled' || inBackground) return { ...call, isOwn: false, isFresh: false }
   // Its client went away, which cancelled it, and is back.
-  const retried = await deps.jobs.retry(tenant.name, job.id)
+  const retried = await deps.store.jobs.retry(tenant.name, job.id)
   return { ...call, job: retried?.job ?? job, isReplayed: false, isOwn: true, isFresh: false }
 }
 

@@ -1,7 +1,7 @@
 import type { Job } from '../../jobs/job.ts'
 import { fileIdOf } from '../../lib/input-files.ts'
 import { isJsonObject, type JsonValue } from '../../lib/json.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiStore } from '../deps.ts'
 import { notFound } from '../errors.ts'
 import type { OpenAiCall } from './call.ts'
 import { failureOf } from './stream.ts'
@@ -20,7 +20,7 @@ export type SoundProgress =
  * with all of them where the job had ended before, or where an attempt broke off before a byte of it had come. Throws `not_found` where the file was deleted.
  */
 export async function* followSound(
-  { files }: Pick<ApiDeps, 'files'>,
+  { store: { files } }: { store: Pick<ApiStore, 'files'> },
   jobs: Jobs,
   call: OpenAiCall,
   signal: AbortSignal,

@@ -41,7 +41,7 @@ export async function readMediaForm(
   const stored: string[] = []
   const body = createFormBody(members, limits.bodyBytes)
   const discard = async () => {
-    await Promise.all(stored.map((id) => deps.files.remove(tenant, id)))
+    await Promise.all(stored.map((id) => deps.store.files.remove(tenant, id)))
   }
   const form = await openForm(request, {
     fileBytes: limits.fileBytes,
@@ -62,14 +62,14 @@ export async function readMediaForm(
         const message = `${member}: is no file of this request; it takes ${members.join(', ')}`
         throw new ApiError('invalid_request', message, { param: member })
       }
-      const watched = deps.fileContents.watch(part.content)
+      const watched = deps.store.fileContents.watch(part.content)
       const { filename } = part
       // It goes with its job. Where a crash leaves it without one, it ends by itself.
       const describe = (createdAt: number) => {
         const expiresAt = createdAt + 2 * deps.config().jobs.retain + DAY_MS
         return { filename, purpose: INPUT_PURPOSE, expiresAt }
       }
-      const file = await deps.files.create(tenant, describe, watched.content)
+      const file = await deps.store.files.create(tenant, describe, watched.content)
       stored.push(file.id)
       watched.keep(file)
       body.addFile(part.name, file.id)

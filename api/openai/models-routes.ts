@@ -57,7 +57,7 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
       )
       const used = await Promise.all(
         open.map(async (provider) =>
-          (await deps.jobs.models(tenant, provider)).map((model) =>
+          (await deps.store.jobs.models(tenant, provider)).map((model) =>
             toModel(`${provider}/${model}`, provider),
           ),
         ),

@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ProviderAccess, Submission } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 
 /** Bodies whose conversation was found to be their tenant's. */
@@ -20,13 +20,16 @@ export async function requireOwnConversation(
   tenant: string,
   type: string,
   body: JsonObject,
-  deps: Pick<ApiDeps, 'providerState' | 'resolveModel' | 'hasTenants'>,
+  deps: {
+    providers: Pick<ProviderAccess, 'state'>
+    submission: Pick<Submission, 'resolveModel' | 'hasTenants'>
+  },
 ): Promise<void> {
   const id = type === 'response' ? readConversation(body) : null
   if (id === null) return
-  const provider = await deps.providerState.find(tenant, id)
-  if (provider === null && deps.hasTenants()) throw noConversation()
-  const lanes = deps.resolveModel(String(body.model))?.lanes ?? []
+  const provider = await deps.providers.state.find(tenant, id)
+  if (provider === null && deps.submission.hasTenants()) throw noConversation()
+  const lanes = deps.submission.resolveModel(String(body.model))?.lanes ?? []
   if (provider !== null && lanes.length > 0 && lanes[0]!.provider !== provider) {
     const message = `body.conversation: is kept by ${provider}, and body.model is asked at ${lanes[0]!.provider}`
     throw new ApiError('invalid_request', message, { param: 'body.conversation' })

@@ -3,12 +3,12 @@ import type { Job } from '../../jobs/job.ts'
 import { parseLargeResult } from '../../jobs/job-result.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { answersUrls } from '../../providers/images.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiDeps, ApiStore } from '../deps.ts'
 import { placeContent, sendWithContents } from '../files/send-base64.ts'
 import type { Handover } from './answer-whole.ts'
 import { createPictureForm, watchPictures } from './picture-stream.ts'
 
-type PictureDeps = Pick<ApiDeps, 'files' | 'fileLinks' | 'config'>
+type PictureDeps = { store: Pick<ApiStore, 'files' | 'fileLinks'> } & Pick<ApiDeps, 'config'>
 
 /** Hands over pictures as OpenAI does: as events, in the answer as base64, or by addresses that are good for an hour. */
 export function handOverPictures(
@@ -28,7 +28,12 @@ export function handOverPictures(
       const result = job.result ?? {}
       const entries = Array.isArray(result.data) ? result.data.filter(isJsonObject) : []
       if (!answersUrls(modelOf(job), body)) {
-        return sendWithContents(reply, { ...result, data: entries.map(embedContent) }, call.tenant, deps)
+        return sendWithContents(
+          reply,
+          { ...result, data: entries.map(embedContent) },
+          call.tenant,
+          deps.store,
+        )
       }
       const data = await Promise.all(
         entries.map(async ({ file_id: id, content_type: _type, bytes: _bytes, ...others }) =>
@@ -55,7 +60,7 @@ async function linkTo(
   id: string,
   tenant: string,
   request: FastifyRequest,
-  { fileLinks, config }: PictureDeps,
+  { store: { fileLinks }, config }: PictureDeps,
 ): Promise<JsonObject> {
   const token = await fileLinks.create(tenant, id)
   const base = config().server.public_url ?? `${request.protocol}://${request.host}`

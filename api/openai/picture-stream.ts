@@ -2,14 +2,14 @@ import type { Job } from '../../jobs/job.ts'
 import { fileIdOf } from '../../lib/input-files.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
 import { stringifyLine } from '../../lib/json-source.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiStore } from '../deps.ts'
 import { notFound } from '../errors.ts'
 import { readWhole } from '../files/send-content.ts'
 import type { StreamForm } from './stream.ts'
 import { watchCall } from './watch.ts'
 
 /** The progress of a call with its pictures read from their files. */
-export function watchPictures({ files }: Pick<ApiDeps, 'files'>): typeof watchCall {
+export function watchPictures({ store: { files } }: { store: Pick<ApiStore, 'files'> }): typeof watchCall {
   async function withPicture(entry: JsonValue, tenant: string): Promise<JsonValue> {
     const id = fileIdOf(entry)
     if (id === null || !isJsonObject(entry)) return entry

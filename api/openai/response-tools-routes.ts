@@ -36,7 +36,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
     const [lane] = resolvePermitted(tenant, model, deps).lanes
     if (lane === undefined) throw modelNotFound(model, listPermitted(tenant, deps), 'body.model')
     await requireOwnConversation(tenant.name, 'response', given, deps)
-    const { body } = await toProviderBody(deps.jobs, tenant.name, given)
+    const { body } = await toProviderBody(deps.store.jobs, tenant.name, given)
     return { lane, body }
   }
 
@@ -48,7 +48,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
     takesTokens: boolean,
   ) {
     const signal = abortOnDisconnect(reply)
-    const estimate = deps.estimateCost(lane, 'response', body)
+    const estimate = deps.submission.estimateCost(lane, 'response', body)
     const cost = {
       requests: 1,
       tokens: takesTokens ? estimate.tokens : 0,
@@ -60,11 +60,13 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
     const booked = takesTokens ? await bookCall(tenant, lane, estimate, deps) : null
     let answer: StateAnswer | null = null
     try {
-      const permit = await deps.takePermit(lane, cost, tenant.name, signal).catch(async (error: unknown) => {
-        // It was not sent.
-        await booked?.settle(0)
-        throw error
-      })
+      const permit = await deps.providers
+        .takePermit(lane, cost, tenant.name, signal)
+        .catch(async (error: unknown) => {
+          // It was not sent.
+          await booked?.settle(0)
+          throw error
+        })
       answer = await stateRequests.ask({
         ...{ provider: lane.provider, method: 'POST' as const, path, search: '', signal },
         body: stringifyJson(withMembers(body, { model: lane.model })),
@@ -78,7 +80,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
     return answer
   }
 
-  const { stateRequests } = deps
+  const { requests: stateRequests } = deps.providers
 
   app.post(
     '/v1/responses/input_tokens',

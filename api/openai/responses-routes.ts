@@ -56,7 +56,7 @@ const itemsAnswer: unknown = {
 
 /** OpenAI's Responses. A response is a job of type `response`, known by an id of its own. */
 export function registerResponseRoutes(app: Api, context: RouteContext): void {
-  const { jobs } = context.deps
+  const { jobs } = context.deps.store
 
   async function find(request: FastifyRequest, id: string): Promise<JobRequest> {
     const jobId = toJobId(id)
@@ -68,7 +68,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
   /** As `toProviderBody`; for a provider that keeps no responses, with the conversation before it. */
   async function readBody(tenant: string, body: JsonObject): Promise<ProviderBody> {
     const previous = body.previous_response_id
-    const lane = context.deps.resolveModel(String(body.model))?.lanes[0]
+    const lane = context.deps.submission.resolveModel(String(body.model))?.lanes[0]
     if (lane?.kind !== 'anthropic' || typeof previous !== 'string') return toProviderBody(jobs, tenant, body)
     return { body: await inlineConversation(jobs, tenant, body, previous), previousResponseId: previous }
   }

@@ -62,7 +62,7 @@ function describeAnswer(what: string): unknown {
 export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: 'body' }))
   app.setErrorHandler((error, request, reply) =>
-    sendError(placeParam(error), request, reply, context.deps.isUnavailable),
+    sendError(placeParam(error), request, reply, context.deps.server.isUnavailable),
   )
 
   app.addHook('preValidation', async (request) => applyDeployment(request))

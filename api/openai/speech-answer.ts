@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify'
 import type { Job } from '../../jobs/job.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { stringifyLine } from '../../lib/json-source.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiStore } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { notFound } from '../errors.ts'
 import { encodeBase64 } from '../files/send-base64.ts'
@@ -17,7 +17,7 @@ import type { watchCall } from './watch.ts'
 /** Bytes of sound in one event. */
 const EVENT_BYTES = 24 * 1024
 
-type SpeechDeps = Pick<ApiDeps, 'files'>
+type SpeechDeps = { store: Pick<ApiStore, 'files'> }
 
 /**
  * Hands over sound as OpenAI does, while the provider sends it: its bytes, or with `stream_format: "sse"` events with pieces of them. What

@@ -119,7 +119,7 @@ const notKnown = 'no such %: it is not known here, or was last used more than 30
  * provider that has it. An id belongs to the tenant that made it; for others there is no such thing.
  */
 export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
-  const { providerState, stateRequests } = deps
+  const { state: providerState, requests: stateRequests } = deps.providers
 
   app.post(
     '/v1/conversations',

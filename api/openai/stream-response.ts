@@ -28,7 +28,7 @@ export function streamResponse(
 ): FastifyReply {
   const form = createResponseForm(source, after)
   const stopped = AbortSignal.any([signal, closing, streams.open(request, reply)])
-  const progress = watchStored(deps.jobs, tenant, source.job.id, stopped)
+  const progress = watchStored(deps.store.jobs, tenant, source.job.id, stopped)
 
   async function* write(): AsyncGenerator<string> {
     // Headers go out with the first text.

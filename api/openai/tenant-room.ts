@@ -1,5 +1,5 @@
 import type { Tenant } from '../../config/tenants.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiDeps, ApiStore, TenantAccess } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 
 /** Longest `Retry-After`, seconds: pauses and budgets may change before. */
@@ -11,13 +11,16 @@ const LONGEST_RETRY_S = 600
  */
 export async function requireTenantRoom(
   { name, limits, payers = [] }: Tenant,
-  deps: Pick<ApiDeps, 'tenantStats' | 'budgets' | 'jobs' | 'now'>,
+  deps: { tenants: Pick<TenantAccess, 'stats' | 'budgets'>; store: Pick<ApiStore, 'jobs'> } & Pick<
+    ApiDeps,
+    'now'
+  >,
 ): Promise<void> {
   const [stats, budgets] = await Promise.all([
-    deps.tenantStats.read([name]),
+    deps.tenants.stats.read([name]),
     Promise.all([
-      deps.budgets.read(name, 'tenant', null, limits.budgets ?? []),
-      ...payers.map(({ key, budgets }) => deps.budgets.read(name, 'key', key, budgets)),
+      deps.tenants.budgets.read(name, 'tenant', null, limits.budgets ?? []),
+      ...payers.map(({ key, budgets }) => deps.tenants.budgets.read(name, 'key', key, budgets)),
     ]),
   ])
   const { pausedUntil, spentUsd, reservedUsd } = stats[0]!
@@ -39,7 +42,7 @@ export async function requireTenantRoom(
     })
   }
   if (limits.requests_per_minute === undefined) return
-  const waitMs = await deps.jobs.takeSubmission(name, limits.requests_per_minute)
+  const waitMs = await deps.store.jobs.takeSubmission(name, limits.requests_per_minute)
   if (waitMs > 0) {
     throw new ApiError('rate_limited', 'the tenant submits faster than limits.requests_per_minute allows', {
       retryAfterSeconds: waitMs / 1000,

@@ -32,9 +32,15 @@ const streamAnswer: unknown = {
 export function registerOverviewRoutes(app: Api, { deps, limits, streams, closing }: RouteContext): void {
   const onError = (error: unknown, what: string) => {
     // A history that is away has a line of its own, once.
-    deps.log[isHistoryUnavailable(error) ? 'debug' : 'warn']({ err: error }, what)
+    deps.server.log[isHistoryUnavailable(error) ? 'debug' : 'warn']({ err: error }, what)
   }
-  const snapshot = createSnapshots({ ...deps, onError })
+  const snapshot = createSnapshots({
+    ...{ config: deps.config, lanes: deps.lanes, tenantStats: deps.tenants.stats },
+    ...{ jobs: deps.store.jobs, batches: deps.store.batches, historyState: deps.history.state },
+    readMaintainer: deps.overview.readMaintainer,
+    onError,
+    now: deps.now,
+  })
   const sampler = createSampler({
     take: async () => JSON.stringify(await snapshot()),
     interval: INTERVAL_MS,
@@ -83,7 +89,7 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
         },
       },
     },
-    async () => ({ object: 'overview_history' as const, ...(await deps.overviewHistory.read()) }),
+    async () => ({ object: 'overview_history' as const, ...(await deps.overview.history.read()) }),
   )
 
   app.get(

@@ -22,7 +22,7 @@ export function registerProviderBatchRoutes(app: Api, { deps }: RouteContext): v
       },
     },
     async ({ query }) => {
-      const batches = await deps.providerBatches.recent(query.limit + 1)
+      const batches = await deps.overview.providerBatches.recent(query.limit + 1)
       const shown = batches
         .slice(0, query.limit)
         .map((batch) => showProviderBatch(batch, resolveLane(deps.config(), batch.lane)))

@@ -39,7 +39,7 @@ const MOST_TRIES = 5
 
 /** Schedules: jobs that are made again and again, at times or at intervals. Workers run them. */
 export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
-  const { schedules } = deps
+  const { schedules } = deps.store
 
   app.post(
     '/v1/schedules',
@@ -257,10 +257,10 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   ) {
     const flow = await toScheduledFlow(tenant, create, order, deps)
     await refuseWithoutMemory(deps)
-    const outcome = await deps.flows.create({ ...flow, ...originOf(request) })
+    const outcome = await deps.store.flows.create({ ...flow, ...originOf(request) })
     if (outcome.kind === 'conflict') throw keyReused()
     if (outcome.kind === 'full') throw flowsFull(flow)
-    const value = await deps.flows.get(tenant.name, outcome.id)
+    const value = await deps.store.flows.get(tenant.name, outcome.id)
     if (value === null) throw notFound('flow')
     return { value, isReplayed: outcome.kind === 'replayed' }
   }

@@ -3,7 +3,7 @@ import { resolveTenant, type Tenant } from '../../config/tenants.ts'
 import { isOver, type NewFlow } from '../../flows/flow.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiStore } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { checkFlow } from '../flows/check-flow.ts'
 import type { FlowCheckDeps } from '../flows/check-job.ts'
@@ -51,9 +51,9 @@ export function flowsFull({ mostOpen }: Pick<NewFlow, 'mostOpen'>): ApiError {
 
 /** Makes the flows of schedules, for the workers. */
 export function createFlowLauncher(
-  deps: FlowCheckDeps & { flows: Pick<ApiDeps['flows'], 'create' | 'get' | 'cancel'> },
+  deps: FlowCheckDeps & { store: { flows: Pick<ApiStore['flows'], 'create' | 'get' | 'cancel'> } },
 ): Launcher {
-  const { flows } = deps
+  const { flows } = deps.store
 
   async function launch(create: JsonObject, order: LaunchOrder): Promise<Launched> {
     const owner = resolveTenant(deps.config(), order.tenant)

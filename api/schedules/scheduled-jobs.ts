@@ -5,7 +5,7 @@ import { isTerminal } from '../../jobs/job.ts'
 import type { BulkOutcome, NewJob } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiDeps, ApiStore } from '../deps.ts'
 import { fromInputError } from '../error-replies.ts'
 import { ApiError } from '../errors.ts'
 import { noteEarliestStart } from '../jobs/accept.ts'
@@ -57,11 +57,12 @@ export function toScheduledJob(
 /** Makes the jobs of schedules, for the workers. */
 export function createJobLauncher(
   deps: SubmitDeps &
-    Pick<ApiDeps, 'config' | 'forecast'> & {
-      jobs: Pick<ApiDeps['jobs'], 'createMany' | 'statuses' | 'cancel'>
+    Pick<ApiDeps, 'config'> & {
+      lanes: Pick<ApiDeps['lanes'], 'forecast'>
+      store: { jobs: Pick<ApiStore['jobs'], 'createMany' | 'statuses' | 'cancel'> }
     },
 ): Launcher {
-  const { jobs } = deps
+  const { jobs } = deps.store
   let waiting: { job: NewJob; resolve: (outcome: BulkOutcome) => void }[] = []
 
   /** Hands jobs of one moment in together: of a thousand slots each would else be queued by itself. */

@@ -46,7 +46,7 @@ export type SocketRequest = {
 /** Serves one socket until it is closed. */
 export function serveSocket(socket: WebSocket, request: SocketRequest, context: RouteContext): void {
   const { deps, limits, streams, closing } = context
-  const { metrics } = deps
+  const { metrics } = deps.server
   const openedAt = performance.now()
   let session: Session | null = null
   let release = () => {}
@@ -72,15 +72,15 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
   }
 
   const refuse = (id: string | null, error: unknown) => {
-    const shown = toApiError(error, deps.isUnavailable)
+    const shown = toApiError(error, deps.server.isUnavailable)
     if (shown.code === 'internal_error') request.log.error({ err: error }, 'a message could not be answered')
     return outlet.send({ type: 'error', id, error: toErrorMembers(shown) })
   }
 
   async function open(key: Key): Promise<Session> {
-    await freshenFor(key.authorization, deps)
+    await freshenFor(key.authorization, deps.tenants)
     if (socket.readyState !== socket.OPEN) throw new ApiError('unavailable', 'the socket is closed')
-    const { caller, tenant } = authenticate(key, 'read', deps.keyring())
+    const { caller, tenant } = authenticate(key, 'read', deps.tenants.keyring())
     const holder = {
       authorization: key.authorization,
       caller: caller.name,
@@ -114,7 +114,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     if (message.type === 'auth') {
       if (session !== null) {
         // Where no key is asked for, one that is sent anyway is ignored.
-        if (deps.keyring().open) return
+        if (deps.tenants.keyring().open) return
         throw new ApiError('invalid_request', 'type: the socket already has its key', { param: 'type' })
       }
       try {
@@ -140,8 +140,8 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     idempotencyKey: string | undefined,
   ) {
     // As the configuration stands now.
-    await freshenFor(key.authorization, deps)
-    const { tenant } = authenticate(key, 'jobs', deps.keyring())
+    await freshenFor(key.authorization, deps.tenants)
+    const { tenant } = authenticate(key, 'jobs', deps.tenants.keyring())
     const job = parseRequest(createJobSchema, create, 'job')
     await requireOwnConversation(tenant.name, job.type, job.body as JsonObject, deps)
     const newJob = toNewJob(
@@ -221,7 +221,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
 
   if (closing.aborted) onClosing()
   const { key } = request
-  if (key !== null || deps.keyring().open) {
+  if (key !== null || deps.tenants.keyring().open) {
     clearTimeout(authTimer)
     open(key ?? { authorization: undefined, actsAs: undefined })
       .then((opened) => {

@@ -56,8 +56,8 @@ export async function registerSocketRoute(app: Api, context: RouteContext): Prom
       checkOrigin(request, context)
       const key = readKey(request)
       if (key === null) return
-      await freshenFor(key.authorization, deps)
-      authenticate(key, 'read', deps.keyring())
+      await freshenFor(key.authorization, deps.tenants)
+      authenticate(key, 'read', deps.tenants.keyring())
     },
     handler: async (_request, reply) => {
       reply.header('upgrade', 'websocket')

@@ -34,7 +34,8 @@ export function createSubscriptions(deps: {
   hold: () => () => void
   onError: (error: unknown) => void
 }): Subscriptions {
-  const { jobs, flows, isUnavailable } = deps.context.deps
+  const { store, server } = deps.context.deps
+  const { jobs, flows } = store
   const { tenant, outlet } = deps
   const known = new Map<string, Subscription>()
 
@@ -79,7 +80,7 @@ export function createSubscriptions(deps: {
     } catch (error) {
       if (leaving.signal.aborted) return
       const shown =
-        error instanceof EventsExpiredError ? eventsExpired('after') : toApiError(error, isUnavailable)
+        error instanceof EventsExpiredError ? eventsExpired('after') : toApiError(error, server.isUnavailable)
       if (shown.code === 'internal_error') deps.onError(error)
       await outlet.send({ type: 'error', id, error: toErrorMembers(shown) })
     }

@@ -30,7 +30,7 @@ export function registerAuditRoute(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const { limit, after = null } = request.query
-      const { lines, hasMore } = await deps.registry.audit(limit, after)
+      const { lines, hasMore } = await deps.tenants.registry.audit(limit, after)
       const shown = lines.map(({ id, at, actor, action, target, changes }) => ({
         id,
         object: 'audit_line' as const,

@@ -14,7 +14,7 @@ const config = { access: 'admin' } as const
 /** Keys of tenants that the API made. */
 export function registerKeyRoutes(app: Api, context: RouteContext): void {
   const { deps } = context
-  const { registry } = deps
+  const { registry } = deps.tenants
 
   app.post(
     '/v1/tenants/:name/keys',
@@ -121,7 +121,7 @@ export function registerKeyRoutes(app: Api, context: RouteContext): void {
   async function list(name: string): Promise<MadeKey[]> {
     const { tenants, keys } = (await registry.read())!
     const tenant = tenants.get(name)
-    const isOfFile = Object.hasOwn(deps.configured().tenants, name)
+    const isOfFile = Object.hasOwn(deps.tenants.configured().tenants, name)
     if (isOfFile) return []
     if (tenant === undefined) throw notFound('tenant')
     return [...keys.values()]

@@ -1,5 +1,5 @@
 import { isOver as isBatchOver } from '../../batches/batch.ts'
-import type { ApiDeps } from '../deps.ts'
+import type { ApiStore, TenantAccess } from '../deps.ts'
 
 /** So many of a kind are looked at; more are told as "at least". */
 const LOOKED_AT = 100
@@ -7,14 +7,14 @@ const LOOKED_AT = 100
 /** What of a tenant has not ended, for people: `3 open jobs, 1 schedule`; null: nothing. */
 export async function describeOpenWork(
   tenant: string,
-  deps: Pick<ApiDeps, 'tenantStats' | 'flows' | 'batches' | 'schedules'>,
+  deps: { tenants: Pick<TenantAccess, 'stats'>; store: Pick<ApiStore, 'flows' | 'batches' | 'schedules'> },
 ): Promise<string | null> {
   const [stats, running, waiting, batches, schedules] = await Promise.all([
-    deps.tenantStats.read([tenant]),
-    deps.flows.list(tenant, { status: 'running' }, LOOKED_AT),
-    deps.flows.list(tenant, { status: 'waiting' }, LOOKED_AT),
-    deps.batches.list(tenant, { limit: LOOKED_AT, after: null }),
-    deps.schedules.list(tenant, { limit: LOOKED_AT, after: null }),
+    deps.tenants.stats.read([tenant]),
+    deps.store.flows.list(tenant, { status: 'running' }, LOOKED_AT),
+    deps.store.flows.list(tenant, { status: 'waiting' }, LOOKED_AT),
+    deps.store.batches.list(tenant, { limit: LOOKED_AT, after: null }),
+    deps.store.schedules.list(tenant, { limit: LOOKED_AT, after: null }),
   ])
   const { scheduled, queued, running: called } = stats[0]!.counts
   const found = [

@@ -3,13 +3,13 @@ import { ApiError, notFound } from '../errors.ts'
 
 /** Refuses to change a tenant of the file, or anything where no tenant is configured. */
 export function refuseFileTenant({ deps }: RouteContext, name: string): void {
-  if (deps.keyring().open) {
+  if (deps.tenants.keyring().open) {
     throw new ApiError(
       'no_tenants',
       'no tenants are configured, so no keys are asked for: name one with admin: true in the configuration first',
     )
   }
-  if (!Object.hasOwn(deps.configured().tenants, name)) return
+  if (!Object.hasOwn(deps.tenants.configured().tenants, name)) return
   throw new ApiError(
     'read_only',
     `name: the tenant ${name} is defined in the configuration; change it there`,

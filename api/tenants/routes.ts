@@ -24,7 +24,7 @@ const config = { access: 'admin' } as const
 /** Reading all tenants, and making, changing and deleting those that are not of the file. */
 export function registerTenantRoutes(app: Api, context: RouteContext): void {
   const { deps } = context
-  const { registry } = deps
+  const { registry } = deps.tenants
 
   app.get(
     '/v1/tenants',
@@ -39,8 +39,8 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
     },
     async () => {
       const { tenants } = (await registry.read())!
-      const names = new Set([...tenantNames(deps.configured()), ...tenants.keys()])
-      if (deps.keyring().open) for (const name of tenants.keys()) names.delete(name)
+      const names = new Set([...tenantNames(deps.tenants.configured()), ...tenants.keys()])
+      if (deps.tenants.keyring().open) for (const name of tenants.keys()) names.delete(name)
       return toList(await show([...names], tenants), false)
     },
   )
@@ -149,8 +149,8 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
   /** As it stands, of the file or made here. */
   async function find(name: string) {
     const { tenants } = (await registry.read())!
-    const isOfFile = tenantNames(deps.configured()).includes(name)
-    if (!isOfFile && (deps.keyring().open || !tenants.has(name))) throw notFound('tenant')
+    const isOfFile = tenantNames(deps.tenants.configured()).includes(name)
+    if (!isOfFile && (deps.tenants.keyring().open || !tenants.has(name))) throw notFound('tenant')
     const [found] = await show([name], tenants)
     if (found === undefined) throw notFound('tenant')
     return found
@@ -175,7 +175,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
     async (request) => {
       const { name } = await find(request.params.name)
       const { for_ms: forMs = null, reason = 'paused by hand' } = request.body ?? {}
-      await deps.tenantPauses.pause(name, forMs, reason)
+      await deps.tenants.pauses.pause(name, forMs, reason)
       request.log.info({ paused: name, tenant: callerOf(request).name, reason }, 'tenant paused by hand')
       const changes = { paused: { from: null, to: { for_ms: forMs, reason } } }
       await registry.note(toLine(actorOf(request), 'tenant.pause', { tenant: name }, changes))
@@ -199,7 +199,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
     async (request) => {
       if (request.body) throw new ApiError('invalid_request', 'body: resume takes no body', { param: 'body' })
       const { name } = await find(request.params.name)
-      await deps.tenantPauses.resume(name)
+      await deps.tenants.pauses.resume(name)
       request.log.info({ resumed: name, tenant: callerOf(request).name }, 'tenant resumed by hand')
       await registry.note(toLine(actorOf(request), 'tenant.resume', { tenant: name }))
       return find(name)
@@ -216,7 +216,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
     names: string[],
     made: ReadonlyMap<string, MadeTenant>,
   ): Promise<z.input<typeof tenantSchema>[]> {
-    const file = deps.configured()
+    const file = deps.tenants.configured()
     const added = names.flatMap((name): [string, Config['tenants'][string]][] => {
       const tenant = made.get(name)
       if (tenant === undefined || Object.hasOwn(file.tenants, name)) return []
@@ -224,7 +224,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
       return parsed.success ? [[name, { ...parsed.data, keys: [], admin: false }]] : []
     })
     const whole: Config = { ...file, tenants: { ...Object.fromEntries(added), ...file.tenants } }
-    const figures = describeTenants(whole, await deps.tenantStats.read(names))
+    const figures = describeTenants(whole, await deps.tenants.stats.read(names))
     return figures.map((one) => {
       const settings = Object.hasOwn(whole.tenants, one.id) ? whole.tenants[one.id]! : null
       const isOfFile = tenantNames(file).includes(one.id)

@@ -41,7 +41,7 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { usage } = deps
+      const { usage } = deps.history
       if (usage === null) {
         throw new ApiError(
           'invalid_request',

@@ -1,7 +1,7 @@
 import { pino } from 'pino'
 import { buildApp } from '../../api/app.ts'
 import type { Access } from '../../api/auth.ts'
-import type { ApiDeps } from '../../api/deps.ts'
+import { type ApiDeps, defaultApiLimits, type ServerParts } from '../../api/deps.ts'
 import { configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
 import type { Schema } from './json-schema.ts'
@@ -46,23 +46,9 @@ export async function describeApi(): Promise<{
   const config = configSchema.parse({ providers: { none: noProvider } })
   const keyring = createKeyring(config)
   // Routes are described and not called, so that nothing is needed but what building reads.
-  const deps: Pick<
-    ApiDeps,
-    | 'log'
-    | 'config'
-    | 'keyring'
-    | 'now'
-    | 'createId'
-    | 'metrics'
-    | 'version'
-    | 'dashboardFolder'
-    | 'guideFolder'
-  > = {
+  const server: Partial<ServerParts> = {
+    version: 'reference',
     log: pino({ level: 'silent' }),
-    config: () => config,
-    keyring: () => keyring,
-    now: Date.now,
-    createId: () => 'reference',
     metrics: {
       onAnswer() {},
       onStreams() {},
@@ -70,11 +56,18 @@ export async function describeApi(): Promise<{
       onSocketMessage() {},
       render: async () => ({ contentType: 'text/plain', text: '' }),
     },
-    version: 'reference',
-    dashboardFolder: '',
-    guideFolder: '',
+    traceRequest: null,
+    createId: () => 'reference',
+    folders: { dashboard: '', guide: '' },
+    limits: defaultApiLimits,
   }
-  const app = buildApp(deps as ApiDeps)
+  const nothing = {}
+  const deps = {
+    ...{ server, config: () => config, now: Date.now, tenants: { keyring: () => keyring } },
+    ...{ store: nothing, submission: nothing, lanes: nothing, providers: nothing },
+    ...{ history: nothing, overview: nothing },
+  }
+  const app = buildApp(deps as unknown as ApiDeps)
   const access = new Map<string, Access>()
   app.addHook('onRoute', ({ method, url, config }) => {
     for (const name of [method].flat())

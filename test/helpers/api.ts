@@ -2,7 +2,14 @@ import { randomUUIDv7 } from 'node:crypto'
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { buildApp } from '../../api/app.ts'
-import type { Api, ApiDeps, ApiLimits } from '../../api/deps.ts'
+import {
+  type Api,
+  type ApiDeps,
+  type ApiLimits,
+  defaultApiLimits,
+  type ProviderAccess,
+  type ServerParts,
+} from '../../api/deps.ts'
 import { createLaneControl } from '../../api/lanes/lanes.ts'
 import { createOverviewHistory } from '../../api/overview/history.ts'
 import { listModels, resolveModel } from '../../config/lanes.ts'
@@ -83,9 +90,7 @@ export type TestApiOptions = {
   logLevel?: 'info'
   /** Its store waits for Redis as long as it takes, for tests that hold it up. */
   patient?: boolean
-  overrides?: Partial<
-    Pick<ApiDeps, 'ready' | 'dashboardFolder' | 'guideFolder' | 'stateRequests' | 'takePermit'>
-  >
+  overrides?: { providers?: Partial<ProviderAccess>; server?: Partial<ServerParts> }
   /** What is encrypted; by default what the environment says. */
   sealer?: Sealer
 }
@@ -131,38 +136,51 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   })
   const stateRequests = createStateRequests({ config: () => config, proxy: null })
   const deps: ApiDeps = {
-    ...store.deps,
-    usage: null,
-    historyState: null,
+    store: store.resources,
+    tenants: {
+      ...store.tenants,
+      keyring: () => createKeyring(config),
+      freshenKeys: () => null,
+      madeKeys: () => [],
+      registry: createTenantRegistry({ redis: store.redis, prefix, now: Date.now }),
+      configured: () => config,
+    },
+    submission: {
+      resolveModel: (model) => resolveModel(config, model),
+      listModels: () => listModels(config),
+      estimateCost: (lane, type, body) => ({
+        ...estimateCost({ kind: lane.kind, type, body }),
+        coalesceKey: readCoalesceKey(type, body),
+        ...(makesImages(type) ? { images: countImages(type, body) } : {}),
+      }),
+      checkWebhookUrl: createAddressGuard({ allowPrivateAddresses: false }).checkUrl,
+      batchTurnaround: () => null,
+      hasTenants: () => Object.keys(config.tenants).length > 0,
+    },
+    lanes: store.lanes,
+    providers: {
+      ...store.providers,
+      requests: stateRequests,
+      countTokens: () => null,
+      ...options.overrides?.providers,
+    },
+    history: { usage: null, state: null },
+    overview: store.overview,
+    server: {
+      version: '0.0.0-test',
+      log,
+      metrics: { ...metrics.http, render: metrics.render },
+      traceRequest: null,
+      ready: async () => ({ ok: true }),
+      isMemoryShort: store.isMemoryShort,
+      isUnavailable: isRedisUnavailable,
+      createId: () => `request-${randomUUIDv7()}`,
+      folders: { dashboard: '/nonexistent', guide: '/nonexistent' },
+      limits: { ...defaultApiLimits, ...options.limits },
+      ...options.overrides?.server,
+    },
     config: () => config,
-    keyring: () => createKeyring(config),
-    configured: () => config,
-    freshenKeys: () => null,
-    madeKeys: () => [],
-    registry: createTenantRegistry({ redis: store.redis, prefix, now: Date.now }),
-    resolveModel: (model) => resolveModel(config, model),
-    listModels: () => listModels(config),
-    batchTurnaround: () => null,
-    estimateCost: (lane, type, body) => ({
-      ...estimateCost({ kind: lane.kind, type, body }),
-      coalesceKey: readCoalesceKey(type, body),
-      ...(makesImages(type) ? { images: countImages(type, body) } : {}),
-    }),
-    countTokens: () => null,
-    hasTenants: () => Object.keys(config.tenants).length > 0,
-    stateRequests,
-    checkWebhookUrl: createAddressGuard({ allowPrivateAddresses: false }).checkUrl,
-    ready: async () => ({ ok: true }),
-    isUnavailable: isRedisUnavailable,
-    log,
     now: Date.now,
-    createId: () => `request-${randomUUIDv7()}`,
-    metrics: { ...metrics.http, render: metrics.render },
-    version: '0.0.0-test',
-    dashboardFolder: '/nonexistent',
-    guideFolder: '/nonexistent',
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
-    ...options.overrides,
   }
   const app = buildApp(deps)
   let worker: TestWorker | null = null
@@ -229,21 +247,6 @@ function openTestParts(options: {
     onUnreadable: () => {},
     onOpen: (_name, close) => closers.push(close),
   })
-  const {
-    jobs,
-    budgets,
-    tenantStats,
-    files,
-    fileLinks,
-    fileContents,
-    batches,
-    durable,
-    schedules,
-    scheduleWork,
-    flows,
-    events,
-  } = store
-  const { forecaster } = store
   const lanes = createLaneControl({
     ...store,
     config: () => config,
@@ -251,34 +254,26 @@ function openTestParts(options: {
     wake: (lane) => redis.publish(wakeChannel(prefix), lane),
     now,
   })
-  const forecast: ApiDeps['forecast'] = async (lane, tenant, priority) =>
-    (await forecaster.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
-    scheduleWork,
-    deps: {
-      jobs,
-      events,
-      tenantStats,
-      tenantPauses: store.tenantPauses,
-      budgets,
-      overviewHistory: createOverviewHistory({ redis, prefix }),
-      readMaintainer: () => readMaintainer(redis, prefix),
-      files,
-      fileLinks,
-      fileContents,
-      batches,
-      durable,
-      schedules,
-      flows,
-      lanes,
-      providerBatches: store.providerBatches,
-      webhooks: store.webhooks,
-      forecast,
-      providerState: createProviderState({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
-      takePermit: createPermits(store.gate),
-      isMemoryShort: memory.isShort,
+    scheduleWork: store.scheduleWork,
+    resources: {
+      ...{ jobs: store.jobs, events: store.events, webhooks: store.webhooks },
+      ...{ files: store.files, fileLinks: store.fileLinks, fileContents: store.fileContents },
+      ...{ batches: store.batches, durable: store.durable, schedules: store.schedules, flows: store.flows },
     },
+    tenants: { stats: store.tenantStats, pauses: store.tenantPauses, budgets: store.budgets },
+    lanes,
+    providers: {
+      state: createProviderState({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+      takePermit: createPermits(store.gate),
+    },
+    overview: {
+      history: createOverviewHistory({ redis, prefix }),
+      readMaintainer: () => readMaintainer(redis, prefix),
+      providerBatches: store.providerBatches,
+    },
+    isMemoryShort: memory.isShort,
     async close() {
       for (const end of closers.reverse()) await end()
       await closeRedis(subscriber)
@@ -299,8 +294,8 @@ function createTestLog(level: 'info' | 'warn') {
 }
 
 /** A provider that answers all that it is asked for, at once, in the place of one that is not there. */
-export const answeringProvider: Pick<ApiDeps, 'stateRequests' | 'takePermit'> = {
-  stateRequests: { ask: async () => ({ ok: true, status: 200, body: { data: [] } }) },
+export const answeringProvider: Pick<ProviderAccess, 'requests' | 'takePermit'> = {
+  requests: { ask: async () => ({ ok: true, status: 200, body: { data: [] } }) },
   takePermit: async () => ({ settle: async () => {} }),
 }
 

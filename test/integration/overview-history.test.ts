@@ -14,7 +14,7 @@ it('the server remembers how all went, so much and no more, for whoever opens th
   const history = createOverviewHistory({ redis, prefix })
   let now = Date.UTC(2026, 10, 24)
   const task = createOverviewHistoryTask({
-    ...{ history, lanes: api.deps.lanes, tenantStats: api.deps.tenantStats, now: () => now },
+    ...{ history, lanes: api.deps.lanes, tenantStats: api.deps.tenants.stats, now: () => now },
     tenants: () => redis.smembers(tenantsKey(prefix)),
     activeTenants: async () => ['default'],
   })

@@ -98,7 +98,7 @@ it('shows usage and budgets of all tenants to keys that read all, and to others 
     },
   })
   const all = ['acme', 'ops', 'viewers']
-  api!.deps.usage = await openUsage(api!, all)
+  api!.deps.history.usage = await openUsage(api!, all)
   for (const path of ['/v1/usage?by=tenant', '/v1/budgets']) {
     const see = async (key: string, tenant?: string) => {
       const { body } = await ask(path, key, tenant === undefined ? {} : { tenant })

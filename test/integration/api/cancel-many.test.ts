@@ -104,7 +104,7 @@ describe('POST /v1/jobs/cancel', () => {
     const lane = await api.deps.lanes.get('openai/small')
     expect(lane!.backlog).toEqual({ waiting: 0, delayed: 0, held: 0 })
     expect(await api.redis.zcard(`${api.root('acme')}:outbox`)).toBe(0)
-    const group = await api.deps.jobs.group('acme', 'wrong')
+    const group = await api.deps.store.jobs.group('acme', 'wrong')
     expect(group!.counts).toMatchObject({ queued: 0, running: 0, cancelled: 510 })
     // Each has its event, once.
     const id = equal[7]!

@@ -16,7 +16,10 @@ describe('the page for operators', () => {
     await writeFile(join(folder, 'dist/index.html'), '<!doctype html><title>page</title>')
     await writeFile(join(folder, 'dist/.sources'), 'a stamp')
     await writeFile(join(folder, 'dist/assets/index-abc123.js'), 'script')
-    api = await createTestApi({ tenants: testTenants, overrides: { dashboardFolder: join(folder, 'dist') } })
+    api = await createTestApi({
+      tenants: testTenants,
+      overrides: { server: { folders: { dashboard: join(folder, 'dist'), guide: '' } } },
+    })
   })
   afterAll(async () => {
     await api.close()

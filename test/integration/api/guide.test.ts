@@ -24,7 +24,10 @@ describe('the guide', () => {
       await mkdir(join(folder, path, '..'), { recursive: true })
       await writeFile(join(folder, path), text)
     }
-    api = await createTestApi({ tenants: testTenants, overrides: { guideFolder: join(folder, 'dist') } })
+    api = await createTestApi({
+      tenants: testTenants,
+      overrides: { server: { folders: { dashboard: '', guide: join(folder, 'dist') } } },
+    })
   })
   afterAll(async () => {
     await api.close()

@@ -127,7 +127,7 @@ describe('the page that reads it', () => {
 describe('readiness', () => {
   it('is refused with the reason while the process cannot serve', async () => {
     const states = [{ ok: false, reason: 'Redis does not answer' }, { ok: true }]
-    const api = await createTestApi({ overrides: { ready: async () => states.shift()! } })
+    const api = await createTestApi({ overrides: { server: { ready: async () => states.shift()! } } })
     const refused = await api.app.inject({ url: '/readyz' })
     expect([refused.statusCode, refused.json().error]).toEqual([
       503,

@@ -200,7 +200,7 @@ it('a client that goes away is no fault of ours', async () => {
 })
 
 it('stored completions are read, changed and deleted by who made them', async () => {
-  await api.deps.providerState.remember('acme', 'chatcmpl-1', 'openai')
+  await api.deps.providers.state.remember('acme', 'chatcmpl-1', 'openai')
   upstream.script = (_call, response) =>
     answer(response, 200, { id: 'chatcmpl-1', object: 'list', data: [], has_more: false })
   await acme.chat.completions.retrieve('chatcmpl-1')
@@ -260,10 +260,10 @@ it('requests that are no jobs keep to the limits of their tenant', async () => {
     const { error } = (await response.json()) as { error?: { code: string } }
     return [response.status, error?.code, Number(response.headers.get('retry-after'))]
   }
-  await api.deps.tenantPauses.pause('other', 60_000, 'by hand')
+  await api.deps.tenants.pauses.pause('other', 60_000, 'by hand')
   expect(await ask(otherKey)).toEqual([429, 'rate_limited', 60])
   expect(await ask(otherKey, 'compact')).toEqual([429, 'rate_limited', 60])
-  await api.deps.tenantPauses.resume('other')
+  await api.deps.tenants.pauses.resume('other')
   expect(await ask(otherKey)).toEqual([200, undefined, 0])
 
   expect(await ask(slowKey)).toEqual([200, undefined, 0])

@@ -20,12 +20,12 @@ it.each(['bytes', 'events'])(
     const first = await worker.next()
     // Its worker lost the job, and deleted the piece before the API read it.
     const chunk = { type: 'speech.audio.delta', from: 0, bytes: 3, content_type: 'audio/mpeg' }
-    await worker.stream(first, [{ ...chunk, live_id: deps.files.newId(), part: 0 }])
+    await worker.stream(first, [{ ...chunk, live_id: deps.store.files.newId(), part: 0 }])
     await worker.retry(first, Date.now())
 
-    const id = deps.files.newId()
+    const id = deps.store.files.newId()
     const file = { filename: 'speech.mp3', purpose: 'job_output', expiresAt: null }
-    await deps.files.put('default', id, file, sound)
+    await deps.store.files.put('default', id, file, sound)
     const entry = { file_id: id, content_type: 'audio/mpeg', bytes: sound.length }
     await worker.complete(await worker.next(), { result: { data: [entry] } })
 

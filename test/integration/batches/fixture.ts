@@ -89,15 +89,17 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
       jobs,
       lines: createBatchLineReader({
         config: () => settings.config,
-        resolveModel: (model) => resolveModel(settings.config, model),
-        listModels: () => listModels(settings.config),
-        estimateCost: (lane, type, body) => ({
-          ...estimateCost({ kind: lane.kind, type, body }),
-          coalesceKey: readCoalesceKey(type, body),
-        }),
-        checkWebhookUrl: () => ({ ok: true }),
-        batchTurnaround: () => null,
-        hasTenants: () => true,
+        submission: {
+          resolveModel: (model) => resolveModel(settings.config, model),
+          listModels: () => listModels(settings.config),
+          estimateCost: (lane, type, body) => ({
+            ...estimateCost({ kind: lane.kind, type, body }),
+            coalesceKey: readCoalesceKey(type, body),
+          }),
+          checkWebhookUrl: () => ({ ok: true }),
+          batchTurnaround: () => null,
+          hasTenants: () => true,
+        },
         now,
       }),
       describeFailure: describeLineFailure,

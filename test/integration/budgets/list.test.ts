@@ -56,7 +56,7 @@ describe('GET /v1/budgets', () => {
       } as never,
     })
     // What the API made this process would know.
-    Object.assign(api.deps, { madeKeys: () => [{ ...key, budgets: [month(3)] }] })
+    Object.assign(api.deps.tenants, { madeKeys: () => [{ ...key, budgets: [month(3)] }] })
     return () => api.close()
   })
 
@@ -141,7 +141,7 @@ describe('GET /v1/budgets', () => {
     let looks = 0
     let reads = 0
     const { deps, config } = api
-    const { budgets, tenantStats, madeKeys } = deps
+    const { budgets, stats: tenantStats, madeKeys } = deps.tenants
     const counted = () => {
       looks++
       return [...madeKeys(), { ...key, id: 'key_free' }]
@@ -163,13 +163,13 @@ describe('GET /v1/budgets', () => {
     expect([looks, reads]).toEqual([1, 1])
 
     looks = 0
-    Object.assign(deps, { madeKeys: counted })
+    Object.assign(deps.tenants, { madeKeys: counted })
     try {
       const { data } = await list('?owner=key', opsKey)
       expect(data).toMatchObject([{ tenant: 'beta', name: 'key_web', label: 'web', usd: 3 }])
       expect(looks).toBe(1)
     } finally {
-      Object.assign(deps, { madeKeys })
+      Object.assign(deps.tenants, { madeKeys })
     }
   })
 
@@ -187,9 +187,9 @@ describe('GET /v1/budgets', () => {
 
   it('lets so many groups have budgets, and no more', async () => {
     const { deps, redis } = api
-    const { budgets } = deps
+    const { budgets } = deps.tenants
     const place = { redis, scripts: createScripts(redis), rootOf: api.root, atRest: testAtRest() }
-    deps.budgets = createBudgets({ ...place, now: Date.now, mostGroups: 2 })
+    deps.tenants.budgets = createBudgets({ ...place, now: Date.now, mostGroups: 2 })
     const as = 'beta-key-0123456789'
     const put = (group: string) => ask('PUT', `/v1/groups/${group}/budget`, { usd: 1 }, as)
     expect((await put('one')).statusCode).toBe(200)
@@ -207,7 +207,7 @@ describe('GET /v1/budgets', () => {
     await redis.zadd(`${api.root('beta')}:group-budgets`, Date.now() - 401 * 86_400_000, 'two')
     expect((await put('four')).statusCode).toBe(200)
     expect((await put('five')).statusCode).toBe(422)
-    deps.budgets = budgets
+    deps.tenants.budgets = budgets
   })
 
   it('lists a group whose budgets a version without the list has set, once they were read', async () => {

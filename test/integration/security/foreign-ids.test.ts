@@ -24,7 +24,7 @@ let schemas: Record<string, JsonObject>
 let own: Record<string, string>
 
 beforeAll(async () => {
-  api = await createTestApi({ tenants: testTenants, overrides: answeringProvider })
+  api = await createTestApi({ tenants: testTenants, overrides: { providers: answeringProvider } })
   ;({ operations, schemas } = await readOperations(api.app))
   own = {}
   for (const collection of new Set(withIds().map(collectionOf))) own[collection] = await make(collection)
@@ -88,11 +88,11 @@ const makers: Record<string, () => Promise<string>> = {
     return create('/v1/messages/batches', { requests: [{ custom_id: 'one', params }] })
   },
   async conversations() {
-    await api.deps.providerState.remember('acme', 'conv_0a1b2c3d4e', 'openai')
+    await api.deps.providers.state.remember('acme', 'conv_0a1b2c3d4e', 'openai')
     return 'conv_0a1b2c3d4e'
   },
   async chat() {
-    await api.deps.providerState.remember('acme', 'chatcmpl-0a1b2c3d4e', 'openai')
+    await api.deps.providers.state.remember('acme', 'chatcmpl-0a1b2c3d4e', 'openai')
     return 'chatcmpl-0a1b2c3d4e'
   },
   async batches() {

@@ -18,7 +18,7 @@ let operations: Operation[]
 let schemas: Record<string, JsonObject>
 // Each test has a store of its own: an event stream of something that exists would not end.
 beforeEach(async () => {
-  api = await createTestApi({ limits: { bodyBytes: 100_000 }, overrides: answeringProvider })
+  api = await createTestApi({ limits: { bodyBytes: 100_000 }, overrides: { providers: answeringProvider } })
   const described = await readOperations(api.app)
   schemas = described.schemas
   // Streams of everything exist always, and go on.

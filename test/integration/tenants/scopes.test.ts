@@ -34,7 +34,7 @@ describe('the scopes of keys', () => {
     }))
     const registered: RouteOptions[] = []
     const keyring = createKeyring(api.config, made)
-    const app = buildApp({ ...api.deps, keyring: () => keyring })
+    const app = buildApp({ ...api.deps, tenants: { ...api.deps.tenants, keyring: () => keyring } })
     onTestFinished(() => app.close())
     app.addHook('onRoute', (route) => void registered.push(route))
     // Whoever is let in meets this in place of the route's work.

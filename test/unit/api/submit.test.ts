@@ -29,19 +29,21 @@ const lane: Lane = {
 }
 const deps: SubmitDeps = {
   now: () => now,
-  resolveModel: (model) => (model === 'fast' ? { lanes: [lane] } : null),
-  listModels: () => ['sim/chat', 'fast'],
-  batchTurnaround: () => null,
-  hasTenants: () => true,
-  estimateCost: (_lane, _type, body) => ({
-    tokens: Number(body.tokens ?? 10),
-    inputTokens: 10,
-    outputTokens: Number(body.output ?? 0),
-    inputs: 1,
-    coalesceKey: null,
-  }),
-  checkWebhookUrl: (url) =>
-    url.includes('10.0.0.1') ? { ok: false, reason: 'is not public' } : { ok: true },
+  submission: {
+    resolveModel: (model) => (model === 'fast' ? { lanes: [lane] } : null),
+    listModels: () => ['sim/chat', 'fast'],
+    batchTurnaround: () => null,
+    hasTenants: () => true,
+    estimateCost: (_lane, _type, body) => ({
+      tokens: Number(body.tokens ?? 10),
+      inputTokens: 10,
+      outputTokens: Number(body.output ?? 0),
+      inputs: 1,
+      coalesceKey: null,
+    }),
+    checkWebhookUrl: (url) =>
+      url.includes('10.0.0.1') ? { ok: false, reason: 'is not public' } : { ok: true },
+  },
 }
 
 function submit(members: Record<string, unknown> = {}, body: Record<string, unknown> = {}) {
@@ -211,7 +213,7 @@ describe('the cache of a new job', () => {
     const from: Tenant = isTenantOff ? { ...tenant, cache: 'off' } : tenant
     return toNewJob(from, { ...create, cache: asked ?? null }, null, {
       ...deps,
-      resolveModel: () => ({ lanes: made }),
+      submission: { ...deps.submission, resolveModel: () => ({ lanes: made }) },
     })
   }
 
