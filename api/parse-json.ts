@@ -11,6 +11,9 @@ import { bodyBounds, createBodyScanner, refuseExcess } from './json-bounds.ts'
 /** Deeper values overflow `JSON.stringify` on their way out, some thousand levels down; nobody needs 64. */
 const maxDepth = bodyBounds.depth
 
+/** The mark that some clients put before UTF-8. It is no part of the JSON, whose text goes on to the provider. */
+const MARK = Buffer.from([0xef, 0xbb, 0xbf])
+
 type JsonFault = { path: PropertyKey[]; what: string }
 
 /**
@@ -45,7 +48,8 @@ export async function parseLargeJson(text: Buffer, root: string): Promise<JsonVa
 
 function decode(text: Buffer, root: string): string {
   if (!isUtf8(text)) throw new ApiError('invalid_request', `${root}: is not valid UTF-8`, { param: root })
-  return text.toString('utf8')
+  const marked = text.length >= MARK.length && text.subarray(0, MARK.length).equals(MARK)
+  return text.toString('utf8', marked ? MARK.length : 0)
 }
 
 function parseSource(source: string, root: string): JsonValue {

@@ -13,6 +13,8 @@ const UNSHARED: Record<string, (value: JsonValue) => boolean> = {
   store: (value) => value === true,
   thread_id: isSet,
   assistant_id: isSet,
+  agent_id: isSet,
+  fallback_credit_token: isSet,
   // A template without a version is the latest saved one.
   prompt: (value) => isJsonObject(value) && !isSet(value.version ?? null),
   // What the provider looks up, or does, while it answers.
@@ -21,15 +23,40 @@ const UNSHARED: Record<string, (value: JsonValue) => boolean> = {
   search_parameters: isSet,
   data_sources: isSet,
   plugins: isSet,
+  connectors: isSet,
   enable_search: (value) => value === true,
+  enable_code_interpreter: (value) => value === true,
 }
+
+/** Objects that clients put members into that their package does not know; gateways look into them, Gemini's into both. */
+const WRAPPERS = ['extra_body', 'google'] as const
+
+/**
+ * Models that look things up for every answer, or act: OpenRouter's with `:online`, Perplexity's Sonar, OpenAI's search models, Groq's
+ * Compound.
+ */
+const LOOKS_UP =
+  /:online$|(?:^|\/)sonar(?:-[a-z0-9-]+)?$|-search-(?:preview|api)(?:-[\d-]+)?$|(?:^|\/)compound(?:-[a-z0-9-]+)?$/i
 
 /**
  * The part of a body because of which its answer is neither cached nor shared: it acts on something, or depends on something
  * that changes. Null: there is none, and equal jobs may share one answer.
+ *
+ * @param models names at their providers that may serve the job; the body's own may be an alias
  */
-export function findUnshared(type: JobType, body: JsonObject): string | null {
+export function findUnshared(type: JobType, body: JsonObject, models: readonly string[] = []): string | null {
   if (type === 'embedding') return null
+  const member = findUnsharedMember(body)
+  if (member !== null) return member
+  if (Array.isArray(body.input)) {
+    const at = body.input.findIndex((item) => isJsonObject(item) && item.type === 'item_reference')
+    if (at !== -1) return `input[${at}]`
+  }
+  const named = [body.model, ...models, ...(Array.isArray(body.models) ? body.models : [])]
+  return named.some((name) => typeof name === 'string' && LOOKS_UP.test(name)) ? 'model' : null
+}
+
+function findUnsharedMember(body: JsonObject): string | null {
   for (const [name, isUnshared] of Object.entries(UNSHARED)) {
     const value = body[name]
     if (value !== undefined && isUnshared(value)) return name
@@ -38,12 +65,12 @@ export function findUnshared(type: JobType, body: JsonObject): string | null {
     const at = body.tools.findIndex((tool) => !isAnsweredByClient(tool))
     if (at !== -1) return `tools[${at}]`
   }
-  if (Array.isArray(body.input)) {
-    const at = body.input.findIndex((item) => isJsonObject(item) && item.type === 'item_reference')
-    if (at !== -1) return `input[${at}]`
+  for (const name of WRAPPERS) {
+    const inner = body[name]
+    const found = isJsonObject(inner) ? findUnsharedMember(inner) : null
+    if (found !== null) return `${name}.${found}`
   }
-  // OpenRouter's models that look things up.
-  return typeof body.model === 'string' && body.model.endsWith(':online') ? 'model' : null
+  return null
 }
 
 /** Whether a tool is only described: the model names it, and the client runs it. All other tools the provider runs itself. */

@@ -158,7 +158,10 @@ function decideFairKey({ fair_key }: CreateJob, body: JsonObject): Pick<NewJob, 
 /** What was asked, where one answer for equal jobs is allowed, and makes sense. */
 function decideCache(tenant: Tenant, lanes: readonly Lane[], create: CreateJob): CacheMode {
   if (tenant.cache === 'off' || lanes.some(({ cache }) => cache === 'off')) return 'off'
-  return findUnshared(create.type, create.body as JsonObject) === null ? (create.cache ?? 'use') : 'off'
+  const models = lanes.map(({ model }) => model)
+  return findUnshared(create.type, create.body as JsonObject, models) === null
+    ? (create.cache ?? 'use')
+    : 'off'
 }
 
 function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob['webhook'] {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { ApiError } from '../../../api/errors.ts'
-import { parseJson } from '../../../api/parse-json.ts'
+import { parseJson, parseLargeJson } from '../../../api/parse-json.ts'
+import { contentHash } from '../../../jobs/content-hash.ts'
+import type { JsonObject } from '../../../lib/json.ts'
 import { findSource } from '../../../lib/json-source.ts'
 import { cpuTimeOf } from '../../helpers/cpu-time.ts'
 
@@ -30,6 +32,18 @@ describe('JSON from a client', () => {
       expect(failure(text).message).toContain('__proto__')
     },
   )
+
+  it('is the same behind a mark of UTF-8, which goes nowhere', async () => {
+    const text = '{"model":"a/b","messages":[{"role":"user","content":"one"}]}'
+    const marked = Buffer.from(`\uFEFF${text}`)
+    for (const body of [parseJson(marked, 'body'), await parseLargeJson(marked, 'body')]) {
+      expect(findSource(body as object)).toBe(text)
+      expect(contentHash('chat', 'm', body as JsonObject)).toBe(
+        contentHash('chat', 'm', parseJson(Buffer.from(text), 'body') as JsonObject),
+      )
+    }
+    expect(failure('\uFEFF').message).toContain('is not valid JSON')
+  })
 
   it('may be nested 64 levels deep and no deeper', () => {
     expect(parseJson(Buffer.from(nest(64)), 'body')).toBeTypeOf('object')

@@ -19,7 +19,23 @@ describe('no answer is kept or shared', () => {
     [{ search_parameters: { mode: 'auto' } }, 'search_parameters'],
     [{ plugins: [{ id: 'web' }] }, 'plugins'],
     [{ data_sources: [{ type: 'azure_search' }] }, 'data_sources'],
-    [{ model: 'openrouter/some/model:online' }, 'model'],
+    ...[
+      'openrouter/some/model:online',
+      'perplexity/sonar',
+      'sonar-deep-research',
+      'openrouter/perplexity/sonar-pro',
+      'openai/gpt-4o-search-preview',
+      'gpt-4o-mini-search-preview-2025-03-11',
+      'openai/gpt-5-search-api',
+      'groq/groq/compound',
+      'groq/compound-beta-mini',
+    ].map((model): [JsonObject, string] => [{ model }, 'model']),
+    [{ models: ['a/b', 'a/b:online'] }, 'model'],
+    [{ agent_id: 'ag_1' }, 'agent_id'],
+    [{ connectors: [{ id: 'web-search' }] }, 'connectors'],
+    [{ enable_code_interpreter: true }, 'enable_code_interpreter'],
+    [{ extra_body: { enable_search: true } }, 'extra_body.enable_search'],
+    [{ extra_body: { google: { tools: [{ google_search: {} }] } } }, 'extra_body.google.tools[0]'],
     [{ input: [{ type: 'item_reference', id: 'msg_1' }] }, 'input[0]'],
     ...[
       'mcp',
@@ -67,9 +83,16 @@ describe('one answer is enough', () => {
     { tools: [{ functionDeclarations: [{ name: 'f' }] }] },
     { tools: [{ type: 'namespace', name: 'n', tools: [fn] }] },
     { temperature: 1, seed: 3, background: true, user: 'u' },
+    { extra_body: { google: { thinking_config: { include_thoughts: true } }, tools: [fn] } },
+    { model: 'a/sonarqube-helper', models: ['b/compounds', 'c/search-previewer'] },
     { mcp_servers: [], plugins: [], enable_search: false, web_search_options: null },
   ])('%j', (members) => {
     expect(findUnshared('response', { ...body, ...members })).toBeNull()
+  })
+
+  test('unless a model behind its alias looks things up', () => {
+    expect(findUnshared('chat', { ...body, model: 'news' }, ['gpt-5', 'sonar-pro'])).toBe('model')
+    expect(findUnshared('chat', { ...body, model: 'news' }, ['gpt-5'])).toBeNull()
   })
 
   test('embeddings depend on nothing else', () => {
