@@ -10,6 +10,20 @@ type Counts = { input?: number; output?: number; total?: number; details?: Usage
 /** Details of the counts, without those that are 0. */
 type UsageDetails = Omit<Usage, 'input_tokens' | 'output_tokens' | 'total_tokens'>
 
+/** Names of the counts: OpenAI's two APIs, Ollama's own, Gemini's own, Bedrock's own, and llama.cpp's timings. */
+const INPUTS = ['input_tokens', 'prompt_tokens', 'prompt_eval_count', 'promptTokenCount', 'inputTokens']
+const OUTPUTS = [
+  'output_tokens',
+  'completion_tokens',
+  'eval_count',
+  'candidatesTokenCount',
+  'outputTokens',
+  'predicted_n',
+]
+
+/** More tokens than any call has. A larger count is none: one mistake of a server would use up a budget for good. */
+const MOST_TOKENS = 1e9
+
 /** A usage, and whether any part of it is our estimate. */
 export type BilledUsage = { usage: Usage; isEstimate: boolean }
 
@@ -26,7 +40,29 @@ export function readUsage(body: JsonObject): Usage | null {
   const known = input ?? (total === undefined ? undefined : Math.max(0, total - (output ?? 0)))
   if (known === undefined) return null
   const produced = output ?? Math.max(0, (total ?? known) - known)
-  return { input_tokens: known, output_tokens: produced, total_tokens: total ?? known + produced, ...details }
+  const sum = known + produced
+  return {
+    input_tokens: known,
+    output_tokens: produced,
+    total_tokens: Math.max(total ?? sum, sum),
+    ...boundDetails(details ?? {}, known, produced),
+  }
+}
+
+/** No part is larger than the whole that it is said to be part of. */
+function boundDetails(details: UsageDetails, input: number, output: number): UsageDetails {
+  const bounded: UsageDetails = { ...details }
+  const bound = (name: keyof UsageDetails, most: number) => {
+    if (bounded[name] !== undefined) bounded[name] = Math.min(bounded[name], most)
+    if (bounded[name] === 0) delete bounded[name]
+  }
+  bound('cached_input_tokens', input)
+  bound('cache_write_tokens', input - (bounded.cached_input_tokens ?? 0))
+  bound('cache_write_1h_tokens', bounded.cache_write_tokens ?? 0)
+  bound('audio_input_tokens', input)
+  bound('reasoning_tokens', output)
+  bound('audio_output_tokens', output)
+  return bounded
 }
 
 /**
@@ -121,6 +157,7 @@ function* findPlaces(body: JsonObject): Generator<JsonValue | undefined> {
   yield body.usage
   for (const wrapper of [body.response, body.message]) if (isJsonObject(wrapper)) yield wrapper.usage
   if (isJsonObject(body.x_groq)) yield body.x_groq.usage
+  yield body.timings
   yield body.usageMetadata
   yield body.usage_metadata
   if (body.prompt_eval_count !== undefined || body.eval_count !== undefined) yield body
@@ -153,29 +190,62 @@ function readCounts(body: JsonObject): Counts | null {
 function readPlace(place: JsonObject): Counts | null {
   const input = readInput(place)
   const thought = readCount(place.thoughtsTokenCount) ?? 0
-  const written = first(place, ['output_tokens', 'completion_tokens', 'eval_count', 'candidatesTokenCount'])
-  const total = first(place, ['total_tokens', 'totalTokenCount'])
+  const written = first(place, OUTPUTS)
+  const total = first(place, ['total_tokens', 'totalTokenCount', 'totalTokens'])
   const details = readDetails(place)
-  const apart = thought > 0 ? thought : countApart(input, written, total, details.reasoning_tokens)
-  const output = written === undefined && apart === 0 ? undefined : (written ?? 0) + apart
+  const output = written === undefined && thought === 0 ? undefined : (written ?? 0) + thought
   if (input === undefined && output === undefined && total === undefined) return null
-  return {
+  const counts: Counts = {
     ...(Object.keys(details).length === 0 ? {} : { details }),
-    ...(input === undefined ? {} : { input }),
-    ...(output === undefined ? {} : { output }),
+    ...addApart({ input, output, total, details }),
     ...(total === undefined ? {} : { total }),
   }
+  return addCompactions(counts, place.iterations)
 }
 
-/** Reasoning tokens that a provider counts in addition to its output (xAI); the total reveals it. */
-function countApart(
-  input: number | undefined,
-  output: number | undefined,
-  total: number | undefined,
-  reasoning: number | undefined,
-): number {
-  if (input === undefined || output === undefined || total === undefined || reasoning === undefined) return 0
-  return total === input + output + reasoning ? reasoning : 0
+/**
+ * Adds what a provider counts beside its input and its output, and only in its total: reasoning (xAI; Gemini's compatible
+ * endpoint, which does not name it), or what the prompt cache took and gave. Sound that is counted in seconds is priced by these.
+ */
+function addApart(told: {
+  input: number | undefined
+  output: number | undefined
+  total: number | undefined
+  details: UsageDetails
+}): Pick<Counts, 'input' | 'output'> {
+  const { input, output, total, details } = told
+  if (input === undefined || output === undefined) {
+    return { ...(input === undefined ? {} : { input }), ...(output === undefined ? {} : { output }) }
+  }
+  const reasoning = details.reasoning_tokens ?? 0
+  if (total === undefined) return { input, output: reasoning > output ? output + reasoning : output }
+  const apart = total - input - output
+  if (apart <= 0 || details.audio_seconds !== undefined) return { input, output }
+  const isCached = apart === (details.cached_input_tokens ?? 0) + (details.cache_write_tokens ?? 0)
+  return isCached ? { input: input + apart, output } : { input, output: output + apart }
+}
+
+/** Anthropic leaves what it took to compact a context out of its counts, and bills it ("Compaction"). */
+function addCompactions(counts: Counts, iterations: JsonValue | undefined): Counts {
+  if (!Array.isArray(iterations)) return counts
+  let sum = counts
+  for (const one of iterations) {
+    if (!isJsonObject(one) || one.type !== 'compaction') continue
+    const part = readPlace(one)
+    if (part === null) continue
+    const details: UsageDetails = { ...sum.details }
+    for (const name of Object.keys(part.details ?? {}) as (keyof UsageDetails)[])
+      details[name] = (details[name] ?? 0) + part.details![name]!
+    const [input, output] = [part.input ?? 0, part.output ?? 0]
+    sum = {
+      ...sum,
+      input: (sum.input ?? 0) + input,
+      output: (sum.output ?? 0) + output,
+      ...(sum.total === undefined ? {} : { total: sum.total + input + output }),
+      ...(Object.keys(details).length === 0 ? {} : { details }),
+    }
+  }
+  return sum
 }
 
 /** Where providers put details: OpenAI's two APIs, Anthropic, Gemini's own API, DeepSeek, Moonshot, Mistral. */
@@ -235,9 +305,15 @@ function readSeconds(value: JsonValue | undefined): number | undefined {
   return typeof value === 'number' && value > 0 && value < 1e9 ? Math.round(value * 1000) / 1000 : undefined
 }
 
+/** llama.cpp counts what it processed, and what it took from its cache, apart. */
+function readProcessed({ prompt_n: processed, cache_n: cached }: JsonObject): number | undefined {
+  const count = readCount(processed)
+  return count === undefined ? undefined : count + (readCount(cached) ?? 0)
+}
+
 /** Anthropic's `input_tokens` exclude tokens read from and written to its prompt cache; all other providers include them. */
 function readInput(place: JsonObject): number | undefined {
-  const input = first(place, ['input_tokens', 'prompt_tokens', 'prompt_eval_count', 'promptTokenCount'])
+  const input = first(place, INPUTS) ?? readProcessed(place)
   if (input === undefined || readCount(place.input_tokens) === undefined) return input
   const written = readCount(place.cache_creation_input_tokens) ?? 0
   return input + written + (readCount(place.cache_read_input_tokens) ?? 0)
@@ -254,7 +330,5 @@ function first(place: JsonObject, names: readonly string[]): number | undefined 
 /** Unsafe integers are ignored: their price could not be computed. */
 function readCount(value: JsonValue | undefined): number | undefined {
   const count = typeof value === 'string' && /^\d{1,15}(?:\.\d+)?$/.test(value) ? Number(value) : value
-  return typeof count === 'number' && count >= 0 && count <= Number.MAX_SAFE_INTEGER
-    ? Math.floor(count)
-    : undefined
+  return typeof count === 'number' && count >= 0 && count <= MOST_TOKENS ? Math.floor(count) : undefined
 }

@@ -18,6 +18,38 @@ test('tokens are whole numbers that can be counted exactly, else they are none',
   expect(read(3, 1e308)).toEqual({ input_tokens: 3, output_tokens: 0, total_tokens: 3 })
 })
 
+test.each<[usage: JsonObject, what: string]>([
+  [{ prompt_tokens: 2e9, completion_tokens: 5 }, 'more input than any call has'],
+  [{ prompt_tokens: 1e15, completion_tokens: 1e15, total_tokens: 2e15 }, 'more of everything'],
+])('%j is no usage: %s', (usage) => {
+  expect(readUsage({ usage })).toBeNull()
+})
+
+test('no part is larger than its whole, and no total is smaller than its parts', () => {
+  const usage = readUsage({
+    usage: {
+      prompt_tokens: 10,
+      completion_tokens: 5,
+      total_tokens: 3,
+      prompt_tokens_details: { cached_tokens: 500, cache_write_tokens: 50, audio_tokens: 40 },
+      completion_tokens_details: { reasoning_tokens: 30, audio_tokens: 20 },
+    },
+  })
+  expect(usage).toEqual({
+    ...usageOf(10, 5),
+    cached_input_tokens: 10,
+    audio_input_tokens: 10,
+    reasoning_tokens: 5,
+    audio_output_tokens: 5,
+  })
+})
+
+test('sound that is counted in seconds is no output, although the total counts it', () => {
+  // Mistral, Voxtral.
+  const usage = { prompt_audio_seconds: 203, prompt_tokens: 4, completion_tokens: 635, total_tokens: 3264 }
+  expect(readUsage({ usage })).toEqual({ ...usageOf(4, 635, 3264), audio_seconds: 203 })
+})
+
 describe('usage is read wherever providers put it', () => {
   const chat = { prompt_tokens: 12, completion_tokens: 5, total_tokens: 17 }
   const places: [string, JsonObject][] = [
@@ -57,6 +89,37 @@ describe('usage is read wherever providers put it', () => {
       },
     ],
     ['Ollama', { prompt_eval_count: 12, eval_count: 5 }],
+    ['llama.cpp', { usage: null, timings: { cache_n: 8, prompt_n: 4, predicted_n: 5 } }],
+    ["Bedrock's own", { usage: { inputTokens: 12, outputTokens: 5, totalTokens: 17 } }],
+    [
+      "Gemini's compatible endpoint, which counts thoughts in the total alone",
+      { usage: { prompt_tokens: 12, completion_tokens: 2, total_tokens: 17 } },
+    ],
+    ['nothing but thoughts', { usage: { prompt_tokens: 12, completion_tokens: 0, total_tokens: 17 } }],
+    [
+      'a prompt cache that only the total counts',
+      {
+        usage: {
+          prompt_tokens: 4,
+          completion_tokens: 5,
+          total_tokens: 17,
+          prompt_tokens_details: { cached_tokens: 8 },
+        },
+      },
+    ],
+    [
+      'Anthropic with a compaction',
+      {
+        usage: {
+          input_tokens: 3,
+          output_tokens: 1,
+          iterations: [
+            { type: 'compaction', input_tokens: 7, cache_read_input_tokens: 2, output_tokens: 4 },
+            { type: 'message', input_tokens: 3, output_tokens: 1 },
+          ],
+        },
+      },
+    ],
     ['Cohere', { meta: { billed_units: { input_tokens: 12, output_tokens: 5 } } }],
     ['texts for numbers', { usage: { prompt_tokens: '12', completion_tokens: '5', total_tokens: '17' } }],
     ['null members', { usage: { prompt_tokens: 12, completion_tokens: 5, total_tokens: null } }],
