@@ -1,5 +1,5 @@
 /**
- * What flows cost beside the same jobs alone: `node bench/flows.ts [FLOWS]`. Flows of five steps, each with a job that reads the one before it, against as many
+ * What flows cost beside the same jobs alone, and how those of several tenants share a lane (flow-fairness.ts): `node bench/flows.ts [FLOWS]`. Flows of five steps, each with a job that reads the one before it, against as many
  * jobs handed in by themselves with as many requests at a time; CPU of all processes and Redis, and wall time. Flows may take 1.3 times as much.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -9,12 +9,16 @@ import { Redis } from 'ioredis'
 import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import { createSimulator } from '../simulator/simulator.ts'
 import { startChild } from './child.ts'
+import { measureFlowFairness } from './flow-fairness.ts'
 
 const flows = Number(process.argv[2] ?? 1000)
 const STEPS = 5
 const AT_ONCE = 64
 const ROUNDS = 3
 const MOST_TIMES = 1.3
+/** Of an equal share, what each tenant gets at the least; and how much longer a flow takes beside those of others. */
+const LEAST_SHARE = 0.8
+const MOST_TIMES_BESIDE = 3
 
 const folder = await mkdtemp(join(tmpdir(), 'sluice-flows-'))
 const simulator = createSimulator({ seed: 1 })
@@ -51,6 +55,18 @@ const api = await start('api')
 const worker = await start('worker')
 const url = api.match[1] ?? api.match[2]
 try {
+  await measureCost()
+  await Promise.all([api.close(), worker.close()])
+  await measureFairness()
+} finally {
+  await Promise.all([api.close(), worker.close()])
+  redis.disconnect()
+  await server.close()
+  await simulator.close()
+  await rm(folder, { recursive: true, force: true })
+}
+
+async function measureCost(): Promise<void> {
   await runJobs('warm', 50)
   await runFlows('warm', 10)
   const ratios = { cpu: [] as number[], wall: [] as number[] }
@@ -68,13 +84,19 @@ try {
     `${flows} flows of ${STEPS} steps: ${middle(ratios.cpu).toFixed(2)} times the CPU and ${middle(ratios.wall).toFixed(2)} times the time of the same jobs alone`,
   )
   if (middle(ratios.cpu) > MOST_TIMES || middle(ratios.wall) > MOST_TIMES) process.exitCode = 1
-} finally {
-  await api.close()
-  await worker.close()
-  redis.disconnect()
-  await server.close()
-  await simulator.close()
-  await rm(folder, { recursive: true, force: true })
+}
+
+async function measureFairness(): Promise<void> {
+  const place = { redisUrl: server.url, folder }
+  const { calls, leastShare, aloneMs, besideMs } = await measureFlowFairness(flows, place)
+  const share = (100 * leastShare).toFixed(0)
+  console.log(
+    `${flows} flows of three tenants, of which one has eight times as many as each other: ${calls.join(', ')} calls while all had some left, the least ${share} % of an equal share`,
+  )
+  console.log(
+    `one flow of a fourth tenant: ${aloneMs.toFixed(0)} ms alone, ${besideMs.toFixed(0)} ms beside them (×${(besideMs / aloneMs).toFixed(1)})`,
+  )
+  if (leastShare < LEAST_SHARE || besideMs > MOST_TIMES_BESIDE * aloneMs) process.exitCode = 1
 }
 
 function show({ cpuMs, wallMs }: Figures): string {

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { DurableRun, DurableSignal } from '../client/openapi.ts'
+import type { DurableRun, DurableRunSummary, DurableSignal, ListDurableRunsAnswer } from '../client/openapi.ts'
+import type { Client } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { formatAge } from './format.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
-import { connectSeen, findOwner, type Seen } from './tenants.ts'
+import { askEach, connectSeen, findOwner, type Seen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
 type Options = ServerOptions & { json?: boolean; patience: number }
@@ -14,6 +15,58 @@ const styles: Partial<Record<Status, 'green' | 'red' | 'yellow'>> = {
   failed: 'red',
   cancelled: 'yellow',
   timed_out: 'yellow',
+}
+
+const RUN_COLUMNS: Column[] = [
+  { title: 'ID', least: 12 },
+  { title: 'STEPS', side: 'right' },
+  { title: 'SIGNALS', side: 'right', leaveOut: 1 },
+  { title: 'AGE', side: 'right' },
+  { title: 'KEPT', side: 'right', leaveOut: 2 },
+]
+
+/** `durable list`: newest first. */
+export async function runListDurable(
+  terminal: Terminal,
+  options: Options & { limit: number },
+): Promise<ExitCode> {
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  const answers = await askEach(seen, ({ client }) => Array.fromAsync(listRuns(client, options.limit)))
+  const runs = answers
+    .flatMap(({ tenant, answer }) => answer.map((run) => ({ tenant, run })))
+    .sort((one, other) => Date.parse(other.run.created_at) - Date.parse(one.run.created_at))
+    .slice(0, options.limit)
+  if (options.json) {
+    await terminal.write(runs.map(({ tenant, run }) => `${JSON.stringify(withTenant(tenant, run))}\n`).join(''))
+  } else await terminal.write(renderRuns(runs, terminal))
+  return ExitCode.ok
+}
+
+async function* listRuns(client: Client, limit: number): AsyncGenerator<DurableRunSummary> {
+  let after: string | null = null
+  for (let left = limit; left > 0; ) {
+    const query = new URLSearchParams({ limit: String(Math.min(1000, left)) })
+    if (after !== null) query.set('after', after)
+    const page: ListDurableRunsAnswer = await client.json('GET', `/v1/durable?${query}`)
+    yield* page.data
+    left -= page.data.length
+    after = page.last_id
+    if (!page.has_more || after === null) return
+  }
+}
+
+function renderRuns(runs: { tenant: string | null; run: DurableRunSummary }[], terminal: Terminal): string {
+  const isOfMany = runs.some(({ tenant }) => tenant !== null)
+  const rows = runs.map(({ tenant, run }) => {
+    const { id, step_count, signal_count, created_at, expires_at } = run
+    const [age, kept] = [created_at, expires_at].map((time) => formatAge(time, terminal.now()))
+    return [
+      ...(isOfMany ? [tenant ?? ''] : []),
+      ...[id, String(step_count), String(signal_count), age!, kept!],
+    ]
+  })
+  const columns = isOfMany ? [{ title: 'TENANT', least: 8 }, ...RUN_COLUMNS] : RUN_COLUMNS
+  return renderColumns(columns, rows, widthOf(terminal.stdout))
 }
 
 const COLUMNS: Column[] = [

@@ -1,7 +1,17 @@
 import { JobFailedError, SluiceError } from './errors.ts'
 import { holdOn } from './hold.ts'
 import type { Http } from './http.ts'
-import type { CreateJob, DurableRun, DurableSignal, DurableStep, Job, PutDurableStep } from './openapi.ts'
+import type {
+  CreateJob,
+  DurableRun,
+  DurableRunSummary,
+  DurableSignal,
+  DurableStep,
+  Job,
+  ListDurableRunsAnswer,
+  ListDurableRunsQuery,
+  PutDurableStep,
+} from './openapi.ts'
 import { sleep } from './sleep.ts'
 import { createTurnstile } from './turnstile.ts'
 
@@ -52,6 +62,10 @@ export type Durable = {
   signal(id: string, name: string, value: unknown, options?: SendSignalOptions): Promise<DurableSignal>
   /** The run with its steps, without their results. */
   get(id: string, options?: { signal?: AbortSignal }): Promise<DurableRun>
+  /** Runs without their steps, newest first, page by page as they are read; `limit` is the size of a page. */
+  list(
+    options?: ListDurableRunsQuery & { signal?: AbortSignal },
+  ): AsyncGenerator<DurableRunSummary, void, undefined>
   /** Deletes the run and its jobs. If you run it again, it starts from the beginning. */
   delete(id: string, options?: { signal?: AbortSignal }): Promise<void>
 }
@@ -100,6 +114,18 @@ export function createDurable(deps: DurableDeps): Durable {
     },
     get: (id: string, { signal }: { signal?: AbortSignal } = {}) =>
       http.json<DurableRun>('GET', runPath(id), { signal }),
+    async *list({ signal, ...query }: ListDurableRunsQuery & { signal?: AbortSignal } = {}) {
+      let { after } = query
+      for (;;) {
+        const search = new URLSearchParams()
+        if (query.limit !== undefined) search.set('limit', String(query.limit))
+        if (after !== undefined) search.set('after', after)
+        const page = await http.json<ListDurableRunsAnswer>('GET', `/v1/durable?${search}`, { signal })
+        yield* page.data
+        if (!page.has_more || page.last_id === null) return
+        after = page.last_id
+      }
+    },
     async delete(id: string, { signal }: { signal?: AbortSignal } = {}) {
       await http.json('DELETE', runPath(id), { signal })
     },

@@ -39,6 +39,21 @@ export type DurableRun = {
   steps: (Omit<Step, 'signal'> & { name: string; signal: { sentAt: number } | null })[]
 }
 
+/** A run as lists show it. Times are Unix ms. */
+export type DurableRunSummary = {
+  id: string
+  /** Behind which the next page begins. */
+  place: string
+  createdAt: number
+  /** When it is forgotten, if nobody asks for it until then and no job of it is open. */
+  keptUntil: number
+  /** How many steps began, and how many signals came. */
+  steps: number
+  signals: number
+}
+
+export type DurableRunPage = { runs: DurableRunSummary[]; hasMore: boolean }
+
 /** The most steps, and the most signals, of one run. */
 export const MOST_STEPS = 10_000
 
@@ -66,6 +81,8 @@ export type DurableRuns = {
     sender: string | null,
   ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
   get(tenant: string, id: string): Promise<DurableRun | null>
+  /** Newest first; `after`: the place of the last run of the page before. */
+  list(tenant: string, limit: number, after: string | null): Promise<DurableRunPage>
   /** Deletes a run, but not its jobs. False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
   /** The digests of a create object by which the store may know it. The first one is the one to write. */

@@ -5,6 +5,7 @@ import { stringifyJson } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { runChannel, runDigest, runKey, signalPlace } from './keys.ts'
+import { listDurableRuns } from './list.ts'
 import {
   type DurableRun,
   type DurableRuns,
@@ -113,6 +114,8 @@ export function createDurableRuns(deps: {
       const fields = await redis.hgetall(runKey(root(tenant), id))
       return fields.id === undefined ? null : toRun(fields, deps.now())
     },
+
+    list: (tenant, limit, after) => listDurableRuns(redis, root(tenant), limit, after),
 
     remove: (tenant, id) => scripts.remove(placeOf(tenant, id, '')),
 

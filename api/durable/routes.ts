@@ -18,13 +18,15 @@ import type { CreateJob } from '../jobs/create-schema.ts'
 import { refuseWithoutMemory } from '../jobs/refusals.ts'
 import { toNewJob } from '../jobs/submit.ts'
 import { originOf } from '../origin.ts'
-import { errorResponses } from '../schemas/common.ts'
+import { errorResponses, listSchema, pageQuery } from '../schemas/common.ts'
 import {
   durableRunSchema,
+  durableRunSummarySchema,
   durableSignalSchema,
   durableStepSchema,
   putStepSchema,
   toRunAnswer,
+  toRunSummary,
   toStepAnswer,
 } from './schema.ts'
 
@@ -33,6 +35,11 @@ const maxWaitSeconds = 60
 const maxValue = 1024 * 1024
 /** Jobs that are forgotten at the same time. */
 const AT_ONCE = 50
+
+/** Ids of runs are in no order, so a page begins behind a place: when a run was created, and its digest. */
+const cursor = z
+  .string()
+  .regex(/^\d{1,15}:[0-9a-f]{32}$/, { error: 'expected the last_id of the page before' })
 
 const tags = ['Durable runs']
 const runParams = z.object({ id: z.string() })
@@ -146,6 +153,32 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
         throw new ApiError('signal_timeout', `the step waited for its signal until ${sent_at}`)
       }
       return { object: 'durable.signal' as const, durable: id, name, sent_at }
+    },
+  )
+
+  app.get(
+    '/v1/durable',
+    {
+      config: { access: 'read' },
+      schema: {
+        tags,
+        operationId: 'listDurableRuns',
+        summary: 'List durable runs, newest first',
+        description: 'Without their steps. Listing a run does not keep it.',
+        querystring: z.object({ ...pageQuery('durable run'), after: cursor.optional() }),
+        response: { 200: listSchema(durableRunSummarySchema), ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { limit, after = null } = request.query
+      const page = await durable.list(tenantOf(request).name, limit, after)
+      return {
+        object: 'list' as const,
+        data: page.runs.map(toRunSummary),
+        has_more: page.hasMore,
+        first_id: page.runs[0]?.place ?? null,
+        last_id: page.runs.at(-1)?.place ?? null,
+      }
     },
   )
 

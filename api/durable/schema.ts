@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type DurableRun, isOver, type Step } from '../../durable/runs.ts'
+import { type DurableRun, type DurableRunSummary, isOver, type Step } from '../../durable/runs.ts'
 import { type Job, JobStatus } from '../../jobs/job.ts'
 import { createJobSchema } from '../jobs/create-schema.ts'
 import { jobSchema } from '../jobs/schema.ts'
@@ -67,6 +67,19 @@ export const durableRunSchema = z
   })
   .meta({ id: 'DurableRun' })
 
+export const durableRunSummarySchema = z
+  .object({
+    object: z.literal('durable.run'),
+    id: z.string(),
+    created_at: time,
+    expires_at: time.describe(
+      'Until when it is kept, if nobody asks for it before and its last job has ended by then. Each request moves it.',
+    ),
+    step_count: z.number().describe('Steps that began.'),
+    signal_count: z.number().describe('Signals that came.'),
+  })
+  .meta({ id: 'DurableRunSummary' })
+
 export const durableSignalSchema = z
   .object({
     object: z.literal('durable.signal'),
@@ -90,6 +103,17 @@ export function toStepAnswer(id: string, name: string, step: Step, job: Job | nu
     job,
     value: step.signal?.value ?? null,
     sent_at: isoTimeOf(step.signal?.sentAt ?? null),
+  }
+}
+
+export function toRunSummary(run: DurableRunSummary) {
+  return {
+    object: 'durable.run' as const,
+    id: run.id,
+    created_at: isoTime(run.createdAt),
+    expires_at: isoTime(run.keptUntil),
+    step_count: run.steps,
+    signal_count: run.signals,
   }
 }
 

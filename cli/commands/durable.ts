@@ -1,9 +1,16 @@
 import type { Command } from 'commander'
-import { type Run, server } from '../options.ts'
+import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
 
 /** The command durable. */
 export function addDurableCommands(program: Command, run: Run): void {
-  const durable = program.command('durable').description('show, signal and delete durable functions')
+  const durable = program.command('durable').description('list, show, signal and delete durable functions')
+  server(durable.command('list'), '5s')
+    .description('list durable functions, newest first')
+    .option('--limit <runs>', 'the most to show', toCount, DEFAULT_PAGE)
+    .action((options) =>
+      run(async (terminal) => (await import('../durable.ts')).runListDurable(terminal, options)),
+    )
+
   server(durable.command('show'), '5s')
     .description('show the steps of a durable function')
     .argument('<id>')

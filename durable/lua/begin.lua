@@ -19,9 +19,11 @@ if known then
   if is_same then return { 'known', unpack(show(stored)) } end
 end
 
-local run = redis.call('HMGET', key, 'id', 'steps')
+local run = redis.call('HMGET', key, 'id', 'steps', 'created_at')
 if not known and tonumber(run[2] or 0) >= tonumber(ARGV[9]) then return { 'full' } end
 if not run[1] then redis.call('HSET', key, 'id', ARGV[4], 'created_at', ms(now)) end
+-- Also of a run from before there was this index.
+redis.call('ZADD', root .. ':durables:created', run[3] or ms(now), ARGV[1])
 if not known then redis.call('HINCRBY', key, 'steps', 1) end
 local over = ARGV[8] ~= '' and now + tonumber(ARGV[8])
 local job = known and kind == 'job' and known.job ~= '-' and known.job or ARGV[7]

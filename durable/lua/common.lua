@@ -6,8 +6,8 @@
 -- A run is a hash: `id`, `created_at`, `steps` and `signals` (how many), `looked` (jobs/lua/retire.lua), `s:<name>` for a step and `v:<name>` for its signal. Values of signals
 -- stand beside it, in `…:values`, because they may be long. A step is `<kind> <at> <until or -> <fingerprint> <job or ->`, a signal
 -- `<at> <digest of its idempotency key or ->`.
--- Invariant: every run stands in the tenant's `expiry`, as `durable:<digest>`, and with the same score in `durables`; jobs/lua/retire.lua
--- forgets it there, never before the jobs of its steps have ended and were kept for their time.
+-- Invariant: every run stands in the tenant's `expiry`, as `durable:<digest>`, and with the same score in `durables`, and by its creation in `durables:created`;
+-- jobs/lua/retire.lua forgets it there, never before the jobs of its steps have ended and were kept for their time.
 
 local root = KEYS[1]
 local time = redis.call('TIME')

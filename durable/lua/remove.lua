@@ -6,5 +6,6 @@ local was = redis.call('DEL', key)
 redis.call('DEL', key .. ':values')
 redis.call('ZREM', root .. ':expiry', 'durable:' .. ARGV[1])
 redis.call('ZREM', root .. ':durables', ARGV[1])
+redis.call('ZREM', root .. ':durables:created', ARGV[1])
 redis.call('PUBLISH', root .. ':live:durable:' .. ARGV[1], '')
 return was

@@ -54,6 +54,7 @@ local function retire_run(run)
     redis.call('UNLINK', key, key .. ':values')
     take_out(root .. ':expiry', 'durable:' .. run)
     redis.call('ZREM', root .. ':durables', run)
+    redis.call('ZREM', root .. ':durables:created', run)
   end
 end
 

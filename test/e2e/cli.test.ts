@@ -540,6 +540,8 @@ test('a durable function is signalled, shown and deleted', async () => {
   expect(await send('{"ok": 1}')).toMatchObject({ code: 0, stdout: 'report 7  approval  {"ok":1}\n' })
   expect(await approval).toEqual({ ok: 1 })
   expect(await send()).toMatchObject({ code: 1, stderr: expect.stringContaining('got its signal at') })
+  const listed = await runCli(['durable', 'list'], { env })
+  expect(listed.stdout).toMatch(/^ID +STEPS +SIGNALS +AGE +KEPT\nreport 7 +1 +1 +\d+ s +in \d+ \w+\n$/)
   // An admin key sees those of all tenants.
   const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
   const shown = await runCli(['durable', 'show', 'report 7'], { env: operator })

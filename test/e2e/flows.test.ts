@@ -1,11 +1,14 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { countEnded, createRandomFlows, judgeFlows } from '../faults/random-flows.ts'
+import { followBySocket, followBySse, judgeFollowers } from '../faults/event-followers.ts'
+import { countEnded, createRandomFlows, judgeFlows, judgePurchases } from '../faults/random-flows.ts'
+import { createOnce, createSchedule, judgeSettled, promptHashOf, settleSlots } from '../faults/scheduled.ts'
 import { startTestRedis } from '../helpers/redis.ts'
-import { startStack } from '../helpers/stack.ts'
+import { chat, createJob, startStack } from '../helpers/stack.ts'
 
 const FLOWS = 12
+const SLOTS = 'a slot each second'
 
-test('flows come to their ends while workers, an API process and Redis are killed, each step bought once, events without gaps', async () => {
+test('slots and flows come to their ends while workers, an API process and Redis are killed: each is bought once, and all events are heard once', async () => {
   const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
   console.log(`seed ${seed} (SLUICE_SEED)`)
   const redis = await startTestRedis({ durable: true })
@@ -21,11 +24,18 @@ test('flows come to their ends while workers, an API process and Redis are kille
   })
   const url = stack.urls[0]!
   let urls = stack.urls
+  const followers = [followBySse(() => urls.toReversed()), followBySocket(() => urls.toReversed())]
+  onTestFinished(async () => {
+    for (const follower of followers) await follower.leave()
+  })
+  const schedule = await createSchedule(url, SLOTS, { every: '1s', catch_up: 'all' })
   const creating = createRandomFlows(() => urls, seed, FLOWS, 200)
+  const once = createOnce(() => urls, 'created while an API process is killed')
   stack.apis[1]!.kill('SIGKILL')
   await stack.apis[1]!.exited
   urls = [url]
   const flows = await creating
+  await once
   for (const victim of ['worker', 'redis', 'worker']) {
     const before = await countEnded(url, flows)
     if (victim === 'redis') process.kill(redis.pid, 'SIGKILL')
@@ -41,12 +51,20 @@ test('flows come to their ends while workers, an API process and Redis are kille
       .toBeGreaterThanOrEqual(Math.min(before + 1, FLOWS))
   }
   await expect.poll(() => countEnded(url, flows), { timeout: 20_000 }).toBe(FLOWS)
-  const calls = await stack.simulator.calls()
-  expect(
-    await judgeFlows(
-      url,
-      flows,
-      calls.map((call) => call.prompt_hash),
-    ),
-  ).toEqual([])
+  expect(await settleSlots(url, schedule, Date.now())).toBeGreaterThan(0)
+  expect(await judgeSettled(url, schedule.id)).toEqual([])
+  expect(await judgeFlows(url, flows)).toEqual([])
+  const hashes = (await stack.simulator.calls()).map((call) => call.prompt_hash)
+  const own = hashes.filter((hash) => hash !== promptHashOf(SLOTS))
+  expect(await judgePurchases(url, flows, own)).toEqual([])
+
+  const { id } = await createJob(url, chat('the last one'))
+  for (const { heard } of followers)
+    await expect
+      .poll(() => heard.some(({ what }) => what.startsWith(id) && what.endsWith('job.completed')), {
+        timeout: 10_000,
+      })
+      .toBe(true)
+  expect(judgeFollowers(followers)).toEqual([])
+  expect(followers.every(({ breaks }) => breaks > 0)).toBe(true)
 }, 60_000)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom } from '../../simulator/random.ts'
 import type { Fault, Outcome, Settings } from './fault.ts'
-import { countEnded, createRandomFlows, judgeFlows } from './random-flows.ts'
+import { countEnded, createRandomFlows, judgeFlows, judgePurchases } from './random-flows.ts'
 import { openStage } from './stage.ts'
 import { strike, type Victim, victims, victimTitles } from './strike.ts'
 import { tallyUp } from './tally.ts'
@@ -40,7 +40,7 @@ async function run(victim: Victim, { kills, seed, stalledAfterMs, say, opened }:
   try {
     await until(allEnded, PATIENCE_MS, 'the end of all flows')
     const hashes = (await stage.simulator.calls()).map((call) => call.prompt_hash)
-    broken.push(...(await judgeFlows(url(), flows, hashes)))
+    broken.push(...(await judgeFlows(url(), flows)), ...(await judgePurchases(url(), flows, hashes)))
   } catch (error) {
     broken.push(
       `${await countEnded(url(), flows)} of ${flows.length} flows ended: ${(error as Error).message}`,

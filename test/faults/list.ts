@@ -10,6 +10,7 @@ import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
 import { killBatchWorkers } from './kill-batch-workers.ts'
 import { killFlows } from './kill-flows.ts'
+import { killOrders } from './kill-orders.ts'
 import { killPictures } from './kill-pictures.ts'
 import { killSchedules } from './kill-schedules.ts'
 import { killStored } from './kill-stored.ts'
@@ -31,6 +32,7 @@ export const FAULTS: readonly Fault[] = [
   killPictures,
   ...killSchedules,
   ...killFlows,
+  killOrders,
   killBatchWorkers,
   ...silenceWorkers,
   poisonWorker,

@@ -20,7 +20,7 @@ broken. Everything takes about twenty-six minutes.
 
   --only NAME   one of these; may be repeated:
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}
-  --kills N     workers that are killed in mid-call (default 10)
+  --kills N     processes that are killed in mid-call, in the middle of slots, flows and durable functions (default 10)
   --minutes N   for which everything happens at random in the end (default 1)
   --from REV    the release that \`roll-out\` begins with, as Git names it (default HEAD~100)
   --seed N      of everything that is left to chance (default: another one each time; it is printed)

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import type { FlowView } from '../../flows/view.ts'
-import type { Attempt, Job } from '../../jobs/job.ts'
+import type { Job } from '../../jobs/job.ts'
 import { chat, statuses } from '../integration/flows/forms.ts'
 import { flowArbitrary, foresee, type ModelStep, toCreate } from '../integration/flows/model.ts'
-import { get } from './client.ts'
+import { get, getAttempts } from './client.ts'
 import { until } from './wait.ts'
 
 type Running = { id: string; steps: ModelStep[] }
@@ -50,17 +50,12 @@ export async function countEnded(url: string, flows: readonly Running[]): Promis
   return found.filter((flow) => flow?.status === 'completed' || flow?.status === 'failed').length
 }
 
-/**
- * What does not hold of flows that have ended: that each came to what the model foresees, that no step was bought twice but where a worker
- * died in mid-call, and that their events have no gap.
- */
+/** What does not hold of flows that have ended: that each came to what the model foresees, and that their events have no gap. */
 export async function judgeFlows(
   url: string,
   flows: readonly Running[],
-  promptHashes: readonly string[],
 ): Promise<string[]> {
   const broken: string[] = []
-  let lost = 0
   for (const { id, steps } of flows) {
     const flow = (await get<FlowView>(`${url}/v1/flows/${id}`))!
     const expected = foresee(steps)
@@ -73,16 +68,28 @@ export async function judgeFlows(
     const seqs = [...text.matchAll(/^id: (\d+)$/gm)].map(([, seq]) => Number(seq))
     if (seqs.length < 2 || seqs.some((seq, at) => seq !== at + 1))
       broken.push(`the events of ${id} are ${seqs}`)
-    for (const name of Object.keys(flow.steps)) {
-      const page = await get<{ data: { job: Job | null }[] }>(`${url}/v1/flows/${id}/steps/${name}/jobs`)
-      for (const { job } of page!.data) {
-        if (job === null) continue
-        const attempts = await get<{ data: Attempt[] }>(`${url}/v1/jobs/${job.id}/attempts`)
-        lost += attempts!.data.filter(({ outcome }) => outcome === 'lost').length
-      }
+  }
+  return broken
+}
+
+/** What was bought more often than it was lost: each call of these flows has a prompt of its own. */
+export async function judgePurchases(
+  url: string,
+  flows: readonly Running[],
+  promptHashes: readonly string[],
+): Promise<string[]> {
+  let lost = 0
+  for (const { id, steps } of flows) {
+    for (const at of steps.keys()) {
+      const page = await get<{ data: { job: Job | null }[] }>(`${url}/v1/flows/${id}/steps/s${at}/jobs`)
+      for (const { job } of page!.data) if (job !== null && job.attempts > 1) lost += await countLost(url, job.id)
     }
   }
   const twice = promptHashes.length - new Set(promptHashes).size
-  if (twice > lost) broken.push(`${twice} calls were paid twice, and ${lost} were lost with their workers`)
-  return broken
+  return twice > lost ? [`${twice} calls were paid twice, and ${lost} were lost with their workers`] : []
+}
+
+/** Calls of a job that were lost with their workers. */
+export async function countLost(url: string, job: string): Promise<number> {
+  return (await getAttempts(url, job)).filter(({ outcome }) => outcome === 'lost').length
 }

@@ -6,8 +6,9 @@ import { isSound, type Result, renderResults } from './report.ts'
 import type { Stage } from './stage.ts'
 import { within } from './wait.ts'
 
-/** A fault that takes longer than this, the mix's blows not counted, hangs. */
+/** A fault that takes longer than this, the mix's blows and kills that were asked for not counted, hangs. */
 const MOST_MS = 10 * 60_000
+const KILL_MS = 10_000
 
 const interrupted = Promise.withResolvers<never>()
 interrupted.promise.catch(() => {})
@@ -54,7 +55,7 @@ async function carryOut(fault: Fault): Promise<Result> {
   const startedAt = performance.now()
   const took = () => performance.now() - startedAt
   try {
-    const running = within(fault.run(settings), MOST_MS + settings.mixMs, fault.name)
+    const running = within(fault.run(settings), MOST_MS + settings.mixMs + kills * KILL_MS, fault.name)
     const outcome = await Promise.race([running, interrupted.promise])
     return { title: fault.title, wallMs: took(), outcome }
   } catch (error) {

@@ -125,7 +125,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:file:file-\w+:gone$/, HOUR],
   [/^file-link:\w+$/, HOUR],
   [/^T:durable:\w+(:values)?$/, null, 'its place in `expiry`, below'],
-  [/^T:durables$/, null, 'holds what is there'],
+  [/^T:durables(:created)?$/, null, 'holds what is there'],
   [/^G:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
   [/^G:(bucket|permits|records|ledger:window|ledger:day)$/, null, 'one of a lane'],
   // From its last use on; longer while a pause or a refusal lasts. Names of both change, and nobody tells what became of one.

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
 import { acmeKey, chatJob, createTestApi, otherKey, type TestApi, testTenants } from '../../helpers/api.ts'
 import { keysOf } from '../../helpers/redis.ts'
@@ -314,5 +314,49 @@ describe('a run', () => {
     expect((await call('GET', `/v1/jobs/${id}`)).status).toBe(404)
     expect((await call('DELETE', runPath(run))).status).toBe(404)
     expect((await put(run, 'approve', { signal: {} })).body).toMatchObject({ status: 'waiting', value: null })
+  })
+
+  it('stands in the list of its tenant, newest first, until it is deleted; a page begins behind one that is gone', async () => {
+    type List = {
+      data: { id: string; step_count: number; signal_count: number; created_at: string; expires_at: string }[]
+      has_more: boolean
+      last_id: string | null
+    }
+    const lister = await createTestApi({ tenants: testTenants })
+    onTestFinished(() => lister.close())
+    const send = async (method: 'GET' | 'PUT' | 'POST' | 'DELETE', url: string, payload?: object, key = acmeKey) => {
+      const headers = { authorization: `Bearer ${key}`, ...(payload && { 'content-type': 'application/json' }) }
+      return lister.app.inject({ method, url, headers, ...(payload && { payload: JSON.stringify(payload) }) })
+    }
+    const list = async (query = '', key = acmeKey) =>
+      (await send('GET', `/v1/durable${query}`, undefined, key)).json() as List
+    expect(await list()).toEqual({ object: 'list', data: [], has_more: false, first_id: null, last_id: null })
+    const ids = ['one', 'two/2', 'three', 'four', 'five']
+    for (const id of ids) {
+      await send('PUT', `${runPath(id)}/steps/nap`, { sleep_ms: 0 })
+      await send('PUT', `${runPath(id)}/steps/approve`, { signal: {} })
+    }
+    await send('POST', `${runPath('one')}/signals/approve`, { ok: true })
+    await send('PUT', `${runPath('theirs')}/steps/nap`, { sleep_ms: 0 }, otherKey)
+
+    const all = await list()
+    // Those of one millisecond stand in any order.
+    expect(all.data.map(({ created_at }) => created_at)).toEqual(
+      all.data.map(({ created_at }) => created_at).sort().reverse(),
+    )
+    expect(all.data.map(({ id }) => id).sort()).toEqual(ids.toSorted())
+    expect(all.data.find(({ id }) => id === 'one')).toMatchObject({ step_count: 2, signal_count: 1 })
+    expect(all.data.every(({ created_at, expires_at }) => expires_at > created_at)).toBe(true)
+    expect((await list('', otherKey)).data).toMatchObject([{ id: 'theirs', step_count: 1 }])
+
+    const first = await list('?limit=2')
+    expect(first).toMatchObject({ data: all.data.slice(0, 2), has_more: true })
+    expect((await send('DELETE', runPath(first.data[1]!.id))).statusCode).toBe(200)
+    const rest = await list(`?limit=3&after=${first.last_id}`)
+    expect(rest).toMatchObject({ data: all.data.slice(2), has_more: false })
+    expect((await list(`?after=${rest.last_id}`)).data).toEqual([])
+    expect((await send('GET', '/v1/durable?after=report-1')).json()).toMatchObject({
+      error: { code: 'invalid_request', param: 'query.after' },
+    })
   })
 })
