@@ -142,6 +142,7 @@ async function countWhileAllHave(ask: Ask, flows: number[]): Promise<number[]> {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     const now = await read()
     // The last steps of the flows have no next ones, so that a tenant's share ends a little before its calls do.
-    if (now.some((count, at) => count >= 0.9 * flows[at]! * STEPS)) return now.map((count, at) => count - before[at]!)
+    if (now.some((count, at) => count >= 0.9 * flows[at]! * STEPS))
+      return now.map((count, at) => count - before[at]!)
   }
 }

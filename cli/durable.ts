@@ -1,5 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { DurableRun, DurableRunSummary, DurableSignal, ListDurableRunsAnswer } from '../client/openapi.ts'
+import type {
+  DurableRun,
+  DurableRunSummary,
+  DurableSignal,
+  ListDurableRunsAnswer,
+} from '../client/openapi.ts'
 import type { Client } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { formatAge } from './format.ts'
@@ -37,7 +42,9 @@ export async function runListDurable(
     .sort((one, other) => Date.parse(other.run.created_at) - Date.parse(one.run.created_at))
     .slice(0, options.limit)
   if (options.json) {
-    await terminal.write(runs.map(({ tenant, run }) => `${JSON.stringify(withTenant(tenant, run))}\n`).join(''))
+    await terminal.write(
+      runs.map(({ tenant, run }) => `${JSON.stringify(withTenant(tenant, run))}\n`).join(''),
+    )
   } else await terminal.write(renderRuns(runs, terminal))
   return ExitCode.ok
 }

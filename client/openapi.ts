@@ -921,6 +921,19 @@ export type DurableRun = {
   })[]
 }
 
+export type DurableRunSummary = {
+  object: 'durable.run'
+  id: string
+  /** RFC 3339, UTC, with milliseconds. */
+  created_at: string
+  /** Until when it is kept, if nobody asks for it before and its last job has ended by then. Each request moves it. */
+  expires_at: string
+  /** Steps that began. */
+  step_count: number
+  /** Signals that came. */
+  signal_count: number
+}
+
 export type DurableSignal = {
   object: 'durable.signal'
   durable: string
@@ -1358,6 +1371,19 @@ export type ListAttemptsAnswer = {
   has_more: boolean
   first_id: string | null
   last_id: string | null
+}
+
+export type ListDurableRunsAnswer = {
+  object: 'list'
+  data: DurableRunSummary[]
+  has_more: boolean
+  first_id: string | null
+  last_id: string | null
+}
+
+export type ListDurableRunsQuery = {
+  limit?: number
+  after?: string
 }
 
 export type ListFlowStepJobsQuery = {

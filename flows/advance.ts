@@ -3,14 +3,13 @@ import type { AdvanceDeps, CachedFlow } from './advance-deps.ts'
 import { cancelOpenJobs } from './cancel-jobs.ts'
 import { readContext } from './context.ts'
 import { countEnding, redoElements } from './endings.ts'
-import { tryTo } from './evaluation-errors.ts'
-import { defaultExpressionBounds } from './expression.ts'
+import { boundValue, tryTo } from './evaluation-errors.ts'
 import { type FlowError, type FlowStatus, isOver, toFlowError } from './flow.ts'
 import { sealedPlaces } from './keys.ts'
 import { createLook, type FlowProgress } from './look.ts'
 import type { LoadedFlow } from './record.ts'
 import { attemptOf, blockedStep, countOpen, decodeEnding, isSettled } from './state.ts'
-import { createResolver, resolveOrNull, UnresolvedError } from './template.ts'
+import { createResolver, UnresolvedError } from './template.ts'
 import { type Stop, visitSteps } from './visit-steps.ts'
 import type { Changes, ClaimedFlow } from './work.ts'
 
@@ -28,7 +27,7 @@ export async function lookAtFlow(
 ): Promise<{ changes: Changes; progress: FlowProgress }> {
   const look = createLook(deps, claimed, flow)
   const { tenant, id, root, now, contextDeps, changes, progress, lookAts } = look
-  const { touch, noteElement, seal, openError, write } = look
+  const { touch, noteElement, emitStarted, seal, openError, write } = look
   const { record, compiled, steps } = flow
 
   countEndings()
@@ -107,6 +106,7 @@ export async function lookAtFlow(
       } else {
         for (const change of redoElements(state)) noteElement(number, change)
         Object.assign(state, { phase: 'active', error: null, reason: null, finishedAt: null })
+        emitStarted(compiled.steps[number]!)
       }
     }
   }
@@ -147,17 +147,16 @@ export async function lookAtFlow(
     const { output } = compiled
     if (output === null) return null
     const context = await readContext(contextDeps, tenant, flow, [output])
-    const resolve = createResolver(context, defaultExpressionBounds)
+    const resolve = createResolver(context)
     const fill = output.fill
     if (fill === null) return output.value
     const isSkipped = (name: string) => steps[compiled.numbers.get(name)!]!.phase === 'skipped'
     try {
-      return fill((expression) => {
+      const value = fill((expression) => {
         const ofSkipped = [...expression.references.steps.keys()].some(isSkipped)
-        return ofSkipped && expression.isWhole
-          ? resolveOrNull(expression, context, defaultExpressionBounds)
-          : resolve(expression)
+        return resolve(expression, { mayBeNull: ofSkipped && expression.isWhole })
       })
+      return boundValue(value, deps.bounds().valueBytes, 'output')
     } catch (error) {
       const isOfSkipped =
         error instanceof UnresolvedError && [...error.expression.references.steps.keys()].some(isSkipped)

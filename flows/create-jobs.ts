@@ -7,7 +7,7 @@ import { isRedisUnavailable } from '../lib/redis.ts'
 import type { AdvanceDeps, CachedFlow } from './advance-deps.ts'
 import { adoptEarly, type ElementChange } from './endings.ts'
 import { describeEvaluation } from './evaluation-errors.ts'
-import { defaultExpressionBounds } from './expression.ts'
+import { createBudget, defaultExpressionBounds } from './expression.ts'
 import { type FlowError, toFlowError } from './flow.ts'
 import { flowJobId } from './keys.ts'
 import { attemptOf, countFailed, countOpen, listRedo } from './state.ts'
@@ -61,6 +61,8 @@ export async function createElements(
   const context = await readContext()
   const items = step.forEach === null ? null : deps.items(context)
   const made: Made[] = []
+  /** How large all values are that these jobs were filled with. */
+  let filled = 0
   const breathe = createBreather()
 
   function failElement(index: number, error: FlowError): void {
@@ -84,9 +86,11 @@ export async function createElements(
   /** False: there is no tenant to make it for. */
   function prepare(index: number, isRedo: boolean): boolean {
     const element = items === null ? {} : { item: items[index], index }
-    const resolve = createResolver({ ...context, ...element }, defaultExpressionBounds)
+    const budget = createBudget()
+    const resolve = createResolver({ ...context, ...element }, budget)
     try {
       const create = step.job!.fill?.(resolve) ?? step.job!.value
+      filled += defaultExpressionBounds.size - budget.room
       const job = deps.toJob(tenant, create, `steps.${step.name}.job`, flow.record.terms)
       if (job === null) return false
       if ('tenant' in job) made.push({ index, isRedo, job: ownJob(index, job) })
@@ -153,6 +157,8 @@ export async function createElements(
     if (!isRedo && state.elements.get(index)?.status === 'failed') ready.add(index)
     // More failed than may: what is left would be made for nothing.
     if (countFailedAhead() > step.allowFailures) break
+    // The rest has its turn in the next look: all of it is in memory until it is handed in.
+    if (filled > defaultExpressionBounds.size) break
     await breathe()
   }
 

@@ -4,10 +4,20 @@ import type { JsonValue } from '../lib/json.ts'
 /** A parsed expression, as the library has it. */
 export type ExpressionNode = ReturnType<typeof jmespath.compile>
 
-/** What one evaluation may do: values looked at or made, and the size of what it comes to; 16 characters count as one value. */
+/** What evaluations may do: values looked at or made, and the size of what they come to; 16 characters count as one value. */
 export type ExpressionBounds = { work: number; size: number }
 
 export const defaultExpressionBounds: ExpressionBounds = { work: 4_000_000, size: 2_000_000 }
+
+/**
+ * What is left of the bounds. All expressions of one template share it: a small flow can name one large value, or walk over it, thousands of
+ * times. `size` is the most that one value may have, `room` what the values may have together.
+ */
+export type ExpressionBudget = { work: number; size: number; room: number; sizes: WeakMap<object, number> }
+
+export function createBudget({ work, size }: ExpressionBounds = defaultExpressionBounds): ExpressionBudget {
+  return { work, size, room: size, sizes: new WeakMap() }
+}
 
 /** Longest expression, in characters. */
 const MOST_TEXT = 4096
@@ -31,14 +41,12 @@ const DEEP = new Set(['to_string', 'contains', 'join', 'sort'])
 
 const CHARACTERS_PER_VALUE = 16
 
-type Budget = { work: number; size: number; sizes: WeakMap<object, number> }
-
 /**
  * The library's interpreter with bounds. Sizes are counted before a function or a comparison walks over its values, for a small
  * expression can name one value a million times over.
  */
 class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new () => Interpreter) {
-  budget: Budget = { work: 0, size: 0, sizes: new WeakMap() }
+  budget = createBudget({ work: 0, size: 0 })
 
   override withScope(scope: Parameters<Interpreter['withScope']>[0]): Interpreter {
     this.charge(100)
@@ -165,18 +173,33 @@ function readReason(error: unknown): string {
 export function evaluate(
   node: ExpressionNode,
   context: { [name: string]: JsonValue | undefined },
-  bounds: ExpressionBounds = defaultExpressionBounds,
+  budget: ExpressionBudget = createBudget(),
 ): JsonValue {
-  interpreter.budget = { ...bounds, sizes: new WeakMap() }
+  interpreter.budget = budget
   try {
     const value = (interpreter.search(node, context as never) ?? null) as JsonValue
-    interpreter.sizeOf(value)
+    budget.room -= interpreter.sizeOf(value)
+    checkNumbers(value)
+    if (budget.room < 0)
+      throw new ExpressionError(
+        'makes, with the expressions beside it, a larger value than they may together',
+      )
     return value
   } catch (error) {
     if (error instanceof ExpressionError) throw error
     if (error instanceof RangeError)
       throw new ExpressionError('is nested too deeply, or its value is too large')
     throw new ExpressionError(describeFailure(error))
+  }
+}
+
+/** A number that is not the one that was written would go into a prompt unseen, and one beyond all numbers as the word null. */
+function checkNumbers(value: JsonValue): void {
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))
+      throw new ExpressionError('has a number that is too large to be held exactly; let it be text')
+  } else if (typeof value === 'object' && value !== null) {
+    for (const member of Object.values(value)) checkNumbers(member!)
   }
 }
 

@@ -5,7 +5,8 @@ import type { AdvanceDeps, CachedFlow } from './advance-deps.ts'
 import type { CompiledStep } from './compile.ts'
 import type { ContextDeps } from './context.ts'
 import type { FlowError, FlowEventType, FlowStatus } from './flow.ts'
-import { encodeElement, encodeStep } from './state.ts'
+import { flowJobId } from './keys.ts'
+import { attemptOf, encodeElement, encodeStep } from './state.ts'
 import { type Changes, type ClaimedFlow, noChanges } from './work.ts'
 
 /** What of a look is told once it is written. */
@@ -41,7 +42,7 @@ export function createLook(deps: AdvanceDeps, claimed: ClaimedFlow, flow: Cached
   return {
     ...{ deps, claimed, flow, tenant, id, root, now, contextDeps },
     ...{ changes, progress, fresh, lookAts },
-    ...{ touch, noteElement, emit, seal, openError, write },
+    ...{ touch, noteElement, emit, emitStarted, seal, openError, write },
   }
 
   function touch(number: number): void {
@@ -61,6 +62,14 @@ export function createLook(deps: AdvanceDeps, claimed: ClaimedFlow, flow: Cached
   function emit(event: FlowEventType, step: CompiledStep, members: JsonObject = {}): void {
     const text = JSON.stringify({ step: step.name, ...members })
     changes.events.push([event, `,${text.slice(1, -1)}`])
+  }
+
+  /** The step begins to have jobs, or, when the flow is retried, to have them again. */
+  function emitStarted(step: CompiledStep): void {
+    const { number, forEach } = step
+    const jobId =
+      forEach === null ? { job_id: flowJobId(record, number, 0, attemptOf(steps[number]!, 0)) } : {}
+    emit('step.started', step, jobId)
   }
 
   function seal(error: FlowError): string {

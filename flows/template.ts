@@ -1,7 +1,8 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { withMembers } from '../lib/json-source.ts'
+import { stringifyJson, withMembers } from '../lib/json-source.ts'
 import {
-  type ExpressionBounds,
+  createBudget,
+  type ExpressionBudget,
   ExpressionError,
   type ExpressionNode,
   evaluate,
@@ -55,9 +56,11 @@ export class UnresolvedError extends Error {
 /** An expression could not be evaluated. */
 export class EvaluationError extends Error {
   override readonly name = 'EvaluationError'
+  readonly place: string
 
   constructor({ place, text }: Expression, reason: string) {
     super(`${place}: \${{ ${shorten(text)} }}: ${reason}`)
+    this.place = place
   }
 }
 
@@ -85,6 +88,8 @@ function compile(value: JsonValue, place: string, found: Expression[]): Fill | n
   if (!isJsonObject(value)) return null
   const fills: [string, Fill][] = []
   for (const [name, member] of Object.entries(value)) {
+    if (name.includes(OPEN))
+      throw new TemplateError(`${place}${formatName(name)}`, 'a name takes no expression')
     const fill = member === undefined ? null : compile(member, `${place}${formatName(name)}`, found)
     if (fill !== null) fills.push([name, fill])
   }
@@ -118,7 +123,7 @@ function compileText(text: string, place: string, found: Expression[]): Fill | n
 }
 
 function toText(value: JsonValue): string {
-  return typeof value === 'string' ? value : JSON.stringify(value)
+  return typeof value === 'string' ? value : stringifyJson(value)
 }
 
 function toExpression(text: string, place: string, isWhole: boolean): Expression {
@@ -176,26 +181,28 @@ function findQuote(text: string, from: number, quote: string): number {
   return -1
 }
 
-/** What fills templates from a context. Throws `UnresolvedError` and `EvaluationError`. */
+/** Gives the value of an expression; null only where it `mayBeNull`. Throws `UnresolvedError` and `EvaluationError`. */
+export type Resolver = (expression: Expression, options?: { mayBeNull?: boolean }) => JsonValue
+
+/** What fills one template from a context, within one budget. */
 export function createResolver(
   context: { [name: string]: JsonValue | undefined },
-  bounds: ExpressionBounds,
-): (expression: Expression) => JsonValue {
-  return (expression) => {
-    const value = resolveOrNull(expression, context, bounds)
-    if (value === null) throw new UnresolvedError(expression)
+  budget: ExpressionBudget = createBudget(),
+): Resolver {
+  return (expression, { mayBeNull = false } = {}) => {
+    const value = evaluateWithin(expression, context, budget)
+    if (value === null && !mayBeNull) throw new UnresolvedError(expression)
     return value
   }
 }
 
-/** The value of one expression; null: it has none. Throws `EvaluationError`. */
-export function resolveOrNull(
+function evaluateWithin(
   expression: Expression,
   context: { [name: string]: JsonValue | undefined },
-  bounds: ExpressionBounds,
+  budget: ExpressionBudget,
 ): JsonValue {
   try {
-    return evaluate(expression.node, context, bounds)
+    return evaluate(expression.node, context, budget)
   } catch (error) {
     if (error instanceof ExpressionError) throw new EvaluationError(expression, error.message)
     throw error

@@ -2,13 +2,12 @@ import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { CompiledStep } from './compile.ts'
 import { readContext } from './context.ts'
 import { type CreationOutcome, createElements } from './create-jobs.ts'
-import { StepError, tryTo } from './evaluation-errors.ts'
-import { defaultExpressionBounds } from './expression.ts'
+import { boundValue, StepError, tryTo } from './evaluation-errors.ts'
 import { type FlowError, toFlowError } from './flow.ts'
 import { flowJobId, sealedPlaces } from './keys.ts'
 import type { Look } from './look.ts'
 import { attemptOf, countFailed, isSettled, type SkipReason, type StepState } from './state.ts'
-import { createResolver, resolveOrNull, type Template } from './template.ts'
+import { createResolver, type Template } from './template.ts'
 
 /** The flow came to its end while it was looked at: nothing more is to be begun. */
 export type Stop = { error: FlowError }
@@ -16,7 +15,7 @@ export type Stop = { error: FlowError }
 /** Visits the steps of a flow in an order in which each comes after those it needs: begins those that are free, settles those that are done. */
 export function visitSteps(look: Look): Promise<Stop | null> {
   const { deps, flow, tenant, id, root, now, contextDeps, changes, progress, fresh, lookAts } = look
-  const { touch, noteElement, emit, seal } = look
+  const { touch, noteElement, emit, emitStarted, seal } = look
   const { record, compiled, steps } = flow
   return visitAll()
 
@@ -69,9 +68,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
     }
     if (found.value !== null) flow.items.set(step.number, found.value)
     Object.assign(state, { phase: 'active', total: found.value === null ? 1 : found.value.length })
-    const jobId =
-      step.forEach === null ? { job_id: flowJobId(record, step.number, 0, attemptOf(state, 0)) } : {}
-    emit('step.started', step, jobId)
+    emitStarted(step)
     return null
   }
 
@@ -134,17 +131,16 @@ export function visitSteps(look: Look): Promise<Stop | null> {
   }
 
   function isTrue(when: Template, context: { input: JsonValue; steps: JsonObject }): boolean {
-    const [first] = when.expressions
     // One expression may come to nothing, which is an answer here.
+    const isOne = typeof when.value === 'string' && when.expressions[0]?.isWhole === true
+    const resolve = createResolver(context)
     const value =
-      first?.isWhole === true
-        ? resolveOrNull(first, context, defaultExpressionBounds)
-        : (when.fill?.(createResolver(context, defaultExpressionBounds)) ?? when.value)
+      when.fill === null ? when.value : when.fill((expression) => resolve(expression, { mayBeNull: isOne }))
     return value !== false && value !== null
   }
 
   function fillList(forEach: Template, context: { input: JsonValue; steps: JsonObject }): JsonValue[] {
-    const value = forEach.fill?.(createResolver(context, defaultExpressionBounds)) ?? forEach.value
+    const value = forEach.fill?.(createResolver(context)) ?? forEach.value
     const most = deps.bounds().elements
     if (!Array.isArray(value)) throw new StepError('invalid_for_each', 'for_each: is no list')
     if (value.length > most) {
@@ -198,7 +194,9 @@ export function visitSteps(look: Look): Promise<Stop | null> {
       const { fallback } = step
       const found = await tryTo(step, async () => {
         const context = await readContext(contextDeps, tenant, flow, [fallback])
-        return fallback.fill?.(createResolver(context, defaultExpressionBounds)) ?? fallback.value
+        if (fallback.fill === null) return fallback.value
+        const place = `steps.${step.name}.on_failure.value`
+        return boundValue(fallback.fill(createResolver(context)), deps.bounds().valueBytes, place)
       })
       if ('value' in found) {
         const place = sealedPlaces.value(step.number)

@@ -93,6 +93,16 @@ function readPattern(text: string): Cron {
       sloppyRanges: true,
     })
   } catch (error) {
-    throw new CronError(error instanceof Error ? error.message.replace(/^CronPattern: /, '') : String(error))
+    throw new CronError(error instanceof Error ? readReason(error.message) : String(error))
   }
+}
+
+/** The library's words, but for days and months that it counts from 0. */
+function readReason(message: string): string {
+  return message
+    .replace(/^CronPattern: /, '')
+    .replace(
+      /^(Invalid value for (?:day|month): )(-?\d+)/,
+      (_, words, number) => `${words}${Number(number) + 1}`,
+    )
 }

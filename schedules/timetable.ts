@@ -1,10 +1,11 @@
 import { parseDuration } from '../config/units.ts'
 import { parseCron } from '../lib/cron.ts'
+import { LAST_TIME } from '../lib/shown-time.ts'
 import type { Timing } from './schedule.ts'
 
 /** The slots of a schedule, Unix ms. */
 export type Timetable = {
-  /** The first slot after this instant; null: there is none. */
+  /** The first slot after this instant; null: there is none, up to the year 9999. */
   next(after: number): number | null
   /** The latest slots that are after `after` and not after `until`, `most` at the most, newest first. */
   latest(after: number, until: number, most: number): number[]
@@ -25,10 +26,9 @@ export function createTimetable(timing: Timing, createdAt: number): Timetable {
   return {
     next(after) {
       const slot = slots.next(begin(after))
-      return slot === null || slot > (endsAt ?? Number.POSITIVE_INFINITY) ? null : slot
+      return slot === null || slot > (endsAt ?? LAST_TIME) ? null : slot
     },
-    latest: (after, until, most) =>
-      slots.latest(begin(after), Math.min(until, endsAt ?? Number.POSITIVE_INFINITY), most),
+    latest: (after, until, most) => slots.latest(begin(after), Math.min(until, endsAt ?? LAST_TIME), most),
   }
 }
 

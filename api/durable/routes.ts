@@ -8,6 +8,7 @@ import { longWorkTurn } from '../../lib/breathe.ts'
 import { createJobIds } from '../../lib/job-id.ts'
 import type { JsonValue } from '../../lib/json.ts'
 import { hasLargeSource, keepSourcesAt, stringifyJson } from '../../lib/json-source.ts'
+import { readAnyJson } from '../any-json.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
@@ -320,17 +321,16 @@ function checkName(text: string, param: 'id' | 'name'): string {
   throw new ApiError('invalid_request', `path.${param}: ${what}`, { param: `path.${param}` })
 }
 
-function readValue({ body, headers }: FastifyRequest): JsonValue {
-  if (body === undefined || headers['content-type'] === undefined)
-    throw new ApiError('invalid_request', 'body: expected JSON', { param: 'body' })
-  if (stringifyJson(body).length > maxValue) {
+function readValue(request: FastifyRequest): JsonValue {
+  const value = readAnyJson(request)
+  if (stringifyJson(value).length > maxValue) {
     throw new ApiError(
       'payload_too_large',
       `body: the value of a signal has at most ${maxValue} characters`,
       { param: 'body' },
     )
   }
-  return body as JsonValue
+  return value
 }
 
 function within<T>(place: string, act: () => T): T {

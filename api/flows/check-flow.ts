@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { termsOf } from '../../config/key-terms.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { type CompiledFlow, compileFlow, FlowFault } from '../../flows/compile.ts'
+import { defaultExpressionBounds } from '../../flows/expression.ts'
 import { type FlowDefinition, flowWebhookEvents, type NewFlow } from '../../flows/flow.ts'
 import { createBreather } from '../../lib/breathe.ts'
 import { canonicalizeText } from '../../lib/canonical-json.ts'
@@ -13,6 +14,9 @@ import type { CreateFlow } from './schema.ts'
 
 /** Most expressions of a flow: each takes some microseconds to read, whenever the flow is read. */
 const MOST_EXPRESSIONS = 20_000
+
+/** What the check of a whole flow may evaluate, in times of what one evaluation may. */
+const CHECK_TIMES = 4
 
 /**
  * Checks all that can be known of a flow before it runs, each of its jobs as `POST /v1/jobs` would. What stands for values that are
@@ -105,6 +109,7 @@ function checkShape(
 
 async function checkJobs(tenant: Tenant, flow: CompiledFlow, deps: FlowCheckDeps): Promise<void> {
   const breathe = createBreather()
+  const work = { left: CHECK_TIMES * defaultExpressionBounds.work }
   let expressions = flow.output?.expressions.length ?? 0
   for (const step of flow.steps) {
     for (const template of [step.when, step.forEach, step.job, step.fallback]) {
@@ -112,7 +117,7 @@ async function checkJobs(tenant: Tenant, flow: CompiledFlow, deps: FlowCheckDeps
     }
     if (expressions > MOST_EXPRESSIONS)
       throw new FlowFault('steps', `have more than ${MOST_EXPRESSIONS} expressions`)
-    checkStepJob(tenant, flow, step, deps)
+    checkStepJob(tenant, flow, step, deps, work)
     await breathe()
   }
 }

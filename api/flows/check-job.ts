@@ -1,11 +1,12 @@
 import type { Config } from '../../config/schema.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { type CompiledFlow, type CompiledStep, FlowFault } from '../../flows/compile.ts'
-import { defaultExpressionBounds } from '../../flows/expression.ts'
+import { createBudget, defaultExpressionBounds, type ExpressionBudget } from '../../flows/expression.ts'
 import {
   createResolver,
   EvaluationError,
   type Expression,
+  type Resolver,
   type Template,
   UnresolvedError,
 } from '../../flows/template.ts'
@@ -26,22 +27,37 @@ type Unknown = { expression: Expression; standIn: number }
 /**
  * Checks what a step evaluates: its job as it would be handed in, with what is known of it and something for what is not. Throws
  * `FlowFault` at what no value could mend.
+ *
+ * @param work what all evaluations of the flow may do together, and what is left of it
  */
 export function checkStepJob(
   tenant: Tenant,
   flow: CompiledFlow,
   step: CompiledStep,
   deps: FlowCheckDeps,
+  work: { left: number },
 ): void {
   const known = { input: flow.definition.input ?? {} }
-  if (step.when !== null) checkKnown(step.when, known, { mayBeNull: true })
-  if (step.fallback !== null) checkKnown(step.fallback, known, {})
-  const items = step.forEach === null ? null : readItems(step, step.forEach, known, deps)
+  if (step.when !== null) checkKnown(step.when, known, work, { mayBeNull: true })
+  if (step.fallback !== null) checkKnown(step.fallback, known, work, {})
+  const items = step.forEach === null ? null : readItems(step, step.forEach, known, deps, work)
   if (items?.length === 0 || step.job === null) return
   const context = items === null ? known : { ...known, item: items[0]!, index: 0 }
   const hasItem = items !== null
-  checkKnown(step.job, context, { hasItem })
-  checkJob(tenant, step, deps, context, hasItem)
+  checkKnown(step.job, context, work, { hasItem })
+  checkJob(tenant, step, deps, context, hasItem, work)
+}
+
+/** What one template may do, of what is left for the whole flow. */
+function within<T>(work: { left: number }, act: (budget: ExpressionBudget) => T): T {
+  const { work: most } = defaultExpressionBounds
+  const budget = createBudget({ ...defaultExpressionBounds, work: Math.min(most, work.left) })
+  const given = budget.work
+  try {
+    return act(budget)
+  } finally {
+    work.left -= given - budget.work
+  }
 }
 
 function isKnown({ references }: Expression, hasItem: boolean): boolean {
@@ -52,19 +68,21 @@ function isKnown({ references }: Expression, hasItem: boolean): boolean {
 function checkKnown(
   { expressions }: Template,
   context: { [name: string]: JsonValue },
+  work: { left: number },
   { mayBeNull = false, hasItem = false }: { mayBeNull?: boolean; hasItem?: boolean },
 ): void {
-  const resolve = createResolver(context, defaultExpressionBounds)
-  for (const expression of expressions) {
-    if (!isKnown(expression, hasItem)) continue
-    try {
-      resolve(expression)
-    } catch (error) {
-      if (error instanceof UnresolvedError && mayBeNull && expression.isWhole) continue
-      if (!(error instanceof UnresolvedError || error instanceof EvaluationError)) throw error
-      throw new FlowFault(expression.place, error.message.slice(expression.place.length + 2))
+  within(work, (budget) => {
+    const resolve = createResolver(context, budget)
+    for (const expression of expressions) {
+      if (!isKnown(expression, hasItem)) continue
+      try {
+        resolve(expression, { mayBeNull: mayBeNull && expression.isWhole })
+      } catch (error) {
+        if (!(error instanceof UnresolvedError || error instanceof EvaluationError)) throw error
+        throw new FlowFault(expression.place, error.message.slice(expression.place.length + 2))
+      }
     }
-  }
+  })
 }
 
 /** The elements of a `for_each` that asks nothing of other steps; null: they are not known yet. */
@@ -73,10 +91,11 @@ function readItems(
   forEach: Template,
   known: { [name: string]: JsonValue },
   deps: FlowCheckDeps,
+  work: { left: number },
 ): JsonValue[] | null {
-  checkKnown(forEach, known, {})
+  checkKnown(forEach, known, work, {})
   if (!forEach.expressions.every((expression) => isKnown(expression, false))) return null
-  const value = forEach.fill?.(createResolver(known, defaultExpressionBounds)) ?? forEach.value
+  const value = within(work, (budget) => forEach.fill?.(createResolver(known, budget)) ?? forEach.value)
   const most = deps.config().flows.max_elements
   const fault = (message: string) => new FlowFault(`steps.${step.name}.for_each`, message)
   if (!Array.isArray(value)) throw fault('expected a list, or an expression that comes to one')
@@ -91,10 +110,10 @@ function checkJob(
   deps: FlowCheckDeps,
   context: { [name: string]: JsonValue },
   hasItem: boolean,
+  work: { left: number },
 ): void {
   const place = `steps.${step.name}.job`
   const template = step.job!
-  const resolve = createResolver(context, defaultExpressionBounds)
   const unknown: Unknown[] = template.expressions
     .filter((expression) => expression.isWhole && !isKnown(expression, hasItem))
     .map((expression) => ({ expression, standIn: 0 }))
@@ -102,18 +121,22 @@ function checkJob(
   const isModelKnown = !template.expressions.some(
     (one) => one.place === `${place}.body.model` && !isKnown(one, hasItem),
   )
-  const fill = (expression: Expression): JsonValue => {
-    if (isKnown(expression, hasItem)) return resolve(expression)
-    return STAND_INS[standInOf.get(expression)?.standIn ?? 0]!
-  }
+  const fill = (resolve: Resolver) => (expression: Expression) =>
+    isKnown(expression, hasItem) ? resolve(expression) : STAND_INS[standInOf.get(expression)?.standIn ?? 0]!
   // Each turn tries another stand-in at one place.
   for (;;) {
     try {
-      const create = template.fill?.(fill) ?? template.value
+      const create = within(work, (budget) => {
+        // A turn looks at all of them.
+        budget.work -= template.expressions.length
+        return template.fill?.(fill(createResolver(context, budget))) ?? template.value
+      })
       const job = parseRequest(createJobSchema, create, place, place)
       if (isModelKnown) toNewJob(tenant, job, null, deps)
       return
     } catch (error) {
+      if (error instanceof EvaluationError)
+        throw new FlowFault(error.place, error.message.slice(error.place.length + 2))
       if (!(error instanceof ApiError)) throw error
       const fault = toFault(error, place)
       const suspect = unknown.find(({ expression }) => isSamePlace(expression.place, fault.place))

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { FlowStatus } from '../../flows/flow.ts'
 import type { FlowView } from '../../flows/view.ts'
-import type { JsonValue } from '../../lib/json.ts'
+import { readAnyJson } from '../any-json.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
@@ -272,7 +272,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
     async (request) => {
       const tenant = tenantOf(request).name
       const { step } = request.params
-      const value = (request.body ?? null) as JsonValue
+      const value = readAnyJson(request)
       const most = deps.config().flows.max_signal
       if (Buffer.byteLength(JSON.stringify(value)) > most) {
         throw new ApiError('payload_too_large', `a signal may have at most ${most} bytes (flows.max_signal)`)

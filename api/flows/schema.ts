@@ -30,7 +30,9 @@ const timeout = z
   .describe('Default `7d`.')
 
 const onStepFailure = z
-  .union([z.enum(['fail', 'skip']), z.strictObject({ value: anyValue })])
+  .union([z.enum(['fail', 'skip']), z.strictObject({ value: anyValue })], {
+    error: 'expected "fail", "skip" or an object with the member value alone',
+  })
   .describe('Default `fail`. `skip`: as if it had not been asked for. `value`: stands for its result.')
 
 const step = z

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { CacheMode, Priority, Tier } from '../../jobs/job.ts'
+import { isShownTime } from '../../lib/shown-time.ts'
 import { idPatterns } from '../errors.ts'
 import {
   chatBodySchema,
@@ -20,10 +21,12 @@ const maxDelay = 366 * 24 * 60 * 60 * 1000
 const maxTimeout = 60 * 60 * 1000
 const maxMetadataPairs = 16
 
-export const timeSchema = z.iso.datetime({
-  offset: true,
-  error: 'expected an RFC 3339 time such as 2026-12-01T00:00:00.000Z',
-})
+const timeError = 'expected an RFC 3339 time such as 2026-12-01T00:00:00.000Z'
+
+/** With its offset taken off it has to be in the years 0000 to 9999 as well, or it could not be shown again. */
+export const timeSchema = z.iso
+  .datetime({ offset: true, error: timeError, abort: true })
+  .refine((text) => isShownTime(Date.parse(text)), { error: timeError })
 
 /** Names that go into paths and keys: short, and without anything that needs escaping. */
 export const groupSchema = z

@@ -60,7 +60,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       const tenant = tenantOf(request)
       const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'])
       const settings = await toSettings(tenant, request.body, deps)
-      requireSlot(createTimetable(settings, deps.now()), deps.now())
+      requireSlot(settings, createTimetable(settings, deps.now()), deps.now())
       await refuseWithoutMemory(deps)
       const most = tenant.limits.max_schedules ?? deps.config().jobs.max_schedules
       const next = firstSlot(settings, deps.now())

@@ -37,7 +37,6 @@ const members = {
   every: every.nullish(),
   time_zone: z
     .string()
-    .min(1)
     .max(64)
     .refine(isTimeZone, { error: 'expected the name of a time zone, such as Europe/Berlin' })
     .nullish()

@@ -80,15 +80,11 @@ export function changesSlots(schedule: Schedule, settings: ScheduleSettings): bo
 }
 
 /** Refuses a schedule that would never run. */
-export function requireSlot(timetable: Timetable, now: number): void {
+export function requireSlot({ endsAt }: ScheduleSettings, timetable: Timetable, now: number): void {
   if (timetable.next(now) !== null) return
-  throw new ApiError(
-    'invalid_request',
-    'ends_at: the schedule has no slot between now, or starts_at, and then',
-    {
-      param: 'ends_at',
-    },
-  )
+  if (endsAt !== null)
+    throw invalid('ends_at', 'the schedule has no slot between now, or starts_at, and then')
+  throw invalid('starts_at', 'the schedule has no slot after it, up to the year 9999')
 }
 
 function toBody(schedule: Schedule): CreateSchedule {

@@ -5,7 +5,7 @@ import type { Schema } from '../docs/json-schema.ts'
 const operations = [
   ...['createJob', 'createJobs', 'estimate', 'getJob', 'listJobs', 'listAttempts', 'getGroup', 'followJob'],
   ...['createSchedule', 'changeSchedule', 'listSchedules', 'listScheduleRuns'],
-  ...['putDurableStep', 'signalDurableRun', 'getDurableRun'],
+  ...['putDurableStep', 'signalDurableRun', 'getDurableRun', 'listDurableRuns'],
   ...['createFlow', 'listFlows', 'getFlow', 'cancelFlow', 'retryFlow', 'signalFlow', 'deleteFlow'],
   ...['followFlow', 'listFlowStepJobs'],
 ]

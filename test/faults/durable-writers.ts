@@ -102,7 +102,8 @@ export function startDurableWriter(urls: () => string[], prefix: string): Durabl
         if (group?.total !== CALLS || group.counts.completed !== CALLS)
           broken.push(`the durable run ${id} has ${JSON.stringify(group?.counts)}, not ${CALLS} jobs`)
         // Again, from what is stored.
-        if ((await write(id)) !== texts[at]) broken.push(`the durable run ${id} gives another text when it is run again`)
+        if ((await write(id)) !== texts[at])
+          broken.push(`the durable run ${id} gives another text when it is run again`)
       }
       return broken
     },

@@ -92,7 +92,8 @@ function follow(how: string, urls: () => string[], connect: Connect): EventFollo
   const complaints: string[] = []
   const follower: EventFollower = { how, heard, complaints, breaks: 0, leave }
   const take: Take = (cursor, event, { job_id, flow_id, seq }) => {
-    const subject = job_id ?? flow_id
+    // Events of steps name their job besides.
+    const subject = flow_id ?? job_id
     if (subject === undefined) return
     heard.push({ cursor, subject, seq, what: `${subject} ${seq} ${event}` })
   }
@@ -124,14 +125,16 @@ function follow(how: string, urls: () => string[], connect: Connect): EventFollo
 export function judgeFollowers(followers: readonly EventFollower[]): string[] {
   const broken = followers.flatMap(({ complaints }) => complaints)
   for (const { how, heard } of followers) {
+    const gaps: string[] = []
     const repeated = heard.length - new Set(heard.map(({ cursor }) => cursor)).size
     if (repeated > 0) broken.push(`${how}: ${repeated} cursors came twice`)
     const next = new Map<string, number>()
     for (const { subject, seq, what } of heard) {
       const expected = next.get(subject) ?? 1
-      if (seq !== expected) broken.push(`${how}: "${what}" came, not the event ${expected}`)
+      if (seq !== expected) gaps.push(`"${what}" came, not the event ${expected}`)
       next.set(subject, seq + 1)
     }
+    if (gaps.length > 0) broken.push(`${how}: ${gaps.length} gaps, such as ${gaps.slice(0, 3).join('; ')}`)
   }
   const [first, ...others] = followers
   for (const other of others) {

@@ -6,9 +6,17 @@ import { startDurableWriter } from './durable-writers.ts'
 import { type EventFollower, followBySocket, followBySse, judgeFollowers } from './event-followers.ts'
 import type { Fault, Outcome, Settings } from './fault.ts'
 import { countEnded, countLost, createRandomFlows, judgeFlows } from './random-flows.ts'
-import { createOnce, createSchedule, judgeSettled, type Page, promptHashOf, type Schedule, settleSlots } from './scheduled.ts'
+import {
+  createOnce,
+  createSchedule,
+  judgeSettled,
+  type Page,
+  promptHashOf,
+  type Schedule,
+  settleSlots,
+} from './scheduled.ts'
 import { openStage, type Stage } from './stage.ts'
-import { strike, victims } from './strike.ts'
+import { strike, type Victim, victims } from './strike.ts'
 import { tallyUp } from './tally.ts'
 import { until } from './wait.ts'
 
@@ -29,7 +37,11 @@ export const killOrders: Fault = {
 
 async function run({ kills, seed, stalledAfterMs, say, opened }: Settings): Promise<Outcome> {
   const random = createRandom(seed)
-  const stage = await openStage({ apis: 2, simulator: ['--seed', String(seed), '--latency', '100'], stalledAfterMs })
+  const stage = await openStage({
+    apis: 2,
+    simulator: ['--seed', String(seed), '--latency', '100'],
+    stalledAfterMs,
+  })
   opened(stage)
   const url = () => stage.urls()[0]!
   const followers = [followBySse(stage.urls), followBySocket(stage.urls)]
@@ -40,6 +52,8 @@ async function run({ kills, seed, stalledAfterMs, say, opened }: Settings): Prom
   )
   const writer = startDurableWriter(stage.urls, 'report-')
 
+  /** Each is hit as often as the others, in any order. */
+  const deck: (Victim | 'client')[] = []
   const struck = { worker: 0, api: 0, redis: 0, client: 0 }
   const creations: ReturnType<typeof createRandomFlows>[] = []
   const created: Promise<{ id: string }>[] = []
@@ -50,8 +64,8 @@ async function run({ kills, seed, stalledAfterMs, say, opened }: Settings): Prom
     creations.push(flows)
     created.push(schedule)
     await sleep(1500 * random())
-    const kinds = [...victims, 'client' as const]
-    const victim = kinds[Math.floor(random() * kinds.length)]!
+    if (deck.length === 0) deck.push(...victims, 'client')
+    const [victim] = deck.splice(Math.floor(random() * deck.length), 1) as [Victim | 'client']
     if (victim === 'client') await writer.kill()
     else await strike(stage, victim, random)
     struck[victim]++
@@ -74,7 +88,11 @@ async function run({ kills, seed, stalledAfterMs, say, opened }: Settings): Prom
     broken.push(`${await countEnded(url(), flows)} of ${flows.length} flows ended: ${error.message}`)
   })
   await hearAll(url(), followers)
-  broken.push(...judgeFollowers(followers), ...(await judgeFlows(url(), flows)), ...(await judgeBill(stage, schedules)))
+  broken.push(
+    ...judgeFollowers(followers),
+    ...(await judgeFlows(url(), flows)),
+    ...(await judgeBill(stage, schedules)),
+  )
   const { worker, api, redis, client } = struck
   return {
     tally: tallyUp([], []),
@@ -90,7 +108,10 @@ async function run({ kills, seed, stalledAfterMs, say, opened }: Settings): Prom
 
 /** Waits until every follower has heard the end of one more job, which is behind all others, and lets them go. */
 async function hearAll(url: string, followers: readonly EventFollower[]): Promise<void> {
-  const job = { type: 'chat', body: { model: 'sim/chat', messages: [{ role: 'user', content: 'the last one' }] } }
+  const job = {
+    type: 'chat',
+    body: { model: 'sim/chat', messages: [{ role: 'user', content: 'the last one' }] },
+  }
   const headers = { 'content-type': 'application/json' }
   const { id } = await until(
     async () => {
@@ -124,13 +145,16 @@ async function judgeBill(stage: Stage, schedules: readonly Schedule[]): Promise<
     const own = jobs.filter((job) => job.metadata.schedule === id)
     const bought = calls.filter((hash) => hash === promptHashOf(name)).length
     if (bought > own.length + sumLost(own))
-      broken.push(`${bought} calls were paid for ${own.length} jobs of ${name}, and ${sumLost(own)} were lost`)
+      broken.push(
+        `${bought} calls were paid for ${own.length} jobs of ${name}, and ${sumLost(own)} were lost`,
+      )
   }
   const scheduled = new Set(schedules.map(({ name }) => promptHashOf(name)))
   const others = calls.filter((hash) => !scheduled.has(hash))
   const twice = others.length - new Set(others).size
   const mayTwice = sumLost(jobs.filter((job) => job.metadata.schedule === undefined))
-  if (twice > mayTwice) broken.push(`${twice} calls were paid twice, and ${mayTwice} were lost with their workers`)
+  if (twice > mayTwice)
+    broken.push(`${twice} calls were paid twice, and ${mayTwice} were lost with their workers`)
   return broken
 }
 

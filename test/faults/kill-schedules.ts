@@ -79,7 +79,9 @@ async function runAtOnce(url: string, broken: string[]): Promise<number> {
   const members = { every: '1h', starts_at: startsAt, max_runs: 1 }
   const ids: string[] = []
   for (let at = 0; at < AT_ONCE; at += 20) {
-    const some = Array.from({ length: 20 }, (_, index) => createSchedule(url, `at once ${at + index}`, members))
+    const some = Array.from({ length: 20 }, (_, index) =>
+      createSchedule(url, `at once ${at + index}`, members),
+    )
     ids.push(...(await Promise.all(some)).map(({ id }) => id))
   }
   await sleep(Math.max(0, Date.parse(startsAt) - Date.now()))

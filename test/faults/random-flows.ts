@@ -51,10 +51,7 @@ export async function countEnded(url: string, flows: readonly Running[]): Promis
 }
 
 /** What does not hold of flows that have ended: that each came to what the model foresees, and that their events have no gap. */
-export async function judgeFlows(
-  url: string,
-  flows: readonly Running[],
-): Promise<string[]> {
+export async function judgeFlows(url: string, flows: readonly Running[]): Promise<string[]> {
   const broken: string[] = []
   for (const { id, steps } of flows) {
     const flow = (await get<FlowView>(`${url}/v1/flows/${id}`))!
@@ -82,7 +79,8 @@ export async function judgePurchases(
   for (const { id, steps } of flows) {
     for (const at of steps.keys()) {
       const page = await get<{ data: { job: Job | null }[] }>(`${url}/v1/flows/${id}/steps/s${at}/jobs`)
-      for (const { job } of page!.data) if (job !== null && job.attempts > 1) lost += await countLost(url, job.id)
+      for (const { job } of page!.data)
+        if (job !== null && job.attempts > 1) lost += await countLost(url, job.id)
     }
   }
   const twice = promptHashes.length - new Set(promptHashes).size

@@ -69,7 +69,8 @@ async function judgeSlots(url: string, id: string): Promise<string[]> {
     .filter(({ outcome }) => outcome === 'created')
     .map((run) => `${run.scheduled_for} ${run.job_id}`)
   const found = jobs.map((job) => `${job.metadata.scheduled_for} ${job.id}`)
-  for (const job of jobs) if (!isTerminal(job.status)) broken.push(`the job ${job.id} of ${id} is ${job.status}`)
+  for (const job of jobs)
+    if (!isTerminal(job.status)) broken.push(`the job ${job.id} of ${id} is ${job.status}`)
   // The history has the latest 500, the list all jobs that are kept.
   const first = runs[0]?.scheduled_for ?? ''
   const late = found.filter((one) => one >= first)

@@ -324,8 +324,16 @@ describe('a run', () => {
     }
     const lister = await createTestApi({ tenants: testTenants })
     onTestFinished(() => lister.close())
-    const send = async (method: 'GET' | 'PUT' | 'POST' | 'DELETE', url: string, payload?: object, key = acmeKey) => {
-      const headers = { authorization: `Bearer ${key}`, ...(payload && { 'content-type': 'application/json' }) }
+    const send = async (
+      method: 'GET' | 'PUT' | 'POST' | 'DELETE',
+      url: string,
+      payload?: object,
+      key = acmeKey,
+    ) => {
+      const headers = {
+        authorization: `Bearer ${key}`,
+        ...(payload && { 'content-type': 'application/json' }),
+      }
       return lister.app.inject({ method, url, headers, ...(payload && { payload: JSON.stringify(payload) }) })
     }
     const list = async (query = '', key = acmeKey) =>
@@ -342,7 +350,10 @@ describe('a run', () => {
     const all = await list()
     // Those of one millisecond stand in any order.
     expect(all.data.map(({ created_at }) => created_at)).toEqual(
-      all.data.map(({ created_at }) => created_at).sort().reverse(),
+      all.data
+        .map(({ created_at }) => created_at)
+        .sort()
+        .reverse(),
     )
     expect(all.data.map(({ id }) => id).sort()).toEqual(ids.toSorted())
     expect(all.data.find(({ id }) => id === 'one')).toMatchObject({ step_count: 2, signal_count: 1 })

@@ -92,6 +92,8 @@ describe('a new schedule', () => {
     const past = new Date(Date.now() - 2.5 * HOUR)
     const { next_runs: later } = await make({ every: '1h', starts_at: past.toISOString() })
     expect(Date.parse(later[0])).toBe(past.getTime() + 3 * HOUR)
+    const { next_runs: last } = await make({ every: '366d', starts_at: '9999-12-30T00:00:00+02:00' })
+    expect(last).toEqual(['9999-12-29T22:00:00.000Z'])
     const { next_runs: fresh, created_at: made } = await make({ every: '1h' })
     expect(Date.parse(fresh[0])).toBe(Date.parse(made) + HOUR)
   })
@@ -99,6 +101,8 @@ describe('a new schedule', () => {
   it.each([
     ['cron', { every: null, cron: '61 * * * *' }, /cron: Invalid value for minute: 61/],
     ['cron', { every: null, cron: '* * * *' }, /five or six fields, got 4/],
+    ['cron', { every: null, cron: '0 0 32 * *' }, /Invalid value for day: 32/],
+    ['cron', { every: null, cron: '0 0 1 13 *' }, /Invalid value for month: 13/],
     ['cron', { every: null, cron: '0 0 30 2 *' }, /date that never comes/],
     ['cron', { every: null, cron: '@reboot' }, /@daily/],
     ['cron', { every: null }, /is required, or every/],
@@ -111,6 +115,13 @@ describe('a new schedule', () => {
     ['starts_at', { starts_at: 'tomorrow' }, /RFC 3339/],
     ['ends_at', { ends_at: '2026-01-01T00:00:00Z', starts_at: '2026-02-01T00:00:00Z' }, /before starts_at/],
     ['ends_at', { ends_at: '2026-01-01T00:00:00Z' }, /no slot/],
+    ['starts_at', { starts_at: '9999-12-31T23:59:59-01:00' }, /RFC 3339/],
+    ['ends_at', { ends_at: '0000-01-01T00:00:00+01:00' }, /RFC 3339/],
+    [
+      'starts_at',
+      { every: null, cron: '0 0 1 1 *', starts_at: '9999-12-30T00:00:00Z' },
+      /up to the year 9999/,
+    ],
     ['max_runs', { max_runs: 0 }, /at least 1/],
     ['paused', { paused: 'yes' }, /boolean/],
     ['metadata.a', { metadata: { a: 1 } }, /string/],

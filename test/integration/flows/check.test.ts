@@ -56,6 +56,12 @@ const FAULTS: [string, object, string, RegExp][] = [
     'steps.a.job.body.messages[0].content',
     /unknown name "secrets"/,
   ],
+  [
+    'an expression in a name',
+    { a: { job: { type: 'chat', body: { model: 'openai/small', '${{ input.t }}': 1 } } } },
+    'steps.a.job.body["${{ input.t }}"]',
+    /name takes no expression/,
+  ],
   ['no JMESPath', { a: say('${{ input..x }}') }, 'steps.a.job.body.messages[0].content', /no JMESPath/],
   [
     'an expression without an end',
@@ -137,6 +143,20 @@ const FAULTS: [string, object, string, RegExp][] = [
   ],
   ['a name that is none', { 'a b': say('x') }, 'steps["a b"]', /letters/],
   [
+    'more than its expressions may come to together',
+    { a: say('${{ input.t }}${{ [input.t, input.t] }}'.repeat(9_000)) },
+    'steps.a.job.body.messages[0].content',
+    /larger value than they may together/,
+  ],
+  [
+    'more than its expressions may look at, step by step',
+    Object.fromEntries(
+      Array.from({ length: 900 }, (_, at) => [`s${at}`, say('${{ length(sort(input.list)) }}')]),
+    ),
+    'steps.s',
+    /more work/,
+  ],
+  [
     'more steps than may be',
     Object.fromEntries(Array.from({ length: 1001 }, (_, at) => [`s${at}`, say('x')])),
     'steps',
@@ -150,13 +170,13 @@ it('refuses before anything runs what could not run, and names the place', async
   for (const [what, steps, param, message] of FAULTS) {
     const { status, body } = await post<{ error: { param: string; message: string; code: string } }>(api, {
       name: 'faulty',
-      input: { t: 'text' },
+      input: { t: 'text'.repeat(500), list: Array.from({ length: 10_000 }, (_, at) => at) },
       steps,
     })
     expect({ what, status, ...body.error }).toMatchObject({
       what,
       status: 400,
-      param,
+      param: param.endsWith('.s') ? expect.stringContaining(param) : param,
       code: 'invalid_request',
     })
     expect(body.error.message, what).toMatch(message)

@@ -210,6 +210,26 @@ describe('failures', () => {
     expect(flow).toMatchObject({ status: 'completed', output: { text: 'stand-in 5', n: 5 } })
   })
 
+  it.concurrent('are values too large to keep: an output, or what stands for a failed result', async ({
+    expect,
+  }) => {
+    const many = Array(300).fill('${{ steps.a.result.metadata.text }}')
+    const a = { job: echo('x'.repeat(60_000)) }
+    const [output, fallback] = await Promise.all([
+      shop().run({ steps: { a }, output: many }),
+      shop().run({ steps: { a, b: { needs: ['a'], job: failing, on_failure: { value: many } } } }),
+    ])
+    expect(output).toMatchObject({
+      status: 'failed',
+      output: null,
+      error: { code: 'value_too_large', message: expect.stringMatching(/^output: .*flows\.max_value/) },
+    })
+    expect(fallback.steps.b!.error).toMatchObject({
+      code: 'value_too_large',
+      message: expect.stringMatching(/^steps\.b\.on_failure\.value: /),
+    })
+  })
+
   it.concurrent('lets elements fail as many as allowed, with null in their place', async ({ expect }) => {
     const list = ['a', '[[fault:400]] b', 'c', '[[fault:400]] d']
     const step = (allow_failures: number) => ({
@@ -253,6 +273,11 @@ describe('failures', () => {
       steps: { each: { jobs: { total: 3, completed: 3, failed: 0 } } },
     })
     expect(ended.steps.first).toEqual(flow.steps.first)
+    // A step that begins again says so.
+    const started: string[] = []
+    for await (const { event, data } of shop().follow(flow.id))
+      if (event === 'step.started') started.push(data.step!)
+    expect(started).toEqual(['first', 'each', 'each', 'after'])
     const again = await shop().call<ErrorBody>('POST', `/v1/flows/${flow.id}/retry`)
     expect(again).toMatchObject({ status: 409, body: { error: { code: 'not_retryable' } } })
   })
@@ -278,6 +303,15 @@ describe('failures', () => {
 })
 
 describe('steering', () => {
+  it.concurrent('takes no signal without a body, and null as one', async ({ expect }) => {
+    const { id } = await shop().create({ steps: { a: { wait_for_signal: {} } } })
+    await shop().until(id, ({ event }) => event === 'step.waiting')
+    const none = await shop().call<ErrorBody>('POST', `/v1/flows/${id}/signals/a`)
+    expect(none).toMatchObject({ status: 400, body: { error: { param: 'body' } } })
+    expect((await shop().call('POST', `/v1/flows/${id}/signals/a`, 'null')).status).toBe(200)
+    expect(await shop().until(id)).toMatchObject({ status: 'completed', steps: { a: { signal: null } } })
+  })
+
   it.concurrent('waits for a signal, once, and lets expressions read it', async ({ expect }) => {
     const { id } = await shop().create({
       steps: {

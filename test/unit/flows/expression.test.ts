@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { defaultExpressionBounds } from '../../../flows/expression.ts'
 import {
   createResolver,
   EvaluationError,
@@ -15,7 +14,7 @@ const context = {
 }
 
 function fill(value: JsonValue): JsonValue {
-  return parseTemplate(value, 'here').fill?.(createResolver(context, defaultExpressionBounds)) ?? value
+  return parseTemplate(value, 'here').fill?.(createResolver(context)) ?? value
 }
 
 describe('a string', () => {
@@ -45,6 +44,18 @@ describe('a string', () => {
       expect(() => fill(text), text).toThrow(UnresolvedError)
     }
     expect(() => fill('${{ input.nope }}')).toThrow('here: ${{ input.nope }} has no value')
+  })
+
+  it('has no number that a double does not hold: it would be another one, or null', () => {
+    const numbers = JSON.parse(
+      '{"huge":1e400,"long":12345678901234567890,"exact":9007199254740991,"small":0.1}',
+    )
+    const value = (text: string) =>
+      parseTemplate(text, 'here').fill!(createResolver({ input: numbers, steps: {} }))
+    for (const text of ['${{ input.huge }}', 'is ${{ input.long }}', '${{ input }}', '${{ [input.huge] }}']) {
+      expect(() => value(text), text).toThrow(/held exactly/)
+    }
+    expect(value('${{ input.exact }} ${{ input.small }}')).toBe('9007199254740991 0.1')
   })
 
   it('names what there is not', () => {
@@ -85,4 +96,34 @@ it('is evaluated within bounds of time and size, whatever it asks for', () => {
     expect(() => fill(`\${{ ${text} }}`), text).toThrow(EvaluationError)
     expect(performance.now() - startedAt, text).toBeLessThan(1500)
   }
+})
+
+it('is bounded together with the expressions beside it, however small each of them is', () => {
+  const long = 'x'.repeat(100_000)
+  const large = {
+    input: { long, numbers: Array.from({ length: 20_000 }, (_, at) => at), records: [{ long }, { long }] },
+    steps: {},
+  }
+  const many = (text: string) => [
+    text.repeat(1_000),
+    Array(1_000).fill(text),
+    { a: Array(1_000).fill(`${text}!`) },
+  ]
+  for (const text of [
+    '${{ input.long }}',
+    '${{ input.numbers }}',
+    '${{ input.records }}',
+    '${{ length(sort(input.numbers)) }}',
+    '${{ input.numbers[?@ > `1`] | length(@) }}',
+  ])
+    for (const template of many(text)) {
+      const { fill } = parseTemplate(template, 'here')
+      const startedAt = performance.now()
+      expect(() => fill!(createResolver(large)), text).toThrow(EvaluationError)
+      expect(performance.now() - startedAt, text).toBeLessThan(3000)
+    }
+  // What fits together passes.
+  expect(parseTemplate(Array(100).fill('${{ input.long }}'), 'here').fill!(createResolver(large))).toEqual(
+    Array(100).fill(long),
+  )
 })
