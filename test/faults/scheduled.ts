@@ -31,7 +31,7 @@ export function createOnce(urls: () => readonly string[], name: string): Promise
   return until(look, PATIENCE_MS, 'the answer to a schedule')
 }
 
-export async function changeSchedule(url: string, id: string, change: object): Promise<void> {
+async function changeSchedule(url: string, id: string, change: object): Promise<void> {
   await send(url, 'PATCH', `/v1/schedules/${id}`, change)
 }
 
