@@ -13,32 +13,24 @@ export type PauseOptions = ServerOptions & {
   reason?: string
 }
 
-/** `pause` and `resume`: of a lane, or of all lanes of a provider. Shows how they stand then. */
+/** `pause` and `resume`: of lanes, or of all lanes of a provider. Shows how they stand then. */
 export async function runPause(
   terminal: Terminal,
   change: 'pause' | 'resume',
-  lane: string | undefined,
+  lanes: readonly string[],
   options: PauseOptions,
 ): Promise<ExitCode> {
   const { provider, reason } = options
-  if ((lane === undefined) === (provider === undefined))
-    throw new CliError(ExitCode.usage, 'name a lane, or a provider with --provider')
+  if ((lanes.length === 0) === (provider === undefined))
+    throw new CliError(ExitCode.usage, 'name one or more lanes, or a provider with --provider')
   const client = connect(terminal, options, { patienceMs: options.patience })
+  const which = provider === undefined ? { lanes } : { provider }
   const how = change === 'resume' ? {} : { for_ms: options.for, reason }
-  const send = (path: string, body: object | null) =>
-    client.json<unknown>('POST', path, {
-      ...(body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
-    })
-  const lanes =
-    lane === undefined
-      ? ((await send(`/v1/lanes/${change}`, { ...how, provider })) as { data: LaneView[] }).data
-      : [
-          (await send(
-            `/v1/lanes/${encodeURIComponent(lane)}/${change}`,
-            change === 'resume' ? null : how,
-          )) as LaneView,
-        ]
-  if (options.json) await terminal.write(lanes.map((one) => `${JSON.stringify(one)}\n`).join(''))
-  else await terminal.write(renderLanes(lanes, viewOf(terminal)))
+  const { data } = await client.json<{ data: LaneView[] }>('POST', `/v1/lanes/${change}`, {
+    body: JSON.stringify({ ...which, ...how }),
+    headers: { 'content-type': 'application/json' },
+  })
+  if (options.json) await terminal.write(data.map((one) => `${JSON.stringify(one)}\n`).join(''))
+  else await terminal.write(renderLanes(data, viewOf(terminal)))
   return ExitCode.ok
 }

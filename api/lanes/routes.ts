@@ -14,13 +14,22 @@ const pauseBody = z
   })
   .nullish()
 
-const provider = z.string().min(1).max(256).describe('All lanes of this provider.')
+/** Which lanes: all of a provider, or these. */
+const manyLanes = {
+  provider: z.string().min(1).max(256).optional().describe('All lanes of this provider.'),
+  lanes: z
+    .array(z.string().min(1).max(512))
+    .min(1)
+    .max(1_000)
+    .optional()
+    .describe('These lanes, as `provider/model`, instead of `provider`.'),
+}
 const pauseManyBody = z.strictObject({
-  provider,
+  ...manyLanes,
   for_ms: z.int().min(1).optional().describe('How long; without it until resumed.'),
   reason: z.string().min(1).max(200).optional(),
 })
-const resumeManyBody = z.strictObject({ provider })
+const resumeManyBody = z.strictObject(manyLanes)
 
 const tags = ['Lanes']
 const laneParams = z.object({
@@ -61,8 +70,19 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
     return lane
   }
 
-  async function ofProvider(name: string): Promise<string[]> {
-    const ids = (await lanes.list()).flatMap((lane) => (lane.provider === name ? [lane.id] : []))
+  /** Of named lanes all exist, or nothing is done. */
+  async function findMany({ provider, lanes: named }: z.output<typeof resumeManyBody>): Promise<string[]> {
+    if ((provider === undefined) === (named === undefined))
+      throw new ApiError('invalid_request', 'body: name either a provider or lanes', { param: 'body' })
+    if (named !== undefined) {
+      const ids = [...new Set(named)]
+      const found = await Promise.all(ids.map((id) => lanes.get(id)))
+      const unknown = ids.filter((_, index) => found[index] === null)
+      if (unknown.length > 0)
+        throw new ApiError('not_found', `lanes: no such lane: ${unknown.join(', ')}`, { param: 'lanes' })
+      return ids
+    }
+    const ids = (await lanes.list()).flatMap((lane) => (lane.provider === provider ? [lane.id] : []))
     if (ids.length === 0) throw notFound('lane')
     return ids
   }
@@ -74,17 +94,18 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags,
         operationId: 'pauseLanes',
-        summary: 'Pause all lanes of a provider',
+        summary: 'Pause all lanes of a provider, or several lanes',
         description:
-          'Those that are configured, and those of models `"*"` that have work. It holds in every process and over restarts. Calls that are ' +
-          'under way go on.',
+          'Of a provider those that are configured, and those of models `"*"` that have work. If one of `lanes` is not known, none is ' +
+          'paused. The pause holds in every process and over restarts. Calls that are under way go on.',
         body: pauseManyBody,
         response: { 200: listSchema(laneSchema), ...errorResponses },
       },
     },
     async (request) => {
-      const { provider, ...body } = request.body
-      const ids = await ofProvider(provider)
+      const { for_ms, reason, ...which } = request.body
+      const body = { for_ms, reason }
+      const ids = await findMany(which)
       return toList(await Promise.all(ids.map((id) => pause(request, id, body))), false)
     },
   )
@@ -96,14 +117,14 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags,
         operationId: 'resumeLanes',
-        summary: 'Resume all lanes of a provider',
+        summary: 'Resume all lanes of a provider, or several lanes',
         description: 'Ends pauses by hand, by a 429 or by the breaker.',
         body: resumeManyBody,
         response: { 200: listSchema(laneSchema), ...errorResponses },
       },
     },
     async (request) => {
-      const ids = await ofProvider(request.body.provider)
+      const ids = await findMany(request.body)
       return toList(await Promise.all(ids.map((id) => resume(request, id, null))), false)
     },
   )

@@ -19,17 +19,17 @@ export function addLaneCommands(program: Command, run: Run): void {
     const command = server(program.command(change), '5s')
       .description(
         change === 'pause'
-          ? 'stop new calls of a lane, or of all lanes of a provider (admin keys)'
-          : 'end the pause of a lane, or of all lanes of a provider (admin keys)',
+          ? 'stop new calls of some lanes, or of all lanes of a provider (admin keys)'
+          : 'end the pause of some lanes, or of all lanes of a provider (admin keys)',
       )
-      .argument('[lane]', 'provider/model')
+      .argument('[lanes...]', 'provider/model')
       .option('--provider <provider>', 'all lanes of this provider')
     if (change === 'pause')
       command
         .option('--for <duration>', 'how long: 10m (default: until resumed)', toMilliseconds)
         .option('--reason <text>', 'a reason that others can read')
-    command.action((lane, options) =>
-      run(async (terminal) => (await import('../pause.ts')).runPause(terminal, change, lane, options)),
+    command.action((lanes, options) =>
+      run(async (terminal) => (await import('../pause.ts')).runPause(terminal, change, lanes, options)),
     )
   }
 }

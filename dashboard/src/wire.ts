@@ -411,6 +411,7 @@ export type ScheduleRun = {
 
 export type Schedule = {
   id: string
+  created_at: string
   name: string | null
   cron: string | null
   every: string | null
@@ -429,9 +430,6 @@ export type Schedule = {
   last_run: Omit<ScheduleRun, 'id' | 'trigger'> | null
   runs: number
 }
-
-/** A schedule and whose it is. */
-export type Owned = { tenant: string; schedule: Schedule }
 
 export type RedriveFilter = {
   lane?: string

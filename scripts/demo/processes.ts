@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const exitWithParent = new URL('../exit-with-parent.mjs', import.meta.url).href
 
 /** A process that takes longer than this to say it is ready is taken for broken. */
-const READY_MS = 20_000
+const READY_MS = 60_000
 /** One that takes longer than this to end is killed. */
 const STOP_MS = 3_000
 /** Warnings kept of each process, to be shown should it fail. */

@@ -211,7 +211,7 @@ test('the page of webhooks says which addresses fail and since when, and sends a
   await addAxe(page)
   expect(await lookOver(page, 'webhooks')).toEqual([])
   await page.getByRole('combobox', { name: 'Deliveries' }).selectOption('pending')
-  await page.getByText('Every delivery got through.').waitFor()
+  await page.getByText('No delivery is tried again.').waitFor()
   expect(page.url()).toContain('status=pending')
   await page.getByRole('combobox', { name: 'Deliveries' }).selectOption('')
   await page.getByRole('button', { name: `Send again job.completed of ${failed.id}` }).focus()

@@ -9,36 +9,56 @@ export async function addAxe(page: Page): Promise<void> {
   await page.evaluate(await readFile(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8'))
 }
 
+const allRules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+/** Those that depend on colours and on places; the others find the same however the page is shown. */
+const rulesOfLooks = ['color-contrast', 'link-in-text-block', 'target-size', 'scrollable-region-focusable']
+
 /** What axe finds that is serious or critical, as the page stands. */
-export async function findFaults(page: Page): Promise<string[]> {
-  const { violations } = await page.evaluate<AxeResult>(
-    "axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })",
-  )
+export function findFaults(page: Page): Promise<string[]> {
+  return runAxe(page, { type: 'tag', values: allRules })
+}
+
+async function runAxe(page: Page, runOnly: { type: 'tag' | 'rule'; values: string[] }): Promise<string[]> {
+  const options = JSON.stringify({ resultTypes: ['violations'], runOnly })
+  const { violations } = await page.evaluate<AxeResult>(`axe.run(document, ${options})`)
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`)
 }
 
-/** The page light and wide, dark and narrow: what axe finds, where it is wider than the screen, and where tables are no cards. */
+/**
+ * The page wide and narrow, light and dark: what axe finds, where it is wider than the screen (down to 360 pixels), and where
+ * tables are no cards.
+ */
 export async function lookOver(page: Page, name: string): Promise<string[]> {
   const found: string[] = []
-  for (const [colorScheme, width] of [
-    ['light', 1440],
-    ['dark', 390],
+  const findWide = async (width: number) => {
+    // Charts take their width from their places a frame later.
+    const wide = await page.evaluate<number>(
+      'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(document.documentElement.scrollWidth))))',
+    )
+    if (wide > width) found.push(`${name} is ${wide} wide on ${width}`)
+  }
+  for (const [width, colorScheme, isFirst] of [
+    [1440, 'light', true],
+    [1440, 'dark', false],
+    [390, 'dark', true],
+    [390, 'light', false],
   ] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await page.setViewportSize({ width, height: 900 })
     // What the head covers is no target at that moment.
     await page.evaluate('scrollTo(0, 0)')
-    found.push(...(await findFaults(page)).map((fault) => `${name} ${colorScheme} ${width}: ${fault}`))
-    const wide = await page.evaluate<number>('document.documentElement.scrollWidth')
-    if (wide > width) found.push(`${name} is ${wide} wide on ${width}`)
-    if (width > 390) continue
-    const uncarded = await page.evaluate<number>(
-      "[...document.querySelectorAll('main table tbody tr')].filter((row) => getComputedStyle(row).display !== 'block').length",
-    )
-    if (uncarded > 0) found.push(`${name} has ${uncarded} rows that are no cards on ${width}`)
+    const faults = isFirst ? findFaults(page) : runAxe(page, { type: 'rule', values: rulesOfLooks })
+    found.push(...(await faults).map((fault) => `${name} ${colorScheme} ${width}: ${fault}`))
+    if (isFirst) await findWide(width)
   }
+  const uncarded = await page.evaluate<number>(
+    "[...document.querySelectorAll('main table tbody tr')].filter((row) => getComputedStyle(row).display !== 'block').length",
+  )
+  if (uncarded > 0) found.push(`${name} has ${uncarded} rows that are no cards on 390`)
+  await page.setViewportSize({ width: 360, height: 900 })
+  await findWide(360)
   await page.setViewportSize({ width: 1440, height: 900 })
   return found
 }

@@ -1,19 +1,19 @@
 import { countOf, describePause, formatCount, formatDuration, formatShare, formatUsd } from '../format.ts'
-import type { Failure, Overview, Tenant } from '../wire.ts'
+import type { Failure, Lane, Overview, Tenant } from '../wire.ts'
 import { countStuck, type ProviderTrouble, rankLanes } from './impact.ts'
 import { describeBroken, judgeLane, type Tone } from './lane-health.ts'
 
 /** What an operator can do about it. */
 export type ConcernAction =
-  | { kind: 'lane'; lane: string }
-  | { kind: 'resume-provider' | 'pause-provider'; provider: string }
+  | { kind: 'lane'; lane: Lane }
+  | { kind: 'pause-lanes'; trouble: ProviderTrouble }
   | { kind: 'cancel'; tenant: string }
   | { kind: 'tenant'; tenant: Tenant }
   | { kind: 'budget' }
   | { kind: 'price' }
   | { kind: 'history' }
 
-/** Something an operator should look at. Each has one line, and what can be done about it. */
+/** Something an operator should look at. Each has one line, and what can be done about it. Why it is so says its lane. */
 export type Concern = {
   id: string
   tone: Tone
@@ -35,15 +35,15 @@ export function findConcerns(overview: Overview): Concern[] {
   const concerns = [
     ...providers.map(ofProvider),
     ...lanes.flatMap((lane): Concern[] => {
-      const { tone, label, detail } = judgeLane(lane)
+      const { tone, label } = judgeLane(lane)
       if (tone !== 'warn' && tone !== 'bad') return []
       const stuck = countStuck(lane)
       return [
         {
           id: `lane ${lane.id} ${label}`,
           ...{ tone, subject: lane.id, kind: 'lane' as const, jobs: stuck },
-          text: `${label}: ${detail}${stuck > 0 ? `; ${countOf(stuck, 'job')} wait` : ''}`,
-          action: { kind: 'lane', lane: lane.id },
+          text: `${label}${sayWaiting(stuck, ', ')}`,
+          action: { kind: 'lane', lane },
         },
       ]
     }),
@@ -54,27 +54,44 @@ export function findConcerns(overview: Overview): Concern[] {
   return concerns.sort((a, b) => Number(b.tone === 'bad') - Number(a.tone === 'bad') || b.jobs - a.jobs)
 }
 
+/** Nothing where none waits. */
+const sayWaiting = (jobs: number, separator: string) =>
+  jobs === 0 ? '' : `${separator}${countOf(jobs, 'job')} ${jobs === 1 ? 'waits' : 'wait'}`
+
 function ofProvider(trouble: ProviderTrouble): Concern {
-  const { provider, label, lanes, stuck, tone } = trouble
+  const { id, provider, stuck, tone } = trouble
   return {
-    id: `provider ${provider} ${label}`,
+    id: `provider ${id}`,
     ...{ tone, subject: provider, kind: 'provider' as const, jobs: stuck },
-    text: `${describeTrouble(trouble)}${stuck > 0 ? `; ${countOf(stuck, 'job')} wait` : ''}`,
-    action: lanes.some((lane) => lane.paused_until !== null)
-      ? { kind: 'resume-provider', provider }
-      : { kind: 'pause-provider', provider },
+    text: `${describeTrouble(trouble)}${sayWaiting(stuck, '; ')}`,
+    action: { kind: 'pause-lanes', trouble },
   }
 }
 
-/** `12 lanes, all provider down since 14:02, last error 503 overloaded`; times in the reader's zone. */
-export function describeTrouble({ lanes, label, since, lastBroken }: ProviderTrouble): string {
-  const parts = [`${countOf(lanes.length, 'lane')}, all ${label}`]
-  if (since !== null)
-    parts[0] += ` since ${new Date(since).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}`
-  if (label === 'paused' && lanes[0]!.paused_reason !== null && lastBroken === null)
-    parts.push(lanes[0]!.paused_reason)
-  if (lastBroken !== null) parts.push(`last error ${describeBroken(lastBroken)}`)
-  return parts.join(', ')
+/** `12 lanes, all down since 14:02`, or `4 of 12 active lanes down since…`; times in the reader's zone. */
+function describeTrouble(trouble: ProviderTrouble): string {
+  const { lanes, activeLanes } = trouble
+  const label = nameState(trouble)
+  const which =
+    lanes.length === activeLanes
+      ? `${countOf(lanes.length, 'lane')}, all ${label}`
+      : `${formatCount(lanes.length)} of ${countOf(activeLanes, 'active lane')} ${label}`
+  return `${which}${sayBegin(trouble)}`
+}
+
+/** What the lanes are: a provider is not down where other lanes of it are up. */
+export const nameState = ({ label }: ProviderTrouble) => (label === 'provider down' ? 'down' : label)
+
+/** ` since 14:02` in the reader's zone; nothing where it is not known. */
+export function sayBegin({ since }: ProviderTrouble): string {
+  if (since === null) return ''
+  return ` since ${new Date(since).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}`
+}
+
+/** Why the lanes are in trouble, as a sentence; null: it is not known. */
+export function explainTrouble({ label, lanes, lastBroken }: ProviderTrouble): string | null {
+  if (label === 'paused') return `Paused: ${describePause(lanes[0]!.paused_reason)}`
+  return lastBroken === null ? null : `Last error ${describeBroken(lastBroken)}`
 }
 
 function ofTenants({ tenants }: Overview): Concern[] {
@@ -95,7 +112,7 @@ function ofTenants({ tenants }: Overview): Concern[] {
       concerns.push({
         id: `pause ${tenant.id}`,
         ...{ tone: 'warn', subject: tenant.id, kind: 'tenant', jobs: open },
-        text: `paused: ${describePause(tenant.paused_reason)}${open > 0 ? `; ${countOf(open, 'job')} wait` : ''}`,
+        text: `paused: ${describePause(tenant.paused_reason)}${sayWaiting(open, '; ')}`,
         action: { kind: 'tenant', tenant },
       })
     }

@@ -1,13 +1,18 @@
 import type { BrokenCall, Lane } from '../wire.ts'
 import { judgeLane, type Tone } from './lane-health.ts'
 
-/** A provider whose lanes with work are all in the same trouble. */
+/** Lanes of one provider that are in the same trouble for the same reason. */
 export type ProviderTrouble = {
+  /** The same for as long as the trouble lasts; no other trouble has it. */
+  id: string
   provider: string
   tone: Tone
   /** As each lane's health says it: `provider down`. */
   label: string
+  /** Those that hold up the most first. */
   lanes: Lane[]
+  /** How many lanes of the provider are not idle: as many as `lanes` where the whole provider is in trouble. */
+  activeLanes: number
   /** Jobs that wait in them. */
   stuck: number
   /** Since when calls break in a row, RFC 3339; null: they do not, or it is not known. */
@@ -18,14 +23,15 @@ export type ProviderTrouble = {
 
 /** Lanes as an operator wants to see them: what hurts most first, and what rests at the end. */
 export type RankedLanes = {
+  /** Several lanes as one each; a provider may be here twice, for lanes in other trouble. */
   providers: ProviderTrouble[]
-  /** Those that have work or trouble, and are in none of the providers. */
+  /** Those that have work or trouble, and share it with no other lane of their provider. */
   lanes: Lane[]
   idle: Lane[]
 }
 
-/** From so many lanes of one provider in the same trouble on, it is the provider's. */
-const WHOLE_PROVIDER = 2
+/** From so many lanes of one provider in the same trouble on, they are shown as one. */
+const SEVERAL_LANES = 2
 
 /** A lane in trouble counts as much as one that flows with so many times its jobs. */
 const weights: Record<Tone, number> = { bad: 1000, warn: 100, info: 3, good: 1, idle: 0 }
@@ -38,43 +44,62 @@ export function countStuck(lane: Lane): number {
 
 /** Stuck work times why it is stuck. */
 export function impactOf(lane: Lane): number {
-  return weights[judgeLane(lane).tone] * (1 + countStuck(lane))
+  // A lane is as far down while its breaker tries a call: it keeps its place.
+  const tone = lane.breaker.state === 'closed' ? judgeLane(lane).tone : 'bad'
+  return weights[tone] * (1 + countStuck(lane))
 }
 
 export function rankLanes(lanes: readonly Lane[]): RankedLanes {
   const active = lanes.filter((lane) => judgeLane(lane).tone !== 'idle')
-  const providers = [...Map.groupBy(active, ({ provider }) => provider)].flatMap(([provider, own]) => {
-    const trouble = toTrouble(provider, own)
-    return trouble === null ? [] : [trouble]
-  })
-  const whole = new Set(providers.map(({ provider }) => provider))
+  const providers = [...Map.groupBy(active, ({ provider }) => provider)].flatMap(([provider, own]) =>
+    [...Map.groupBy(own, nameTrouble)].flatMap(([trouble, lanes]) =>
+      trouble === null || lanes.length < SEVERAL_LANES
+        ? []
+        : [toTrouble(`${provider} ${trouble}`, provider, lanes, own.length)],
+    ),
+  )
+  const grouped = new Set(providers.flatMap((trouble) => trouble.lanes))
   const byImpact = (one: Lane, other: Lane) => impactOf(other) - impactOf(one) || (one.id < other.id ? -1 : 1)
   return {
     providers: providers.sort((one, other) => sumOf(other.lanes) - sumOf(one.lanes)),
-    lanes: active.filter(({ provider }) => !whole.has(provider)).sort(byImpact),
+    lanes: active.filter((lane) => !grouped.has(lane)).sort(byImpact),
     idle: lanes.filter((lane) => judgeLane(lane).tone === 'idle'),
   }
 }
 
+/** Providers in trouble and single lanes in one row: what holds up the most first. */
+export function orderByImpact({ providers, lanes }: RankedLanes): (ProviderTrouble | Lane)[] {
+  return [
+    ...providers.map((trouble) => ({ shown: trouble, impact: sumOf(trouble.lanes) })),
+    ...lanes.map((lane) => ({ shown: lane, impact: impactOf(lane) })),
+  ]
+    .sort((one, other) => other.impact - one.impact)
+    .map(({ shown }) => shown)
+}
+
 const sumOf = (lanes: readonly Lane[]) => lanes.reduce((sum, lane) => sum + impactOf(lane), 0)
 
-function toTrouble(provider: string, active: Lane[]): ProviderTrouble | null {
-  if (active.length < WHOLE_PROVIDER) return null
-  const healths = active.map(judgeLane)
-  const isTroubled = healths.every(({ tone }) => tone === 'bad' || tone === 'warn')
+/** Equal for lanes in the same trouble for the same reason; null: the lane is in none. */
+function nameTrouble(lane: Lane): string | null {
+  const { tone, label, detail } = judgeLane(lane)
+  if (tone !== 'bad' && tone !== 'warn') return null
   // A lane whose breaker tries one call is as far down as those whose breaker is open.
-  const labels = new Set(healths.map(({ label }) => (label === 'probing' ? 'provider down' : label)))
-  if (!isTroubled || labels.size > 1) return null
-  const lanes = active.toSorted((one, other) => countStuck(other) - countStuck(one))
+  if (label === 'probing') return 'provider down'
+  return label === 'paused' ? `${label}: ${detail}` : label
+}
+
+function toTrouble(id: string, provider: string, own: Lane[], activeLanes: number): ProviderTrouble {
+  const healths = own.map(judgeLane)
+  const lanes = own.toSorted((one, other) => countStuck(other) - countStuck(one))
   const broken = lanes
     .flatMap(({ breaker }) => breaker.last_broken.slice(0, 1))
     .sort((one, other) => Date.parse(other.at) - Date.parse(one.at))
   const begins = lanes.flatMap((lane) => brokenSince(lane) ?? [])
+  const { label } = healths[0]!
   return {
-    provider,
+    ...{ id, provider, lanes, activeLanes },
     tone: healths.some(({ tone }) => tone === 'bad') ? 'bad' : 'warn',
-    label: [...labels][0]!,
-    lanes,
+    label: label === 'probing' ? 'provider down' : label,
     stuck: lanes.reduce((sum, lane) => sum + countStuck(lane), 0),
     since: begins.length === 0 ? null : begins.sort()[0]!,
     lastBroken: broken[0] ?? null,

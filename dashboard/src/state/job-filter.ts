@@ -19,7 +19,8 @@ export const filterNames = [
 
 /**
  * Which jobs. `cost`: USD that each cost at the least. `metadata`: pairs `name=value`, with `&` between them. `from`, `to`: when they were created, RFC 3339. `sort`: the name of a
- * column, with `-` before it for the most first. `after`: the cursors after which each page up to this one begins, with commas.
+ * column, with `-` before it for the most first. `after`: the cursors after which each page up to this one begins, with commas; of
+ * sorted jobs the number of the page, 1 for the second.
  */
 export type JobFilter = Record<(typeof filterNames)[number], string>
 
@@ -67,6 +68,20 @@ function isNarrowed({ error, model, cost, metadata, from, to }: JobFilter): bool
 export const isFiltered = (filter: JobFilter): boolean =>
   [filter.status, filter.lane, filter.group].some((value) => value !== '') || isNarrowed(filter)
 
+/** What can be done with all jobs that a filter names. */
+export type BulkAction = 'cancel' | 'retry'
+
+/** Members that each action knows, and those that choose no jobs. */
+const known: Record<BulkAction, readonly (keyof JobFilter)[]> = {
+  cancel: ['tenant', 'status', 'lane', 'group', 'from', 'to', 'sort', 'after'],
+  retry: ['tenant', 'status', 'lane', 'group', 'error', 'sort', 'after'],
+}
+
+/** What the filter is narrowed by that the action does not know: it would take more jobs than are shown. */
+export function findStrange(action: BulkAction, filter: JobFilter): (keyof JobFilter)[] {
+  return filterNames.filter((name) => filter[name] !== '' && !known[action].includes(name))
+}
+
 const keys = {
   status: ({ status }: Job) => status,
   lane: ({ lane }: Job) => lane,
@@ -77,7 +92,9 @@ const keys = {
 } as const
 export type SortKey = keyof typeof keys
 
-/** By a column of those that are shown; as they come without one that is known. */
+export const isSorted = ({ sort }: JobFilter): boolean => Object.hasOwn(keys, sort.replace(/^-/, ''))
+
+/** By a column; as they come without one that is known. */
 export function sortJobs<One extends Job>(jobs: readonly One[], sort: string): One[] {
   const name = sort.replace(/^-/, '')
   if (!Object.hasOwn(keys, name)) return [...jobs]

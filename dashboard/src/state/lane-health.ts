@@ -1,4 +1,4 @@
-import { describePause, describeWait, formatCount, formatShare } from '../format.ts'
+import { countOf, describePause, describeWait, formatCount, formatShare } from '../format.ts'
 import type { BrokenCall, Lane } from '../wire.ts'
 
 export type Tone = 'good' | 'info' | 'warn' | 'bad' | 'idle'
@@ -9,6 +9,9 @@ export type LaneHealth = { tone: Tone; label: string; detail: string }
 /** Pauses that end so far away have no end: they wait for somebody to resume. The server writes ten years for them. */
 const ENDLESS_MS = 5 * 365 * 86_400_000
 
+/** The reason of the pause that a breaker makes. */
+const BREAKER_PAUSE = 'breaker_open'
+
 /** When the pause ends, Unix ms; Infinity: when it is ended by hand; null: there is none. */
 export function readPauseEnd(lane: Lane, now: number): number | null {
   if (lane.paused_until === null) return null
@@ -16,21 +19,31 @@ export function readPauseEnd(lane: Lane, now: number): number | null {
   return end - now > ENDLESS_MS ? Number.POSITIVE_INFINITY : end
 }
 
+/** True where a pause is not the breaker's, which ends by itself as soon as a call succeeds. */
+export function hasLastingPause(lane: Lane): boolean {
+  return lane.paused_until !== null && lane.paused_reason !== BREAKER_PAUSE
+}
+
 /** The worst first: what the lane suffers from, what it waits for, that it flows, that it rests. */
 export function judgeLane(lane: Lane): LaneHealth {
   const [last] = lane.breaker.last_broken
+  const lastError = last === undefined ? '' : `last error ${describeBroken(last)}; `
   if (lane.breaker.state === 'open') {
     return {
       tone: 'bad',
       label: 'provider down',
-      detail: `${lane.breaker.failures} broken calls in a row${last === undefined ? '' : `, last error ${describeBroken(last)}`}; nothing leaves until its breaker lets a probe through`,
+      detail: `${countOf(lane.breaker.failures, 'broken call')} in a row; ${lastError}nothing leaves until its breaker lets a probe through`,
     }
   }
   if (lane.paused_until !== null) {
     return { tone: 'warn', label: 'paused', detail: describePause(lane.paused_reason) }
   }
   if (lane.breaker.state === 'half_open') {
-    return { tone: 'warn', label: 'probing', detail: 'one call at a time tries whether the provider is back' }
+    return {
+      tone: 'warn',
+      label: 'probing',
+      detail: `${lastError}one call at a time tries whether the provider is back`,
+    }
   }
   if (lane.speed < 1) {
     return {

@@ -4,36 +4,39 @@ import { toQuery } from './query.ts'
 export type { JobFilter }
 export { toQuery }
 
+/** Views that list something, and the members of the address that say what is listed. Empty texts are no filter. */
+const filtered = {
+  budgets: ['owner'],
+  failures: ['tenant', 'lane', 'code'],
+  files: ['tenant', 'purpose'],
+  flows: ['tenant', 'status'],
+  groups: ['tenant'],
+  schedules: ['tenant'],
+  // Days are UTC, `YYYY-MM-DD`; empty: the last 30.
+  usage: ['tenant', 'from', 'to'],
+  webhooks: ['tenant', 'status'],
+} as const
+type FilteredView = keyof typeof filtered
+export type FilterOf<View extends FilteredView> = Record<(typeof filtered)[View][number], string>
+
 export type Route =
   | { view: 'overview' }
   | { view: 'lane'; id: string }
   | { view: PlainView }
   | { view: 'jobs'; filter: JobFilter }
   | { view: 'job'; id: string; tenant: string | null }
-  | { view: 'failures'; filter: FailureFilter }
-  | { view: 'files'; filter: FileFilter }
-  | { view: 'webhooks'; filter: WebhookFilter }
   | { view: 'playground'; choice: PlaygroundChoice }
-  | { view: 'flows' }
   | { view: 'flow'; id: string; tenant: string }
-  | { view: 'usage'; filter: UsageFilter }
+  | { [View in FilteredView]: { view: View; filter: FilterOf<View> } }[FilteredView]
   | { view: 'unknown' }
 
 /** Views whose address has nothing but their name. */
-const plainViews = ['tenants', 'budgets', 'groups', 'schedules', 'provider-batches'] as const
+const plainViews = ['tenants', 'provider-batches'] as const
 type PlainView = (typeof plainViews)[number]
 const isPlain = (view: string): view is PlainView => (plainViews as readonly string[]).includes(view)
 
-/** Empty texts are no filter. */
-export type FailureFilter = { tenant: string; lane: string; code: string }
-export type WebhookFilter = { tenant: string; status: string }
-export type FileFilter = { tenant: string; purpose: string }
-
 /** What is sent. Empty texts: as the page has it at first. */
 export type PlaygroundChoice = { kind: 'chat' | 'embedding'; model: string; tenant: string }
-
-/** Days are UTC, `YYYY-MM-DD`; empty: the last 30. No tenant: all that the key may see. */
-export type UsageFilter = { tenant: string; from: string; to: string }
 
 /** Parses the hash of the address as a route. Never throws. */
 export function parseRoute(hash: string): Route {
@@ -45,26 +48,21 @@ export function parseRoute(hash: string): Route {
   if (view === 'lanes' && id !== '') return { view: 'lane', id }
   if (view === 'jobs' && id !== '') return { view: 'job', id, tenant: search.get('tenant') }
   if (view === 'flows' && id !== '') return { view: 'flow', id, tenant: search.get('tenant') ?? '' }
-  if (view === 'flows') return { view }
-  if (view === 'jobs') {
-    const filter = Object.fromEntries(filterNames.map((name) => [name, search.get(name) ?? ''])) as JobFilter
-    return { view: 'jobs', filter }
-  }
   const read = (name: string) => search.get(name) ?? ''
-  if (view === 'usage') {
-    return { view, filter: { tenant: read('tenant'), from: read('from'), to: read('to') } }
-  }
-  if (view === 'failures') {
-    return { view, filter: { tenant: read('tenant'), lane: read('lane'), code: read('code') } }
-  }
-  if (view === 'files') return { view, filter: { tenant: read('tenant'), purpose: read('purpose') } }
-  if (view === 'webhooks') return { view, filter: { tenant: read('tenant'), status: read('status') } }
+  const readAll = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, read(name)]))
+  if (view === 'jobs') return { view, filter: readAll(filterNames) as JobFilter }
   if (view === 'playground') {
     const kind = read('kind') === 'embedding' ? 'embedding' : 'chat'
     return { view, choice: { kind, model: read('model'), tenant: read('tenant') } }
   }
+  if (Object.hasOwn(filtered, view)) return { view, filter: readAll(filtered[view as FilteredView]) } as Route
   if (isPlain(view)) return { view }
   return { view: 'unknown' }
+}
+
+/** The address of a view that lists something. */
+export function linkToList<View extends FilteredView>(view: View, filter: Partial<FilterOf<View>>): string {
+  return `#/${view}${toQuery(filter)}`
 }
 
 export function linkToLane(id: string): string {
@@ -85,10 +83,6 @@ export function linkToJobs(filter: Partial<JobFilter>): string {
 
 export function linkToPlayground(choice: PlaygroundChoice): string {
   return `#/playground${toQuery(choice)}`
-}
-
-export function linkToUsage(filter: Partial<UsageFilter>): string {
-  return `#/usage${toQuery(filter)}`
 }
 
 function decode(text: string): string {

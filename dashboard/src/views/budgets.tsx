@@ -5,7 +5,7 @@ import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { formatCount, formatShare, formatUsd, toWords } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { linkToFlow, linkToJobs } from '../state/route.ts'
+import { type FilterOf, linkToFlow, linkToJobs, linkToList } from '../state/route.ts'
 import { useRead } from '../state/use-read.ts'
 import type { Budget, List } from '../wire.ts'
 import { DeleteBudgetDialog, SetBudgetDialog } from './budget-dialogs.tsx'
@@ -22,14 +22,12 @@ const owners = {
   group: 'groups',
   flow: 'flows',
 } as const
-type Owner = keyof typeof owners
 
 type Asked = { kind: 'set'; budget: Budget | null } | { kind: 'delete'; budget: Budget }
 
 /** Budgets of tenants, keys, fair keys, groups and flows: what is spent and reserved of each. */
-export function BudgetsView() {
+export function BudgetsView({ filter: { owner } }: { filter: FilterOf<'budgets'> }) {
   const { may } = useApp()
-  const [owner, setOwner] = useState<Owner>('')
   const [changes, setChanges] = useState(0)
   const [asked, setAsked] = useState<Asked | null>(null)
   // Another path is read at once, so a change is seen without a wait.
@@ -51,7 +49,9 @@ export function BudgetsView() {
           Whose{' '}
           <select
             value={owner}
-            onChange={(event) => setOwner((event.currentTarget as HTMLSelectElement).value as Owner)}
+            onChange={(event) => {
+              location.hash = linkToList('budgets', { owner: event.currentTarget.value })
+            }}
           >
             {Object.entries(owners).map(([value, name]) => (
               <option key={value} value={value}>

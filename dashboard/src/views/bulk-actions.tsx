@@ -2,10 +2,8 @@ import { useEffect, useState } from 'preact/hooks'
 import { Dialog } from '../components/dialog.tsx'
 import { countOf } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import type { JobFilter } from '../state/job-filter.ts'
+import { type BulkAction, findStrange, type JobFilter } from '../state/job-filter.ts'
 import type { BulkCancelled, Redriven } from '../wire.ts'
-
-type Action = 'cancel' | 'retry'
 
 /** As many as the API takes at once, of each tenant. */
 const MOST = { cancel: 1_000_000, retry: 100_000 }
@@ -27,30 +25,35 @@ const words = {
   },
 } as const
 
-/** Filters that an action does not know: it would take more jobs than are shown. */
-const unknown: Record<Action, readonly (keyof JobFilter)[]> = {
-  cancel: ['error', 'metadata'],
-  retry: ['metadata', 'from', 'to'],
-}
-
 /** What can be done with all jobs that the filter names, of these tenants: open ones are cancelled, failed ones queued again. */
 export function BulkActions({ filter, tenants }: { filter: JobFilter; tenants: string[] }) {
   const app = useApp()
-  const [asked, setAsked] = useState<Action | null>(null)
+  const [asked, setAsked] = useState<BulkAction | null>(null)
   const { status } = filter
-  const actions: Action[] = []
+  const actions: BulkAction[] = []
   if (status === '' || ['scheduled', 'queued', 'running'].includes(status)) actions.push('cancel')
   if (status === 'failed') actions.push('retry')
   if (!app.may('jobs') || tenants.length === 0) return null
   return (
     <>
-      {actions
-        .filter((action) => unknown[action].every((name) => filter[name] === ''))
-        .map((action) => (
-          <button key={action} type="button" onClick={() => setAsked(action)}>
+      {actions.map((action) => {
+        const strange = findStrange(action, filter)
+        return (
+          <button
+            key={action}
+            type="button"
+            disabled={strange.length > 0}
+            title={
+              strange.length > 0
+                ? `It cannot be narrowed by ${strange.join(' or ')}: it would take more jobs than are shown.`
+                : undefined
+            }
+            onClick={() => setAsked(action)}
+          >
             {words[action].button}
           </button>
-        ))}
+        )
+      })}
       {asked === null ? null : (
         <BulkDialog action={asked} filter={filter} tenants={tenants} onClose={() => setAsked(null)} />
       )}
@@ -59,7 +62,12 @@ export function BulkActions({ filter, tenants }: { filter: JobFilter; tenants: s
 }
 
 /** Counts first what the action would change, and says so on its button. */
-function BulkDialog(props: { action: Action; filter: JobFilter; tenants: string[]; onClose: () => void }) {
+function BulkDialog(props: {
+  action: BulkAction
+  filter: JobFilter
+  tenants: string[]
+  onClose: () => void
+}) {
   const { action, filter, tenants, onClose } = props
   const app = useApp()
   const [count, setCount] = useState<number | null>(null)

@@ -9,16 +9,16 @@ import { Time } from '../components/time.tsx'
 import { countOf, formatCount } from '../format.ts'
 import { saveFile } from '../save-file.ts'
 import { useApp } from '../state/app.ts'
-import { type FailureFilter, linkToJobs, toQuery } from '../state/route.ts'
+import { type FilterOf, linkToJobs, linkToList, toQuery } from '../state/route.ts'
 import type { Failure } from '../wire.ts'
 import { RedriveDialog } from './redrive-dialog.tsx'
 
 /** Failed jobs by what failed them, and what to do about them. */
-export function FailuresView({ filter }: { filter: FailureFilter }) {
+export function FailuresView({ filter }: { filter: FilterOf<'failures'> }) {
   const overview = useApp().feed.overview.value
   const { tenant, lane, code } = filter
-  const choose = (name: keyof FailureFilter) => (value: string) => {
-    location.hash = `#/failures${toQuery({ ...filter, [name]: value })}`
+  const choose = (name: keyof typeof filter) => (value: string) => {
+    location.hash = linkToList('failures', { ...filter, [name]: value })
   }
   const [asked, setAsked] = useState<Failure | null>(null)
   const failures = overview?.failures ?? []

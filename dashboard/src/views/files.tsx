@@ -2,55 +2,41 @@ import { useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 import { Choice } from '../components/choice.tsx'
 import { Dialog } from '../components/dialog.tsx'
-import { Empty, Loading } from '../components/empty.tsx'
-import { FailureText } from '../components/failure.tsx'
+import { Empty } from '../components/empty.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { countOf, formatBytes, nothing, shortenId } from '../format.ts'
 import { saveFile } from '../save-file.ts'
 import { useApp } from '../state/app.ts'
-import { toQuery } from '../state/query.ts'
-import type { FileFilter } from '../state/route.ts'
-import { type Owned, useOwned } from '../state/use-owned.ts'
+import { descending, type Owned } from '../state/owned-lists.ts'
+import { type FilterOf, linkToList } from '../state/route.ts'
+import { type OwnedRead, useOwned } from '../state/use-owned.ts'
 import type { StoredFile } from '../wire.ts'
+import { OwnedList, TenantChoice } from './owned-list.tsx'
 
 /** They are read again so often, ms. */
 const READ_EVERY_MS = 10_000
-/** Of each tenant, and of all; the API lists more. */
-const MOST = 200
+const newest = descending<StoredFile>((file) => file.created_at)
 
 /** The latest files of all tenants: what was uploaded, what batches and jobs wrote. */
-export function FilesView({ filter }: { filter: FileFilter }) {
-  const { feed } = useApp()
+export function FilesView({ filter }: { filter: FilterOf<'files'> }) {
   const { tenant, purpose } = filter
   const [asked, setAsked] = useState<Owned<StoredFile> | null>(null)
-  const query = toQuery({ limit: String(MOST), purpose })
-  const { found, failure, reload } = useOwned<StoredFile>(`/v1/files${query}`, tenant, READ_EVERY_MS)
-  const tenants = (feed.overview.value?.tenants ?? []).map(({ id }) => id)
-  const choose = (name: keyof FileFilter) => (value: string) => {
-    location.hash = `#/files${toQuery({ ...filter, [name]: value })}`
+  const list = useOwned({
+    path: '/v1/files',
+    ...{ query: { purpose }, tenant, everyMs: READ_EVERY_MS, order: newest },
+  })
+  const choose = (name: keyof typeof filter) => (value: string) => {
+    location.hash = linkToList('files', { ...filter, [name]: value })
   }
-  const shown = found?.toSorted((one, other) => other.entry.created_at - one.entry.created_at).slice(0, MOST)
   return (
     <>
       <div class="page-head">
         <h1>Files</h1>
-        <p class="muted">
-          {shown === undefined
-            ? 'Newest first.'
-            : `${countOf(shown.length, 'file')}, ${formatBytes(shown.reduce((sum, { entry }) => sum + entry.bytes, 0))}, newest first.`}
-        </p>
+        <p class="muted">{sumUp(list)}</p>
       </div>
       <search class="filters" aria-label="Filter files">
-        {tenants.length > 1 ? (
-          <Choice
-            label="Tenant"
-            any="all tenants"
-            value={tenant}
-            values={tenants}
-            onChange={choose('tenant')}
-          />
-        ) : null}
+        <TenantChoice tenant={tenant} onChange={choose('tenant')} />
         <Choice
           label="Purpose"
           any="any purpose"
@@ -59,84 +45,91 @@ export function FilesView({ filter }: { filter: FileFilter }) {
           onChange={choose('purpose')}
         />
       </search>
-      <FailureText text={failure} />
-      {shown === undefined ? (
-        failure === null ? (
-          <Loading />
-        ) : null
-      ) : shown.length === 0 ? (
-        <Empty title="There are no files.">
-          <p>
-            <code>POST /v1/files</code> uploads one. Results of batches, pictures and sound are files, too.
-          </p>
-        </Empty>
-      ) : (
-        <FileTable files={shown} onDelete={setAsked} />
-      )}
+      <OwnedList
+        list={list}
+        table={(files) => <FileTable files={files} onDelete={setAsked} />}
+        empty={
+          purpose === '' ? (
+            <Empty title="There are no files.">
+              <p>
+                <code>POST /v1/files</code> uploads one. Results of batches, pictures and sound are files,
+                too.
+              </p>
+            </Empty>
+          ) : (
+            <Empty title="No file is of this purpose." />
+          )
+        }
+      />
       {asked === null ? null : (
-        <DeleteDialog owned={asked} onClose={() => setAsked(null)} onDeleted={reload} />
+        <DeleteDialog owned={asked} onClose={() => setAsked(null)} onDeleted={list.reload} />
       )}
     </>
   )
+}
+
+function sumUp({ found, hasMore }: OwnedRead<StoredFile>): string {
+  if (found === null || found.length === 0) return 'Newest first.'
+  const bytes = found.reduce((sum, { entry }) => sum + entry.bytes, 0)
+  const files = hasMore ? `The newest ${countOf(found.length, 'file')}` : countOf(found.length, 'file')
+  return `${files}, ${formatBytes(bytes)}, newest first.`
 }
 
 function FileTable(props: { files: Owned<StoredFile>[]; onDelete: (file: Owned<StoredFile>) => void }) {
   const { files, onDelete } = props
   const mayAct = useApp().may('jobs')
   return (
-    <section class="panel">
-      <Table
-        caption="Files"
-        head={[
-          { name: 'File' },
-          { name: 'Name' },
-          { name: 'Tenant' },
-          { name: 'Purpose' },
-          { name: 'Size', isNumber: true },
-          { name: 'Created' },
-          { name: 'Expires' },
-          { name: 'Actions', isHidden: true },
-        ]}
-      >
-        {files.map((owned) => {
-          const { tenant, entry: file } = owned
-          return (
-            <tr key={file.id}>
-              <th scope="row" class="mono" title={file.id}>
-                {shortenId(file.id)}
-              </th>
-              <td class="clip" title={file.filename}>
-                {file.filename}
-              </td>
-              <td>{tenant}</td>
-              <td>{file.purpose}</td>
-              <td class="num right">{formatBytes(file.bytes)}</td>
-              <td class="num">
-                <Time at={file.created_at * 1_000} />
-              </td>
-              <td class="num">
-                {file.expires_at === undefined ? nothing : <Time at={file.expires_at * 1_000} />}
-              </td>
-              <td class="right">
-                <div class="buttons">
-                  <SaveButton owned={owned} />
-                  {mayAct ? (
-                    <button
-                      type="button"
-                      class="small"
-                      aria-label={`Delete ${file.filename}`}
-                      onClick={() => onDelete(owned)}
-                    >
-                      Delete…
-                    </button>
-                  ) : null}
-                </div>
-              </td>
-            </tr>
-          )
-        })}
-      </Table>
-    </section>
+    <Table
+      caption="Files"
+      head={[
+        { name: 'File' },
+        { name: 'Name' },
+        { name: 'Tenant' },
+        { name: 'Purpose' },
+        { name: 'Size', isNumber: true },
+        { name: 'Created' },
+        { name: 'Expires' },
+        { name: 'Actions', isHidden: true },
+      ]}
+    >
+      {files.map((owned) => {
+        const { tenant, entry: file } = owned
+        return (
+          <tr key={file.id}>
+            <th scope="row" class="mono" title={file.id}>
+              {shortenId(file.id)}
+            </th>
+            <td class="clip" title={file.filename}>
+              {file.filename}
+            </td>
+            <td>{tenant}</td>
+            <td>{file.purpose}</td>
+            <td class="num right">{formatBytes(file.bytes)}</td>
+            <td class="num">
+              <Time at={file.created_at * 1_000} />
+            </td>
+            <td class="num">
+              {file.expires_at === undefined ? nothing : <Time at={file.expires_at * 1_000} />}
+            </td>
+            <td class="right">
+              <div class="buttons">
+                <SaveButton owned={owned} />
+                {mayAct ? (
+                  <button
+                    type="button"
+                    class="small"
+                    aria-label={`Delete ${file.filename}`}
+                    onClick={() => onDelete(owned)}
+                  >
+                    Delete…
+                  </button>
+                ) : null}
+              </div>
+            </td>
+          </tr>
+        )
+      })}
+    </Table>
   )
 }
 

@@ -2,11 +2,11 @@ import { StatusChip } from '../components/chip.tsx'
 import { type Column, Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { describeWait, formatCount, formatUsd, shortenId } from '../format.ts'
-import { type JobFilter, type SortKey, sortJobs, sortOf, turnSort } from '../state/job-filter.ts'
+import { type JobFilter, type SortKey, sortOf, turnSort } from '../state/job-filter.ts'
 import { linkToJob, linkToJobs } from '../state/route.ts'
 import type { Job, OwnedJob } from '../wire.ts'
 
-/** Jobs of a page, sorted as the address says. */
+/** Jobs of a page, in the order in which they are given. */
 export function JobTable({ jobs, filter }: { jobs: OwnedJob[]; filter: JobFilter }) {
   const { sort } = filter
   const isOfAll = jobs.some(({ tenant }) => tenant !== undefined)
@@ -15,7 +15,7 @@ export function JobTable({ jobs, filter }: { jobs: OwnedJob[]; filter: JobFilter
     isNumber,
     sort: sortOf(sort, key),
     onSort: () => {
-      location.hash = linkToJobs({ ...filter, sort: turnSort(sort, key) })
+      location.hash = linkToJobs({ ...filter, after: '', sort: turnSort(sort, key) })
     },
   })
   return (
@@ -34,7 +34,7 @@ export function JobTable({ jobs, filter }: { jobs: OwnedJob[]; filter: JobFilter
         sorted('Created', 'created'),
       ]}
     >
-      {sortJobs(jobs, sort).map((job) => (
+      {jobs.map((job) => (
         <tr key={job.id}>
           <th scope="row" title={job.id}>
             <a class="mono" href={linkToJob(job.id, job.tenant ?? filter.tenant)}>

@@ -1,15 +1,16 @@
 import { useEffect, useState } from 'preact/hooks'
 import { explain } from '../api.ts'
-import { Empty, Loading } from '../components/empty.tsx'
+import { Loading } from '../components/empty.tsx'
 import { FailureText } from '../components/failure.tsx'
-import { formatCount } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { isFiltered, type JobFilter, toJobQuery } from '../state/job-filter.ts'
+import { isFiltered, isSorted, type JobFilter, toJobQuery } from '../state/job-filter.ts'
 import { followNews } from '../state/news.ts'
 import { linkToJob, linkToJobs } from '../state/route.ts'
 import type { List, OwnedJob } from '../wire.ts'
 import { JobFilters } from './job-filters.tsx'
 import { JobTable } from './job-table.tsx'
+import { NoJobs } from './no-jobs.tsx'
+import { SortedJobs } from './sorted-jobs.tsx'
 
 const PAGE = 50
 /** The first page is read again when something happens to a job, and so often without, ms. Those of all tenants have no such word. */
@@ -26,14 +27,14 @@ export function JobsView({ filter }: { filter: JobFilter }) {
     <>
       <div class="page-head">
         <h1>Jobs</h1>
-        <p class="muted">{filter.sort === '' ? 'Newest first.' : 'The newest, sorted within the page.'}</p>
+        {isSorted(filter) ? null : <p class="muted">Newest first.</p>}
         <OpenById />
       </div>
       <JobFilters filter={whole} tenants={tenants} />
       {tenants.length === 0 ? (
         <Loading />
       ) : (
-        <Pages key={JSON.stringify({ ...whole, after: '', sort: '' })} filter={whole} />
+        <Lists key={JSON.stringify({ ...whole, after: '', sort: '' })} filter={whole} />
       )}
     </>
   )
@@ -59,6 +60,11 @@ function OpenById() {
       <button type="submit">Open</button>
     </form>
   )
+}
+
+/** As they come, or many of them sorted. */
+function Lists({ filter }: { filter: JobFilter }) {
+  return isSorted(filter) ? <SortedJobs filter={filter} /> : <Pages filter={filter} />
 }
 
 function Pages({ filter }: { filter: JobFilter }) {
@@ -145,20 +151,5 @@ function Pages({ filter }: { filter: JobFilter }) {
         </button>
       </div>
     </>
-  )
-}
-
-function NoJobs(props: { isFiltered: boolean; isOfAll: boolean; scanned: number | null }) {
-  const { isFiltered, isOfAll, scanned } = props
-  if (scanned !== null)
-    return <Empty title={`None of these ${formatCount(scanned)} jobs is like that; older ones may be.`} />
-  if (isFiltered) return <Empty title="No job is like that." />
-  return (
-    <Empty title={isOfAll ? 'There are no jobs.' : 'This tenant has no jobs.'}>
-      <p>
-        <code>POST /v1/jobs</code> makes one, and so does every call of an OpenAI SDK that is pointed here.
-        Ended jobs are forgotten after <code>jobs.retain</code>.
-      </p>
-    </Empty>
   )
 }

@@ -1,7 +1,10 @@
 import { useState } from 'preact/hooks'
 import { Dialog } from '../components/dialog.tsx'
 import { Icon } from '../components/icon.tsx'
+import { countOf } from '../format.ts'
 import { useApp } from '../state/app.ts'
+import type { ProviderTrouble } from '../state/impact.ts'
+import { hasLastingPause } from '../state/lane-health.ts'
 import type { Lane, Tenant } from '../wire.ts'
 
 const minute = 60_000
@@ -15,74 +18,90 @@ const durations = [
 
 /** The same for the jobs of a tenant, in all lanes. */
 export function TenantActions({ tenant }: { tenant: Tenant }) {
-  const path = (action: string) => `/v1/tenants/${encodeURIComponent(tenant.id)}/${action}`
-  const isPaused = tenant.paused_until !== null
-  return <PauseActions target={{ name: tenant.id, isPaused, path, body: null, what: 'of this tenant' }} />
+  const path = (action: Change) => `/v1/tenants/${encodeURIComponent(tenant.id)}/${action}`
+  const changes: Change[] = [tenant.paused_until === null ? 'pause' : 'resume']
+  return <PauseActions target={{ name: tenant.id, changes, path, body: null, what: 'of this tenant' }} />
 }
 
-/** What is paused: a lane, all lanes of a provider, or a tenant. */
+type Change = 'pause' | 'resume'
+
+/** What is paused: a lane, several of a provider, all of it, or a tenant. */
 type Target = {
   name: string
-  isPaused: boolean
-  path: (action: 'pause' | 'resume') => string
+  /** On a button; the action alone where it is clear what is meant. */
+  many?: string
+  /** What can be done as it stands. */
+  changes: readonly Change[]
+  path: (action: Change) => string
   /** Of both requests, besides how long and why. */
   body: object | null
   /** Whose calls: `this lane`. */
   what: string
 }
 
-/** The button that pauses a lane, or lets it go on; each asks first. */
-export function LaneActions({ lane }: { lane: Lane }) {
-  const path = (action: string) => `/v1/lanes/${encodeURIComponent(lane.id)}/${action}`
-  return (
-    <PauseActions
-      target={{
-        name: lane.id,
-        isPaused: lane.paused_until !== null,
-        path,
-        body: null,
-        what: 'from this lane',
-      }}
-    />
-  )
+/** A breaker pauses a lane for a moment again and again: then it can be paused for longer, or let go on at once. */
+function changesOf(lanes: readonly Lane[]): Change[] {
+  const isPaused = lanes.some((lane) => lane.paused_until !== null)
+  if (!isPaused) return ['pause']
+  return lanes.some(hasLastingPause) ? ['resume'] : ['pause', 'resume']
 }
 
-/** The same for all lanes of a provider. */
-export function ProviderActions({ provider, isPaused }: { provider: string; isPaused: boolean }) {
-  const path = (action: string) => `/v1/lanes/${action}`
-  return (
-    <PauseActions
-      target={{ name: provider, isPaused, path, body: { provider }, what: 'from any lane of this provider' }}
-    />
-  )
+/** The buttons that pause a lane, or let it go on; each asks first. */
+export function LaneActions({ lane }: { lane: Lane }) {
+  const path = (action: Change) => `/v1/lanes/${encodeURIComponent(lane.id)}/${action}`
+  const changes = changesOf([lane])
+  return <PauseActions target={{ name: lane.id, changes, path, body: null, what: 'from this lane' }} />
 }
+
+/** The same for the lanes of a provider that are in the same trouble: for all of its lanes where all are. */
+export function TroubleActions({ trouble }: { trouble: ProviderTrouble }) {
+  const { provider, lanes, activeLanes } = trouble
+  const path = (action: Change) => `/v1/lanes/${action}`
+  const changes = changesOf(lanes)
+  const target: Target =
+    lanes.length === activeLanes
+      ? { name: provider, changes, path, body: { provider }, what: 'from any lane of this provider' }
+      : {
+          name: `${countOf(lanes.length, 'lane')} of ${provider}`,
+          many: countOf(lanes.length, 'lane'),
+          ...{ changes, path },
+          body: { lanes: lanes.map(({ id }) => id) },
+          what: `from these lanes: ${lanes.map(({ id }) => id).join(', ')}`,
+        }
+  return <PauseActions target={target} />
+}
+
+const words = {
+  pause: { name: 'Pause', icon: 'pause' },
+  resume: { name: 'Resume', icon: 'play' },
+} as const
 
 function PauseActions({ target }: { target: Target }) {
-  const { name, isPaused } = target
-  const [isOpen, setOpen] = useState(false)
-  const [asked, setAsked] = useState<'pause' | 'resume'>('pause')
-  const close = () => setOpen(false)
+  // What was asked stays so, should the lanes change while the question stands.
+  const [asked, setAsked] = useState<{ change: Change; target: Target } | null>(null)
+  const close = () => setAsked(null)
   if (!useApp().may('admin')) return null
   return (
-    <>
-      <button
-        type="button"
-        class="small"
-        aria-label={`${isPaused ? 'Resume' : 'Pause'} ${name}`}
-        onClick={() => {
-          // What was asked stays so, should the lane change while the question stands.
-          setAsked(isPaused ? 'resume' : 'pause')
-          setOpen(true)
-        }}
-      >
-        <Icon name={isPaused ? 'play' : 'pause'} /> {isPaused ? 'Resume' : 'Pause'}
-      </button>
-      {!isOpen ? null : asked === 'pause' ? (
-        <PauseDialog target={target} onClose={close} />
+    <span class="actions">
+      {target.changes.map((change, place) => (
+        <button
+          // A button that turns from one into the other keeps the focus.
+          key={`place ${place}`}
+          type="button"
+          class="small"
+          aria-label={`${words[change].name} ${target.name}`}
+          onClick={() => setAsked({ change, target })}
+        >
+          <Icon name={words[change].icon} /> {words[change].name}
+          {target.many === undefined ? '' : ` ${target.many}`}
+        </button>
+      ))}
+      {asked === null ? null : asked.change === 'pause' ? (
+        <PauseDialog target={asked.target} onClose={close} />
       ) : (
-        <ResumeDialog target={target} onClose={close} />
+        <ResumeDialog target={asked.target} onClose={close} />
       )}
-    </>
+    </span>
   )
 }
 
@@ -98,7 +117,8 @@ function PauseDialog({ target, onClose }: { target: Target; onClose: () => void 
       ...(reason.trim() === '' ? {} : { reason: reason.trim() }),
     }
     await app.api.json(target.path('pause'), { method: 'POST', body })
-    app.notify('good', `${target.name} is paused ${ms === null ? name : `for ${name}`}.`)
+    const are = target.many === undefined ? 'is' : 'are'
+    app.notify('good', `${target.name} ${are} paused ${ms === null ? name : `for ${name}`}.`)
   }
   return (
     <Dialog title={`Pause ${target.name}?`} action="Pause" onConfirm={pause} onClose={onClose}>
@@ -137,7 +157,7 @@ function ResumeDialog({ target, onClose }: { target: Target; onClose: () => void
       method: 'POST',
       ...(target.body === null ? {} : { body: target.body }),
     })
-    app.notify('good', `${target.name} goes on.`)
+    app.notify('good', target.many === undefined ? `${target.name} goes on.` : `${target.name}: they go on.`)
   }
   return (
     <Dialog title={`Resume ${target.name}?`} action="Resume" onConfirm={resume} onClose={onClose}>

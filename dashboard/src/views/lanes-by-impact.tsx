@@ -3,12 +3,12 @@ import { Chip } from '../components/chip.tsx'
 import { Empty } from '../components/empty.tsx'
 import { Table } from '../components/table.tsx'
 import { countOf, formatCount } from '../format.ts'
-import { describeTrouble } from '../state/attention.ts'
-import { countStuck, type ProviderTrouble, rankLanes } from '../state/impact.ts'
+import { explainTrouble, nameState, sayBegin } from '../state/attention.ts'
+import { countStuck, orderByImpact, type ProviderTrouble, rankLanes } from '../state/impact.ts'
 import { judgeLane } from '../state/lane-health.ts'
 import { linkToLane } from '../state/route.ts'
 import type { Lane } from '../wire.ts'
-import { LaneActions, ProviderActions } from './lane-actions.tsx'
+import { LaneActions, TroubleActions } from './lane-actions.tsx'
 import { LaneCard } from './lane-card.tsx'
 
 /** With more lanes than this there is a field to find one. */
@@ -59,29 +59,20 @@ export function LanesByImpact({ all }: { all: readonly Lane[] }) {
 
 function Few({ lanes }: { lanes: readonly Lane[] }) {
   const ranked = rankLanes(lanes)
-  return (
-    <>
-      {ranked.providers.map((trouble) => (
-        <ProviderCard key={trouble.provider} trouble={trouble} />
-      ))}
-      {[...ranked.lanes, ...ranked.idle].map((lane) => (
-        <LaneCard key={lane.id} lane={lane} />
-      ))}
-    </>
-  )
+  // One list: a card that moves within it keeps the focus.
+  return <>{[...orderByImpact(ranked), ...ranked.idle].map(toCard)}</>
 }
 
 function Ranked({ lanes, isSought }: { lanes: readonly Lane[]; isSought: boolean }) {
-  const { providers, lanes: active, idle } = rankLanes(lanes)
-  const rest = active.slice(CARDS)
+  const ranked = rankLanes(lanes)
+  const { idle } = ranked
+  const full = new Set<ProviderTrouble | Lane>([...ranked.providers, ...ranked.lanes.slice(0, CARDS)])
+  const rest = ranked.lanes.slice(CARDS)
   return (
     <>
-      {providers.map((trouble) => (
-        <ProviderCard key={trouble.provider} trouble={trouble} />
-      ))}
-      {active.slice(0, CARDS).map((lane) => (
-        <LaneCard key={lane.id} lane={lane} />
-      ))}
+      {orderByImpact(ranked)
+        .filter((shown) => full.has(shown))
+        .map(toCard)}
       {rest.length === 0 ? null : (
         <div class="panel lane-lines">
           <LaneTable caption="Other lanes with work" lanes={rest.slice(0, LINES)} />
@@ -108,21 +99,38 @@ function Ranked({ lanes, isSought }: { lanes: readonly Lane[]; isSought: boolean
   )
 }
 
-/** All lanes of a provider as one, which they are in their trouble. */
+function toCard(shown: ProviderTrouble | Lane) {
+  return 'lanes' in shown ? (
+    <ProviderCard key={`trouble ${shown.id}`} trouble={shown} />
+  ) : (
+    <LaneCard key={shown.id} lane={shown} />
+  )
+}
+
+/** Several lanes of a provider as one, which they are in their trouble. */
 function ProviderCard({ trouble }: { trouble: ProviderTrouble }) {
-  const { provider, tone, label, lanes, stuck } = trouble
+  const { provider, tone, label, lanes, activeLanes, stuck } = trouble
+  const isWhole = lanes.length === activeLanes
+  const why = explainTrouble(trouble)
   return (
-    <article class={`panel lane ${tone}`} aria-label={`Provider ${provider}`}>
+    <article
+      class={`panel lane ${tone}`}
+      aria-label={isWhole ? `Provider ${provider}` : `Lanes of ${provider}: ${nameState(trouble)}`}
+    >
       <div class="lane-head">
         <h3>{provider}</h3>
         <p class="lane-state">
-          <Chip tone={tone} label={label} /> <span class="muted">{describeTrouble(trouble)}</span>
+          <Chip tone={tone} label={isWhole ? label : nameState(trouble)} />{' '}
+          <span class="muted">
+            {isWhole ? 'all ' : `${formatCount(lanes.length)} of `}
+            {countOf(activeLanes, isWhole ? 'lane' : 'active lane')}
+            {sayBegin(trouble)},{' '}
+          </span>
+          <b class="num">{countOf(stuck, 'job')} stuck</b>
         </p>
-        <ProviderActions provider={provider} isPaused={lanes.some((lane) => lane.paused_until !== null)} />
+        <TroubleActions trouble={trouble} />
       </div>
-      <p>
-        <b class="num">{countOf(stuck, 'job')}</b> {stuck === 1 ? 'is' : 'are'} stuck.
-      </p>
+      {why === null ? null : <p class="breakable">{why}</p>}
       <details>
         <summary>{countOf(lanes.length, 'lane')}</summary>
         <LaneTable caption={`Lanes of ${provider}`} lanes={lanes} />
@@ -138,6 +146,7 @@ function LaneTable({ caption, lanes }: { caption: string; lanes: readonly Lane[]
       head={[
         { name: 'Lane' },
         { name: 'State' },
+        { name: 'Why' },
         { name: 'Stuck', isNumber: true },
         { name: 'In flight', isNumber: true },
         { name: 'Actions', isHidden: true },
@@ -150,8 +159,11 @@ function LaneTable({ caption, lanes }: { caption: string; lanes: readonly Lane[]
             <th scope="row">
               <a href={linkToLane(lane.id)}>{lane.id}</a>
             </th>
-            <td title={detail}>
+            <td>
               <Chip tone={tone} label={label} />
+            </td>
+            <td class="clip muted" title={detail}>
+              {detail}
             </td>
             <td class="num right">{formatCount(countStuck(lane))}</td>
             <td class="num right">{formatCount(lane.in_flight)}</td>

@@ -1,14 +1,13 @@
 import { Chip } from '../components/chip.tsx'
 import { Loading } from '../components/empty.tsx'
-import { Parts } from '../components/gauge.tsx'
 import { Stat } from '../components/stat.tsx'
 import { countOf, formatCount, formatRate, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { type Concern, findConcerns, sumFailures } from '../state/attention.ts'
-import { linkToJobs, linkToLane } from '../state/route.ts'
+import { linkToJobs, linkToLane, linkToList } from '../state/route.ts'
 import type { Overview } from '../wire.ts'
 import { GroupProgress } from './group-progress.tsx'
-import { ProviderActions, TenantActions } from './lane-actions.tsx'
+import { LaneActions, TenantActions, TroubleActions } from './lane-actions.tsx'
 import { LanesByImpact } from './lanes-by-impact.tsx'
 import { TenantsBy } from './tenants-by.tsx'
 
@@ -34,8 +33,8 @@ export function OverviewView() {
         {isOfAll ? <LanesByImpact all={overview.lanes} /> : null}
         <aside aria-label="In short">
           <TenantsBy overview={overview} />
-          <Progress overview={overview} />
           <Failures overview={overview} />
+          <Progress overview={overview} />
         </aside>
       </div>
     </>
@@ -129,8 +128,10 @@ function Attention({ overview }: { overview: Overview }) {
         <ul class="lines">
           {concerns.slice(0, SHOWN_CONCERNS).map((concern) => (
             <li key={concern.id} class={`concern ${concern.tone}`}>
-              <b>{concern.subject}</b> <span class="muted">{concern.text}</span>{' '}
-              <ConcernAction concern={concern} />
+              <b>
+                <Subject concern={concern} />
+              </b>{' '}
+              <span class="muted">{concern.text}</span> <ConcernAction concern={concern} />
             </li>
           ))}
           {concerns.length > SHOWN_CONCERNS ? (
@@ -142,6 +143,12 @@ function Attention({ overview }: { overview: Overview }) {
   )
 }
 
+function Subject({ concern: { subject, kind } }: { concern: Concern }) {
+  if (kind === 'lane') return <a href={linkToLane(subject)}>{subject}</a>
+  if (kind === 'tenant') return <a href={linkToJobs({ tenant: subject })}>{subject}</a>
+  return <>{subject}</>
+}
+
 /** What is to be done about it. */
 function ConcernAction({ concern: { action } }: { concern: Concern }) {
   const link = (href: string, text: string) => (
@@ -150,11 +157,10 @@ function ConcernAction({ concern: { action } }: { concern: Concern }) {
     </a>
   )
   switch (action.kind) {
-    case 'resume-provider':
-    case 'pause-provider':
-      return <ProviderActions provider={action.provider} isPaused={action.kind === 'resume-provider'} />
+    case 'pause-lanes':
+      return <TroubleActions trouble={action.trouble} />
     case 'lane':
-      return link(linkToLane(action.lane), 'See the lane')
+      return <LaneActions lane={action.lane} />
     case 'cancel':
       return link(linkToJobs({ tenant: action.tenant, status: 'queued' }), 'See or cancel its jobs')
     case 'tenant':
@@ -193,7 +199,6 @@ function Progress({ overview }: { overview: Overview }) {
 function Failures({ overview }: { overview: Overview }) {
   const failures = sumFailures(overview.failures).slice(0, SIDE_LINES)
   if (failures.length === 0) return null
-  const most = failures[0]!.count
   return (
     <section class="panel" aria-labelledby="failures">
       <h2 id="failures">
@@ -202,15 +207,14 @@ function Failures({ overview }: { overview: Overview }) {
       <ul class="lines">
         {failures.map(({ code, count, lanes, tenants }) => (
           <li key={code} class="failure-line">
-            <span class="clip" title={`${lanes.join(', ')}; ${tenants.join(', ')}`}>
-              <code>{code}</code>{' '}
-              <span class="muted">
-                {lanes.length === 1 ? lanes[0] : countOf(lanes.length, 'lane')},{' '}
-                {tenants.length === 1 ? tenants[0] : countOf(tenants.length, 'tenant')}
-              </span>
+            <a href={linkToList('failures', { code })}>
+              <code>{code}</code>
+            </a>
+            <span class="num right">{countOf(count, 'job')}</span>
+            <span class="muted note breakable" title={`${lanes.join(', ')}; ${tenants.join(', ')}`}>
+              {lanes.length === 1 ? lanes[0] : countOf(lanes.length, 'lane')},{' '}
+              {tenants.length === 1 ? tenants[0] : countOf(tenants.length, 'tenant')}
             </span>
-            <Parts label={code} parts={[{ name: 'failed', count, tone: 'bad' }]} total={most} />
-            <span class="num right">{formatCount(count)}</span>
           </li>
         ))}
       </ul>

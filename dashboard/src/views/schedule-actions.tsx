@@ -5,7 +5,8 @@ import { Loading } from '../components/empty.tsx'
 import { Icon } from '../components/icon.tsx'
 import { Table } from '../components/table.tsx'
 import { useApp } from '../state/app.ts'
-import type { List, Owned, Schedule, ScheduleRun } from '../wire.ts'
+import type { Owned } from '../state/owned-lists.ts'
+import type { List, Schedule, ScheduleRun } from '../wire.ts'
 import { Outcome } from './schedule-outcome.tsx'
 
 /** Runs that the history shows; the command line lists more. */
@@ -17,8 +18,8 @@ const nameOf = ({ name, id }: Schedule) => name ?? id
 type Asked = 'pause' | 'resume' | 'run' | 'edit' | 'history'
 
 /** What can be done about a schedule; what changes something asks first. One of the file can be run and read. */
-export function ScheduleActions({ owned, onChanged }: { owned: Owned; onChanged: () => void }) {
-  const { schedule } = owned
+export function ScheduleActions({ owned, onChanged }: { owned: Owned<Schedule>; onChanged: () => void }) {
+  const { entry: schedule } = owned
   const [asked, setAsked] = useState<Asked | null>(null)
   const close = () => setAsked(null)
   const button = (action: Asked, label: string) => (
@@ -55,11 +56,11 @@ export function ScheduleActions({ owned, onChanged }: { owned: Owned; onChanged:
   )
 }
 
-type Question = { owned: Owned; onChanged: () => void; onClose: () => void }
+type Question = { owned: Owned<Schedule>; onChanged: () => void; onClose: () => void }
 
 function PauseDialog({ owned, isPaused, onChanged, onClose }: Question & { isPaused: boolean }) {
   const app = useApp()
-  const { tenant, schedule } = owned
+  const { tenant, entry: schedule } = owned
   const word = isPaused ? 'Pause' : 'Resume'
   const confirm = async () => {
     await app.api.json(pathOf(schedule), { method: 'PATCH', body: { paused: isPaused }, tenant })
@@ -79,7 +80,7 @@ function PauseDialog({ owned, isPaused, onChanged, onClose }: Question & { isPau
 
 function RunDialog({ owned, onChanged, onClose }: Question) {
   const app = useApp()
-  const { tenant, schedule } = owned
+  const { tenant, entry: schedule } = owned
   const confirm = async () => {
     const { id } = await app.api.json<{ id: string }>(pathOf(schedule, '/run'), { method: 'POST', tenant })
     app.notify('good', `${nameOf(schedule)} runs as ${id}.`)
@@ -100,7 +101,7 @@ const EDITABLE = [
 
 function EditDialog({ owned, onChanged, onClose }: Question) {
   const app = useApp()
-  const { tenant, schedule } = owned
+  const { tenant, entry: schedule } = owned
   const [text, setText] = useState(() =>
     JSON.stringify(Object.fromEntries(EDITABLE.map((name) => [name, schedule[name]])), null, 2),
   )
@@ -139,9 +140,9 @@ function readChanges(schedule: Schedule, text: string): object {
   return Object.fromEntries(changed)
 }
 
-function HistoryDialog({ owned, onClose }: { owned: Owned; onClose: () => void }) {
+function HistoryDialog({ owned, onClose }: { owned: Owned<Schedule>; onClose: () => void }) {
   const app = useApp()
-  const { tenant, schedule } = owned
+  const { tenant, entry: schedule } = owned
   const [runs, setRuns] = useState<ScheduleRun[] | null>(null)
   const [failure, setFailure] = useState<string | null>(null)
   useEffect(() => {

@@ -128,19 +128,19 @@ function View({ route }: { route: Route }) {
     case 'tenants':
       return <TenantsView />
     case 'budgets':
-      return <BudgetsView />
+      return <BudgetsView filter={route.filter} />
     case 'groups':
-      return <GroupsView />
+      return <GroupsView filter={route.filter} />
     case 'jobs':
       return <JobsView filter={route.filter} />
     case 'job':
       return <FindJob key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
     case 'flows':
-      return <FlowsView />
+      return <FlowsView filter={route.filter} />
     case 'flow':
       return <FlowView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
     case 'schedules':
-      return <SchedulesView />
+      return <SchedulesView filter={route.filter} />
     case 'provider-batches':
       return <ProviderBatchesView />
     case 'usage':

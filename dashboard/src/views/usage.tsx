@@ -8,7 +8,7 @@ import { Stat } from '../components/stat.tsx'
 import { Table } from '../components/table.tsx'
 import { countOf, formatCostSum, formatCount, formatShare, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { linkToUsage, toQuery, type UsageFilter } from '../state/route.ts'
+import { type FilterOf, linkToList, toQuery } from '../state/route.ts'
 import { lastDays, savedOf, spans, sumUsage, toBars } from '../state/usage-days.ts'
 import { useRead } from '../state/use-read.ts'
 import type { UsageEntry, UsageList } from '../wire.ts'
@@ -21,7 +21,7 @@ const TOP = 20
 const MOST_DAYS = '10000'
 
 /** What was used and paid, by day, tenant, model and tier: of all tenants, or the key's own. */
-export function UsageView({ filter }: { filter: UsageFilter }) {
+export function UsageView({ filter }: { filter: FilterOf<'usage'> }) {
   return (
     <>
       <div class="page-head">
@@ -34,14 +34,14 @@ export function UsageView({ filter }: { filter: UsageFilter }) {
   )
 }
 
-function Filters({ filter }: { filter: UsageFilter }) {
+function Filters({ filter }: { filter: FilterOf<'usage'> }) {
   const app = useApp()
   const tenants = app.feed.overview.value?.tenants.map(({ id }) => id) ?? []
   const { tenant } = filter
   const names = tenant === '' || tenants.includes(tenant) ? tenants : [tenant, ...tenants]
   const shown = filter.from === '' ? lastDays(30, app.now.value) : filter
-  const change = (changed: Partial<UsageFilter>) => {
-    location.hash = linkToUsage({ ...filter, ...changed })
+  const change = (changed: Partial<FilterOf<'usage'>>) => {
+    location.hash = linkToList('usage', { ...filter, ...changed })
   }
   const changeDay = (name: 'from' | 'to', day: string) => {
     if (day === '') return
@@ -99,7 +99,7 @@ function Filters({ filter }: { filter: UsageFilter }) {
 }
 
 /** Fetched, not linked to, because a link would carry no key. */
-function CsvButton({ filter: { tenant, from, to } }: { filter: UsageFilter }) {
+function CsvButton({ filter: { tenant, from, to } }: { filter: FilterOf<'usage'> }) {
   const app = useApp()
   const [isBusy, setBusy] = useState(false)
   const download = async () => {
@@ -133,12 +133,12 @@ function CsvButton({ filter: { tenant, from, to } }: { filter: UsageFilter }) {
   )
 }
 
-function useUsage(filter: UsageFilter, query: Record<string, string>) {
+function useUsage(filter: FilterOf<'usage'>, query: Record<string, string>) {
   const { tenant, from, to } = filter
   return useRead<UsageList>(`/v1/usage${toQuery({ ...query, from, to })}`, READ_EVERY_MS, tenant || null)
 }
 
-function Sums({ filter }: { filter: UsageFilter }) {
+function Sums({ filter }: { filter: FilterOf<'usage'> }) {
   const days = useUsage(filter, { by: 'day', limit: MOST_DAYS })
   if (days.body === null) return days.failure === null ? <Loading /> : <Failure text={days.failure} />
   const total = sumUsage(days.body.data)
@@ -212,7 +212,7 @@ function Totals({ total }: { total: UsageEntry }) {
 }
 
 /** Of several; one alone is the total. */
-function Tenants({ filter }: { filter: UsageFilter }) {
+function Tenants({ filter }: { filter: FilterOf<'usage'> }) {
   const { body } = useUsage(filter, { by: 'tenant', top: '2' })
   return body === null || body.data.length < 2 ? null : (
     <TopTable filter={filter} by="tenant" title="By tenant" />
@@ -220,7 +220,7 @@ function Tenants({ filter }: { filter: UsageFilter }) {
 }
 
 function TopTable(props: {
-  filter: UsageFilter
+  filter: FilterOf<'usage'>
   by: 'tenant' | 'model' | 'tier' | 'fair_key'
   title: string
 }) {

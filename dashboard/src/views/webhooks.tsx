@@ -2,32 +2,47 @@ import { useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 import { Chip } from '../components/chip.tsx'
 import { Choice } from '../components/choice.tsx'
-import { Empty, Loading } from '../components/empty.tsx'
-import { FailureText } from '../components/failure.tsx'
+import { Empty } from '../components/empty.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { countOf, formatCount, nothing, shortenId } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { toQuery } from '../state/query.ts'
-import { linkToFlow, linkToJob, type WebhookFilter } from '../state/route.ts'
-import { type Owned, useOwned } from '../state/use-owned.ts'
+import { descending, type Order, type Owned } from '../state/owned-lists.ts'
+import { type FilterOf, linkToFlow, linkToJob, linkToList } from '../state/route.ts'
+import { useOwned } from '../state/use-owned.ts'
 import type { Delivery, WebhookEndpoint } from '../wire.ts'
+import { OwnedList, TenantChoice } from './owned-list.tsx'
 
 /** They are read again so often, ms. */
 const READ_EVERY_MS = 5_000
-/** Deliveries of each tenant, and of all; the API lists more. */
-const MOST = 100
+
+/** Those that fail first, then by their latest attempt. */
+const failingFirst: Order<WebhookEndpoint> = (one, other) =>
+  Number(other.failing_since !== null) - Number(one.failing_since !== null) ||
+  (one.last_at < other.last_at ? 1 : -1)
+
+const latest = descending<Delivery>((delivery) => delivery.attempts.at(-1)?.at ?? delivery.created_at)
+
+/** By the state that is chosen. */
+const noDeliveries: Record<string, string> = {
+  '': 'Every delivery got through.',
+  pending: 'No delivery is tried again.',
+  failed: 'No delivery was given up.',
+}
 
 /** Where webhooks go, and what does not get through. */
-export function WebhooksView({ filter }: { filter: WebhookFilter }) {
-  const { feed } = useApp()
+export function WebhooksView({ filter }: { filter: FilterOf<'webhooks'> }) {
   const { tenant, status } = filter
-  const tenants = (feed.overview.value?.tenants ?? []).map(({ id }) => id)
-  const endpoints = useOwned<WebhookEndpoint>('/v1/webhook-endpoints', tenant, READ_EVERY_MS)
-  const path = `/v1/deliveries${toQuery({ status, limit: String(MOST) })}`
-  const deliveries = useOwned<Delivery>(path, tenant, READ_EVERY_MS)
-  const choose = (name: keyof WebhookFilter) => (value: string) => {
-    location.hash = `#/webhooks${toQuery({ ...filter, [name]: value })}`
+  const endpoints = useOwned({
+    path: '/v1/webhook-endpoints',
+    ...{ tenant, everyMs: READ_EVERY_MS, order: failingFirst, isWhole: true },
+  })
+  const deliveries = useOwned({
+    path: '/v1/deliveries',
+    ...{ query: { status }, tenant, everyMs: READ_EVERY_MS, order: latest },
+  })
+  const choose = (name: keyof typeof filter) => (value: string) => {
+    location.hash = linkToList('webhooks', { ...filter, [name]: value })
   }
   return (
     <>
@@ -36,15 +51,7 @@ export function WebhooksView({ filter }: { filter: WebhookFilter }) {
         <p class="muted">Where they went in the last 30 days, and what did not get through.</p>
       </div>
       <search class="filters" aria-label="Filter webhooks">
-        {tenants.length > 1 ? (
-          <Choice
-            label="Tenant"
-            any="all tenants"
-            value={tenant}
-            values={tenants}
-            onChange={choose('tenant')}
-          />
-        ) : null}
+        <TenantChoice tenant={tenant} onChange={choose('tenant')} />
         <Choice
           label="Deliveries"
           any="all that fail"
@@ -53,108 +60,91 @@ export function WebhooksView({ filter }: { filter: WebhookFilter }) {
           onChange={choose('status')}
         />
       </search>
-      <FailureText text={endpoints.failure ?? deliveries.failure} />
-      {endpoints.found === null ? (
-        endpoints.failure === null ? (
-          <Loading />
-        ) : null
-      ) : (
-        <Endpoints endpoints={endpoints.found} />
-      )}
-      {deliveries.found === null ? null : (
-        <Failing deliveries={deliveries.found} onChange={deliveries.reload} />
-      )}
+      <OwnedList
+        list={endpoints}
+        table={(found) => <Endpoints endpoints={found} />}
+        empty={
+          <Empty title="No webhook was sent yet.">
+            <p>
+              A job with <code>{'"webhook": { "url": "https://…" }'}</code> sends one when it ends.
+            </p>
+          </Empty>
+        }
+      />
+      <OwnedList
+        list={deliveries}
+        table={(found) => <Failing deliveries={found} onChange={deliveries.reload} />}
+        empty={<Empty title={noDeliveries[status] ?? noDeliveries['']!} />}
+      />
     </>
   )
 }
 
 function Endpoints({ endpoints }: { endpoints: Owned<WebhookEndpoint>[] }) {
-  if (endpoints.length === 0) {
-    return (
-      <Empty title="No webhook was sent yet.">
-        <p>
-          A job with <code>{'"webhook": { "url": "https://…" }'}</code> sends one when it ends.
-        </p>
-      </Empty>
-    )
-  }
-  // Those that fail first, then by their latest attempt.
-  const sorted = endpoints.toSorted(
-    (one, other) =>
-      Number(other.entry.failing_since !== null) - Number(one.entry.failing_since !== null) ||
-      (one.entry.last_at < other.entry.last_at ? 1 : -1),
-  )
   return (
-    <section class="panel">
-      <Table
-        caption="Endpoints"
-        isCaptionShown
-        head={[
-          { name: 'Address' },
-          { name: 'Tenant' },
-          { name: 'State' },
-          { name: 'Delivered', isNumber: true },
-          { name: 'Failed', isNumber: true },
-          { name: 'Last attempt' },
-          { name: 'Last answer' },
-        ]}
-      >
-        {sorted.map(({ tenant, entry }) => (
-          <tr key={`${tenant} ${entry.url}`}>
-            <th scope="row" class="breakable">
-              {entry.url}
-            </th>
-            <td>{tenant}</td>
-            <td>
-              {entry.failing_since === null ? (
-                <Chip tone="good" label="delivers" />
-              ) : (
-                <>
-                  <Chip tone="bad" label="fails" />
-                  <div class="note muted">
-                    since <Time at={entry.failing_since} />
-                  </div>
-                </>
-              )}
-            </td>
-            <td class="num right">{formatCount(entry.delivered)}</td>
-            <td class="num right">{formatCount(entry.failed)}</td>
-            <td class="num">
-              <Time at={entry.last_at} />
-            </td>
-            <td class="breakable">{entry.last_error ?? `status ${entry.last_status ?? nothing}`}</td>
-          </tr>
-        ))}
-      </Table>
-    </section>
+    <Table
+      caption="Endpoints"
+      isCaptionShown
+      head={[
+        { name: 'Address' },
+        { name: 'Tenant' },
+        { name: 'State' },
+        { name: 'Delivered', isNumber: true },
+        { name: 'Failed', isNumber: true },
+        { name: 'Last attempt' },
+        { name: 'Last answer' },
+      ]}
+    >
+      {endpoints.map(({ tenant, entry }) => (
+        <tr key={`${tenant} ${entry.url}`}>
+          <th scope="row" class="breakable">
+            {entry.url}
+          </th>
+          <td>{tenant}</td>
+          <td>
+            {entry.failing_since === null ? (
+              <Chip tone="good" label="delivers" />
+            ) : (
+              <>
+                <Chip tone="bad" label="fails" />
+                <div class="note muted">
+                  since <Time at={entry.failing_since} />
+                </div>
+              </>
+            )}
+          </td>
+          <td class="num right">{formatCount(entry.delivered)}</td>
+          <td class="num right">{formatCount(entry.failed)}</td>
+          <td class="num">
+            <Time at={entry.last_at} />
+          </td>
+          <td class="breakable">{entry.last_error ?? `status ${entry.last_status ?? nothing}`}</td>
+        </tr>
+      ))}
+    </Table>
   )
 }
 
 function Failing({ deliveries, onChange }: { deliveries: Owned<Delivery>[]; onChange: () => void }) {
-  if (deliveries.length === 0) return <Empty title="Every delivery got through." />
-  const latest = ({ entry }: Owned<Delivery>) => entry.attempts.at(-1)?.at ?? entry.created_at
-  const sorted = deliveries.toSorted((one, other) => (latest(one) < latest(other) ? 1 : -1)).slice(0, MOST)
   return (
-    <section class="panel">
-      <Table
-        caption="Deliveries that fail"
-        isCaptionShown
-        head={[
-          { name: 'Event' },
-          { name: 'Of' },
-          { name: 'Tenant' },
-          { name: 'To' },
-          { name: 'State' },
-          { name: 'Last attempt' },
-          { name: 'Next attempt' },
-          { name: 'Actions', isHidden: true },
-        ]}
-      >
-        {sorted.map((owned) => (
-          <Row key={`${owned.tenant} ${owned.entry.id}`} owned={owned} onChange={onChange} />
-        ))}
-      </Table>
-    </section>
+    <Table
+      caption="Deliveries that fail"
+      isCaptionShown
+      head={[
+        { name: 'Event' },
+        { name: 'Of' },
+        { name: 'Tenant' },
+        { name: 'To' },
+        { name: 'State' },
+        { name: 'Last attempt' },
+        { name: 'Next attempt' },
+        { name: 'Actions', isHidden: true },
+      ]}
+    >
+      {deliveries.map((owned) => (
+        <Row key={`${owned.tenant} ${owned.entry.id}`} owned={owned} onChange={onChange} />
+      ))}
+    </Table>
   )
 }
 

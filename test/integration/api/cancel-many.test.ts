@@ -135,6 +135,26 @@ it('lanes of a provider are paused and resumed together', async () => {
   expect((await post('/v1/lanes/pause', { provider: 'openai' })).statusCode).toBe(403)
   expect((await post('/v1/lanes/pause', { provider: 'none' }, ops)).statusCode).toBe(404)
   expect((await post('/v1/lanes/pause', {}, ops)).json().error.message).toContain('provider')
+  const both = { provider: 'openai', lanes: ['openai/small'] }
+  expect((await post('/v1/lanes/pause', both, ops)).json().error.message).toContain('either')
   const resumed = (await post('/v1/lanes/resume', { provider: 'openai' }, ops)).json()
   for (const lane of resumed.data) expect(lane).toMatchObject({ paused_until: null })
+})
+
+it('some lanes are paused and resumed together, and none where one is not known', async () => {
+  const ops = 'ops-key-0123456789'
+  const pausedOf = ({ data }: { data: { id: string; paused_reason: string | null }[] }) =>
+    data.map(({ id, paused_reason }) => [id, paused_reason])
+  const wrong = await post('/v1/lanes/pause', { lanes: ['openai/small', 'none/x', 'none/y'] }, ops)
+  expect([wrong.statusCode, wrong.json().error]).toMatchObject([
+    404,
+    { param: 'lanes', message: 'lanes: no such lane: none/x, none/y' },
+  ])
+  const body = { lanes: ['openai/small', 'openai/small'], reason: 'outage' }
+  expect(pausedOf((await post('/v1/lanes/pause', body, ops)).json())).toEqual([['openai/small', 'outage']])
+  const resumed = (await post('/v1/lanes/resume', { lanes: ['openai/small', 'openai/embed'] }, ops)).json()
+  expect(pausedOf(resumed)).toEqual([
+    ['openai/small', null],
+    ['openai/embed', null],
+  ])
 })

@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { describeTrouble, findConcerns, sumFailures } from '../../../dashboard/src/state/attention.ts'
-import { brokenSince, countStuck, impactOf, rankLanes } from '../../../dashboard/src/state/impact.ts'
+import { explainTrouble, findConcerns, sumFailures } from '../../../dashboard/src/state/attention.ts'
+import {
+  brokenSince,
+  countStuck,
+  impactOf,
+  orderByImpact,
+  rankLanes,
+} from '../../../dashboard/src/state/impact.ts'
 import type { Lane } from '../../../dashboard/src/wire.ts'
 import { makeLane, makeOverview } from './overview.ts'
 
@@ -61,7 +67,7 @@ describe.each([3, 41, 200])('of %i lanes in a storm', (count) => {
     expect(concerns).toHaveLength(1)
     expect(concerns[0]).toMatchObject({
       tone: 'bad',
-      action: count === 3 ? { kind: 'lane' } : { kind: 'pause-provider', provider: 'anthropic' },
+      action: count === 3 ? { kind: 'lane' } : { kind: 'pause-lanes', trouble: { provider: 'anthropic' } },
     })
   })
 })
@@ -71,17 +77,37 @@ test('a provider in trouble is said in one sentence: how many, since when, and i
   const { providers } = rankLanes(lanes)
   expect(providers).toHaveLength(1)
   const time = new Date(at(2)).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
-  expect(describeTrouble(providers[0]!)).toBe(
-    `12 lanes, all provider down since ${time}, last error 503 overloaded`,
-  )
+  const [concern] = findConcerns(makeOverview(0, { lanes }))
+  expect(concern!.text).toBe(`12 lanes, all down since ${time}; 120 jobs wait`)
+  expect(explainTrouble(providers[0]!)).toBe('Last error 503 overloaded')
   expect(providers[0]!.stuck).toBe(120)
 })
 
-test('a provider of which a lane flows is not in trouble as a whole', () => {
-  const lanes = [down('a/1', 10), down('a/2', 20), flowing('a/3', 1)]
+test('some lanes of a provider in the same trouble are one line, whatever its other lanes do', () => {
+  const paused = (id: string, paused_reason: string) =>
+    makeLane({ ...flowing(id, 5), paused_until: at(30), paused_reason })
+  const lanes = [
+    ...[down('a/1', 10), down('a/2', 20), flowing('a/3', 1), down('a/4', 7)],
+    ...[paused('a/5', 'maintenance'), paused('a/6', 'maintenance'), paused('a/7', 'wrong run')],
+    ...[down('b/1', 1), makeLane({ id: 'a/8', provider: 'a' })],
+  ]
   const ranked = rankLanes(lanes)
-  expect(ranked.providers).toEqual([])
-  expect(ranked.lanes.map(({ id }) => id)).toEqual(['a/2', 'a/1', 'a/3'])
+  expect(ranked.providers.map(({ id, lanes }) => [id, lanes.map((lane) => lane.id)])).toEqual([
+    ['a provider down', ['a/2', 'a/1', 'a/4']],
+    ['a paused: maintenance', ['a/5', 'a/6']],
+  ])
+  expect(ranked.lanes.map(({ id }) => id)).toEqual(['b/1', 'a/7', 'a/3'])
+  const texts = findConcerns(makeOverview(0, { lanes })).map(({ subject, text }) => `${subject}: ${text}`)
+  expect(texts).toHaveLength(4)
+  expect(texts[0]).toMatch(/^a: 3 of 7 active lanes down since \d\d:\d\d; 37 jobs wait$/)
+  expect(texts).toContain('a: 2 of 7 active lanes paused; 10 jobs wait')
+})
+
+test('a lane that holds up more stands before a provider in trouble', () => {
+  const slowed = (id: string) => makeLane({ ...flowing(id, 1), speed: 0.5 })
+  const limited = makeLane({ ...flowing('b/1', 10_000), waiting_for: 'tokens' })
+  const order = orderByImpact(rankLanes([slowed('a/1'), slowed('a/2'), limited, flowing('b/2', 0)]))
+  expect(order.map(({ id }) => id)).toEqual(['b/1', 'a slowed', 'b/2'])
 })
 
 test('jobs that a pause delayed are stuck; those that only wait for their time are not', () => {

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import {
   checkPairs,
+  filterNames,
+  findStrange,
   noFilter,
   sortJobs,
   toJobQuery,
@@ -38,7 +40,14 @@ test('a pair of the metadata has a name and a value', () => {
   for (const bad of ['user', '=42', 'user=', 'user=42&team']) expect(checkPairs(bad), bad).not.toBeNull()
 })
 
-test('a page is sorted by a column, the most first, then the least, then as it came', () => {
+test('an action on many jobs is offered for what its request can say, and for no other filter', () => {
+  const strange = (action: 'cancel' | 'retry') =>
+    filterNames.flatMap((name) => findStrange(action, { ...noFilter, [name]: 'x' }))
+  expect(strange('cancel')).toEqual(['error', 'model', 'cost', 'metadata'])
+  expect(strange('retry')).toEqual(['model', 'cost', 'metadata', 'from', 'to'])
+})
+
+test('jobs are sorted by a column, the most first, then the least, then as it came', () => {
   const jobs = [0.2, null, 0.5].map((cost_usd, id) => ({ id: String(id), cost_usd }) as Job)
   const order = (sort: string) => sortJobs(jobs, sort).map(({ id }) => id)
   let sort = ''

@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { noFilter } from '../../../dashboard/src/state/job-filter.ts'
-import { linkToJob, linkToJobs, linkToLane, parseRoute } from '../../../dashboard/src/state/route.ts'
+import {
+  linkToJob,
+  linkToJobs,
+  linkToLane,
+  linkToList,
+  parseRoute,
+} from '../../../dashboard/src/state/route.ts'
 
 test('every link leads back to what it was made of, whatever ids hold', () => {
   fc.assert(
@@ -23,6 +29,25 @@ test('every link leads back to what it was made of, whatever ids hold', () => {
       },
     ),
   )
+})
+
+test('every list keeps its filters in its address', () => {
+  const choice = fc.record({ tenant: fc.string(), status: fc.string() })
+  fc.assert(
+    fc.property(choice, (filter) => {
+      expect(parseRoute(linkToList('flows', filter))).toEqual({ view: 'flows', filter })
+      expect(parseRoute(linkToList('webhooks', filter))).toEqual({ view: 'webhooks', filter })
+    }),
+  )
+  expect(parseRoute(linkToList('groups', { tenant: 'acme' }))).toEqual({
+    view: 'groups',
+    filter: { tenant: 'acme' },
+  })
+  expect(parseRoute('#/budgets?owner=group&tenant=x')).toEqual({
+    view: 'budgets',
+    filter: { owner: 'group' },
+  })
+  expect(parseRoute('#/constructor')).toEqual({ view: 'unknown' })
 })
 
 test('no address is an error', () => {
