@@ -4,7 +4,13 @@ import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 export type HealthOptions = ServerOptions & { json?: boolean; patience: number }
 
 /** What `GET /readyz` answers. `history`: absent where there is none, and before it was told. */
-type Readiness = { status: 'ok'; version: string; history?: 'available' | 'unavailable' }
+type Readiness = {
+  status: 'ok'
+  version: string
+  history?: 'available' | 'unavailable'
+  /** Absent where all works. */
+  history_fails?: 'everything' | 'writes'
+}
 
 /** `health`: whether the server takes jobs, and whether its history answers. A server that is not ready is an error, as everywhere. */
 export async function runHealth(terminal: Terminal, options: HealthOptions): Promise<ExitCode> {
@@ -14,11 +20,15 @@ export async function runHealth(terminal: Terminal, options: HealthOptions): Pro
     await terminal.write(`${JSON.stringify(readiness)}\n`)
     return toExit(readiness)
   }
-  const { version, history } = readiness
+  const { version, history, history_fails: fails } = readiness
   await terminal.write(`ready, version ${version}\n`)
   if (history === 'available') await terminal.write('the history answers\n')
   if (history === 'unavailable') {
-    await terminal.write('the history does not answer: finished jobs stay in Redis until it is back\n')
+    await terminal.write(
+      fails === 'writes'
+        ? 'the history takes no finished jobs: they stay in Redis until it does\n'
+        : 'the history does not answer: finished jobs stay in Redis until it is back\n',
+    )
   }
   return toExit(readiness)
 }

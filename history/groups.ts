@@ -64,12 +64,13 @@ export function createGroupsOfBoth(deps: {
     const coldUnpriced =
       cold === null ? 0 : [...cold.values()].reduce((sum, one) => sum + one.unpricedCalls, 0)
     const nano = cold === null ? hotNano : hotNano - Number(fields.copied_nano ?? 0) + coldNano
+    const hotUnpriced = Number(fields.unpriced_calls ?? 0)
+    const unpriced =
+      cold === null ? hotUnpriced : hotUnpriced - Number(fields.copied_unpriced ?? 0) + coldUnpriced
     return {
       total: Object.values(counts).reduce((sum, count) => sum + count, 0),
       counts,
-      // Redis counts those of all jobs since it has the group, copied ones included; the history those of all that it has. Jobs of
-      // which only one of the two knows may make them more than this, and never fewer.
-      ...showCostSum(nano, Math.max(Number(fields.unpriced_calls ?? 0), coldUnpriced)),
+      ...showCostSum(nano, unpriced),
     }
   }
 

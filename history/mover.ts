@@ -1,6 +1,12 @@
 import type { AtRest } from '../jobs/at-rest.ts'
 import { digestFairKey } from '../jobs/fair-key.ts'
-import { type CopiedJob, type EndedJob, type HistorySource, resultKeyOf } from '../jobs/history-source.ts'
+import {
+  type CopiedJob,
+  type EndedJob,
+  type HistorySource,
+  resultKeyOf,
+  toUnmarked,
+} from '../jobs/history-source.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import type { OnUpkeepFailure } from '../lib/visit-all.ts'
 import { type PriceUsage, toContribution } from './contribution.ts'
@@ -16,7 +22,7 @@ const BLOCK_BYTES = 8 * 1024 * 1024
 const AGAIN_MS = 300_000
 
 /** Fields with a place of their own, and those that hold for the job in Redis only: `carrying` is a call under way. */
-const NOT_COPIED = new Set(['body', 'result', 'copied', 'carrying'])
+const NOT_COPIED = new Set(['body', 'result', 'copied', 'copied_unpriced', 'carrying'])
 
 export type MoverSettings = {
   /** How long a job stays in Redis after its end, ms: one that failed may have to wait longer for its redrive. */
@@ -89,9 +95,10 @@ export function createMover(deps: {
     }
   }
 
-  function toMark({ id, record }: FinishedJob): CopiedJob {
+  function toMark({ id, record, usage }: FinishedJob): CopiedJob {
     const { hotMs } = settings()
-    return { id, finishedAt: record.finished_at!, hotMs: hotMs(record.status!), costNano: costOf(record) }
+    const costs = { costNano: costOf(record), unpricedCalls: usage.unpriced_calls ?? 0 }
+    return { id, finishedAt: record.finished_at!, hotMs: hotMs(record.status!), ...costs }
   }
 
   /** One by one, so that a job that the database does not take holds up no other. Answers those that it took. */
@@ -132,22 +139,28 @@ export function createMover(deps: {
     for (const id of due.deleted) {
       // The process that noted it may have died before it came to Redis.
       await deps.removeHot(tenant, id)
-      await store.remove(root, id, now(), true)
-      await source.clearDeletion(root, id)
+      await source.endDeletion(root, id, await store.remove(root, id, now(), true))
     }
-    if (due.ids.length === 0) return due.deleted.length === BLOCK
+    if (due.deliveries.length > 0) {
+      for (const fields of await source.deliveries(root, due.deliveries)) {
+        await store.updateDelivery(root, fields)
+      }
+      await source.markDeliveries(root, due.block, due.deliveries)
+    }
+    const others = due.deleted.length + due.deliveries.length
+    if (due.ids.length === 0) return others === BLOCK
     const ended = await source.read(root, due.ids)
     const jobs = ended.map((one) => toFinished(root, one))
     const saved = await save(tenant, root, due.block, jobs)
     const read = new Set(jobs.map(({ id }) => id))
     // What has not ended, or is gone, is noted too: it waits no more.
-    const others = due.ids.filter((id) => !read.has(id))
+    const unread = due.ids.filter((id) => !read.has(id))
     await source.mark(root, due.block, settings().lifeMs, [
       ...saved.map(toMark),
-      ...others.map((id) => ({ id, finishedAt: '-', hotMs: 0, costNano: 0 })),
+      ...unread.map(toUnmarked),
     ])
     deps.onMoved(saved.length)
-    return due.ids.length + due.deleted.length === BLOCK
+    return due.ids.length + others === BLOCK
   }
 
   return {

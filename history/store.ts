@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely'
+import type { RemovedJob } from '../jobs/history-source.ts'
 import type { Database, ManyInserts } from './database.ts'
 import { type FinishedJob, metadataPairs, toRow } from './finished-job.ts'
 import { type JobRow, RowState, type Tables } from './tables.ts'
@@ -32,7 +33,9 @@ export type HistoryStore = {
     id: string,
     now: number,
     isKnown: boolean,
-  ): Promise<{ idempotencyKey: string | null } | null>
+  ): Promise<RemovedJob | null>
+  /** The delivery of a job went on after the job was saved. One of a job that is not there is left out. */
+  updateDelivery(root: string, fields: Readonly<Record<string, string>>): Promise<void>
   /**
    * Redis has the job, and it goes on there: nothing of it is shown from here until it is saved again.
    *
@@ -240,7 +243,7 @@ export function createHistoryStore(database: Database): HistoryStore {
       const removed = await database.change(root, async (trx) => {
         const [row] = await trx
           .selectFrom('history_jobs')
-          .select(['id', 'state', 'result_key', 'record', 'group_name'])
+          .select(['id', 'state', 'result_key', 'record', 'group_name', 'deliveries'])
           .where('root', '=', root)
           .where('id', '=', id)
           .execute()
@@ -249,10 +252,33 @@ export function createHistoryStore(database: Database): HistoryStore {
         await deleteContents(trx, root, [row])
         await deleteEmptyGroups(trx, root, row.group_name === null ? [] : [row.group_name])
         const { key = null } = JSON.parse(row.record) as { key?: string }
-        return { idempotencyKey: key }
+        const deliveries = (JSON.parse(row.deliveries) as { id: string }[]).map((one) => one.id)
+        return { idempotencyKey: key, deliveries }
       })
       if (removed !== null) await database.scrub()
       return removed
+    },
+
+    async updateDelivery(root, fields) {
+      await database.change(root, async (trx) => {
+        const [row] = await trx
+          .selectFrom('history_jobs')
+          .select(['id', 'deliveries'])
+          .where('root', '=', root)
+          .where('id', '=', fields.job_id!)
+          .where('state', '!=', RowState.deleted)
+          .execute()
+        if (row === undefined) return
+        const known = JSON.parse(row.deliveries) as Record<string, string>[]
+        const deliveries = JSON.stringify(known.map((one) => (one.id === fields.id ? fields : one)))
+        if (deliveries === row.deliveries) return
+        await trx
+          .updateTable('history_jobs')
+          .set({ deliveries })
+          .where('root', '=', root)
+          .where('id', '=', row.id)
+          .execute()
+      })
     },
 
     async reopen(root, id, endedAt, now) {

@@ -13,9 +13,12 @@ const WRITES_FORGOTTEN_MS = 30_000
 
 export type DatabaseState = {
   isUp: boolean
-  /** Since when it is away, as `performance.now` tells it; null: it is there, or was not asked yet. */
-  downSince: number | null
+  /** Since when it does not answer, or takes nothing, as `performance.now` tells it, and what it said; null: it does, or was not asked yet. */
+  reads: Down | null
+  writes: Down | null
 }
+
+type Down = { since: number; error: unknown }
 
 /**
  * Knows whether the database answers, and brings its tables up to date before anything is asked. Reads and writes are told apart:
@@ -44,7 +47,7 @@ export function watchDatabase(deps: {
   const { database, onDown, onUp } = deps
   let migrating: Promise<void> | null = null
   let isMigrated = false
-  const down: { reads: number | null; writes: number | null } = { reads: null, writes: null }
+  const down: { reads: Down | null; writes: Down | null } = { reads: null, writes: null }
   let answeredAt = Number.NEGATIVE_INFINITY
   let refusedAt = Number.NEGATIVE_INFINITY
   let isLooking = false
@@ -72,7 +75,7 @@ export function watchDatabase(deps: {
   function fall(side: 'reads' | 'writes', error: unknown): void {
     // A statement that it refuses says nothing about the database.
     if (!isAway(error)) return
-    down[side] ??= performance.now()
+    down[side] = { since: down[side]?.since ?? performance.now(), error }
     onDown(error)
   }
 
@@ -103,8 +106,7 @@ export function watchDatabase(deps: {
       fall('writes', error)
     },
     state() {
-      const sides = [down.reads, down.writes].filter((since) => since !== null)
-      return { isUp: sides.length === 0, downSince: sides.length === 0 ? null : Math.min(...sides) }
+      return { isUp: down.reads === null && down.writes === null, ...down }
     },
     async look() {
       const time = performance.now()
@@ -135,11 +137,12 @@ export function keepLooking({ look }: Pick<WatchedDatabase, 'look'>): () => void
 
 /** The same store: its tables are there first, and a database that is away is a `HistoryUnavailableError`. */
 export function guardStore(store: HistoryStore, watch: WatchedDatabase): HistoryStore {
-  async function guard<T>(work: () => Promise<T>): Promise<T> {
+  /** @param takesMore whether success says that it takes jobs: a full disk lets one find and delete */
+  async function guard<T>(work: () => Promise<T>, takesMore: boolean): Promise<T> {
     try {
       await watch.ready()
       const answer = await work()
-      watch.written()
+      if (takesMore) watch.written()
       return answer
     } catch (error) {
       if (!isAway(error)) throw error
@@ -148,10 +151,11 @@ export function guardStore(store: HistoryStore, watch: WatchedDatabase): History
     }
   }
   return {
-    save: (...asked) => guard(() => store.save(...asked)),
-    remove: (...asked) => guard(() => store.remove(...asked)),
-    reopen: (...asked) => guard(() => store.reopen(...asked)),
-    expire: (...asked) => guard(() => store.expire(...asked)),
+    save: (...asked) => guard(() => store.save(...asked), true),
+    remove: (...asked) => guard(() => store.remove(...asked), true),
+    updateDelivery: (...asked) => guard(() => store.updateDelivery(...asked), false),
+    reopen: (...asked) => guard(() => store.reopen(...asked), false),
+    expire: (...asked) => guard(() => store.expire(...asked), false),
   }
 }
 

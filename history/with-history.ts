@@ -20,9 +20,6 @@ import type { StoredJob, StoredJobs } from './stored-jobs.ts'
 /** Failed jobs read from the database at once. */
 const BLOCK = 100
 
-/** A delivery that is sent again is kept in Redis for this long, ms. */
-const REDELIVERY_MS = 2 * 86_400_000
-
 export type WithHistoryDeps = {
   jobs: Jobs
   redis: RedisClient
@@ -87,7 +84,10 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
     deps.touch(tenant)
     await source.restore(
       root,
-      { id, record, attempts: JSON.parse(row.attempts), eventCount, lastEvent, costNano },
+      {
+        ...{ id, record, attempts: JSON.parse(row.attempts), deliveries: row.deliveries, eventCount },
+        ...{ lastEvent, costNano },
+      },
       deps.hotMs(),
     )
   }
@@ -285,12 +285,7 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
       const wasHot = await jobs.remove(tenant, id)
       try {
         const removed = await stored.ask(() => store.remove(root, id, deps.now(), wasHot))
-        const key = removed?.idempotencyKey
-        // The key makes a new job from now on.
-        if (key && (await redis.hget(`${root}:idempotency:${key}`, 'id')) === id) {
-          await redis.hdel(`${root}:idempotency:${key}`, 'moved')
-        }
-        await source.clearDeletion(root, id)
+        await source.endDeletion(root, id, removed)
         return wasHot || removed !== null
       } catch (error) {
         // The maintainer goes on with it when the database is back.
@@ -318,17 +313,28 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
       if (hot !== null) return hot
       const found = await findRow(tenant, id)
       if (found === null) return null
-      return (JSON.parse(found.row.deliveries) as Record<string, string>[]).map(deps.showDelivery).reverse()
+      const deliveries = JSON.parse(found.row.deliveries) as Record<string, string>[]
+      // One that is sent again is in Redis, too.
+      const again = await source.deliveries(
+        rootOf(tenant),
+        deliveries.map((fields) => fields.id!),
+      )
+      const newer = new Map(again.map((fields) => [fields.id, fields]))
+      return deliveries.map((fields) => deps.showDelivery(newer.get(fields.id) ?? fields)).reverse()
     },
 
     async redeliver(tenant, deliveryId) {
-      const hot = await jobs.redeliver(tenant, deliveryId)
-      if (hot !== null) return hot
       const root = rootOf(tenant)
-      const fields = (await readMovedDeliveries(deps, root, [deliveryId])).get(deliveryId)
-      if (fields === undefined || fields === null) return null
-      const key = `${root}:delivery:${deliveryId}`
-      await redis.multi().hset(key, fields).pexpire(key, REDELIVERY_MS).exec()
+      const [known] = await source.deliveries(root, [deliveryId])
+      // Redis has it with its job, or for the days after it was sent again, which begin anew.
+      const fields =
+        known === undefined
+          ? (await readMovedDeliveries(deps, root, [deliveryId])).get(deliveryId)
+          : known.job_id?.startsWith('job_') &&
+              (await redis.exists(`${root}:job:${known.job_id}`)) === 0
+            ? known
+            : null
+      if (fields) await source.restoreDelivery(root, fields)
       return jobs.redeliver(tenant, deliveryId)
     },
   }

@@ -14,14 +14,25 @@ export type EndedJob = {
   eventCount: number
 }
 
-/** What was copied, for the mark: when the job had ended, how long it stays in Redis from then on, and what it cost (billionths). */
-export type CopiedJob = { id: string; finishedAt: string; hotMs: number; costNano: number }
+/**
+ * What was copied, for the mark: when the job had ended, how long it stays in Redis from then on, what it cost (billionths), and its
+ * calls without a price.
+ */
+export type CopiedJob = {
+  id: string
+  finishedAt: string
+  hotMs: number
+  costNano: number
+  unpricedCalls: number
+}
 
 /** A job that the history has, for Redis to have again. */
 export type RestoredJob = {
   id: string
   record: ReadonlyMap<string, Buffer | string>
   attempts: Record<string, string>
+  /** As JSON, the oldest first. */
+  deliveries: string
   eventCount: number
   /** As JSON. */
   lastEvent: string
@@ -45,13 +56,25 @@ const CLOCK_ERROR_MS = 1000
 /** Stands before the id of a job that the history has to forget. */
 const DELETE = 'delete:'
 
+/** Stands before the id of a delivery that was sent again and is to be copied to its job in the history. */
+const DELIVERY = 'delivery:'
+
+/** A delivery that is sent again is kept in Redis for this long, ms. */
+const REDELIVERY_MS = 2 * 86_400_000
+
 /** Until then the process that noted a deletion is about to do it itself, ms. */
 const DELETE_AFTER_MS = 1000
 
+/** What is due for the history: ended jobs and deliveries that are to be copied, and deleted jobs. */
+export type DueForHistory = { block: number; ids: string[]; deliveries: string[]; deleted: string[] }
+
+/** What the history had of a job that it has forgotten, which Redis forgets too. */
+export type RemovedJob = { idempotencyKey: string | null; deliveries: string[] }
+
 /** The side of Redis of what moves to the history and back. `root` is the tenant's. */
 export type HistorySource = {
-  /** The next ended jobs that are to be copied, and deleted ones; the number of the block that they are; null: there are none. */
-  due(root: string, most: number): Promise<{ block: number; ids: string[]; deleted: string[] } | null>
+  /** What is due next, and the number of the block that it is; null: nothing is. */
+  due(root: string, most: number): Promise<DueForHistory | null>
   /** Those of them that are still ended, with their answers. */
   read(root: string, ids: readonly string[]): Promise<EndedJob[]>
   /** The history has these, and all that `due` named and `read` left out. Those with files stay for `lifeMs` after their end. */
@@ -60,8 +83,14 @@ export type HistorySource = {
   postpone(root: string, ids: readonly string[], until: number): Promise<void>
   /** The history has to forget this job, even if this process dies. */
   noteDeletion(root: string, id: string, now: number): Promise<void>
-  /** The history has forgotten it. */
-  clearDeletion(root: string, id: string): Promise<void>
+  /** The history has forgotten it, and had this of it. */
+  endDeletion(root: string, id: string, removed: RemovedJob | null): Promise<void>
+  /** Fields of deliveries, of those that Redis has. */
+  deliveries(root: string, ids: readonly string[]): Promise<Record<string, string>[]>
+  /** They were copied to their jobs in the block. */
+  markDeliveries(root: string, block: number, ids: readonly string[]): Promise<void>
+  /** Redis has the delivery of a moved job again, for some days. What it has of it already is kept. */
+  restoreDelivery(root: string, fields: Record<string, string>): Promise<void>
   /** Of these ids, those that Redis has, and those that the history has to forget. */
   known(root: string, ids: readonly string[]): Promise<Set<string>>
   /** Of these ids, those that the history has to forget and may still have. */
@@ -89,9 +118,20 @@ export function createHistorySource(deps: {
     record: JobRecord,
   ): Promise<Record<string, string>[]> {
     if (!record.has('webhook')) return []
-    const ids = await redis.lrange(`${root}:job:${id}:deliveries`, 0, -1)
-    const found = await Promise.all(ids.map((delivery) => redis.hgetall(`${root}:delivery:${delivery}`)))
+    return deliveriesOf(root, await redis.lrange(`${root}:job:${id}:deliveries`, 0, -1))
+  }
+
+  async function deliveriesOf(root: string, ids: readonly string[]): Promise<Record<string, string>[]> {
+    const found = await Promise.all(ids.map((id) => redis.hgetall(`${root}:delivery:${id}`)))
     return found.filter((fields) => fields.id !== undefined)
+  }
+
+  async function mark(root: string, block: number, lifeMs: number, copied: readonly CopiedJob[]) {
+    const args: Argument[] = [block, lifeMs]
+    for (const { id, finishedAt, hotMs, costNano, unpricedCalls } of copied) {
+      args.push(id, finishedAt, hotMs, costNano, unpricedCalls)
+    }
+    await scripts.run('history-mark', root, args)
   }
 
   async function deleted(root: string, ids: readonly string[]): Promise<Set<string>> {
@@ -106,8 +146,9 @@ export function createHistorySource(deps: {
       const names = ids.map(String)
       return {
         block,
-        ids: names.filter((name) => !name.startsWith(DELETE)),
-        deleted: names.flatMap((name) => (name.startsWith(DELETE) ? [name.slice(DELETE.length)] : [])),
+        ids: names.filter((name) => !name.startsWith(DELETE) && !name.startsWith(DELIVERY)),
+        deliveries: behind(DELIVERY, names),
+        deleted: behind(DELETE, names),
       }
     },
 
@@ -132,11 +173,7 @@ export function createHistorySource(deps: {
       return ended.filter((one) => one !== null)
     },
 
-    async mark(root, block, lifeMs, copied) {
-      const args: Argument[] = [block, lifeMs]
-      for (const { id, finishedAt, hotMs, costNano } of copied) args.push(id, finishedAt, hotMs, costNano)
-      await scripts.run('history-mark', root, args)
-    },
+    mark,
 
     async postpone(root, ids, until) {
       if (ids.length === 0) return
@@ -147,8 +184,35 @@ export function createHistorySource(deps: {
       await redis.zadd(`${root}:history`, now + DELETE_AFTER_MS, DELETE + id)
     },
 
-    async clearDeletion(root, id) {
+    async endDeletion(root, id, removed) {
+      const { idempotencyKey: key = null, deliveries: ids = [] } = removed ?? {}
+      // The key makes a new job from now on.
+      if (key !== null && (await redis.hget(`${root}:idempotency:${key}`, 'id')) === id) {
+        await redis.hdel(`${root}:idempotency:${key}`, 'moved')
+      }
+      if (ids.length > 0) {
+        await redis
+          .multi()
+          .del(...ids.map((delivery) => `${root}:delivery:${delivery}`))
+          .zrem(`${root}:webhooks`, ...ids)
+          .zrem(`${root}:webhooks:failing`, ...ids)
+          .exec()
+      }
       await redis.zrem(`${root}:history`, DELETE + id)
+    },
+
+    deliveries: deliveriesOf,
+
+    async markDeliveries(root, block, ids) {
+      const names = ids.map((id) => DELIVERY + id)
+      await mark(root, block, 0, names.map(toUnmarked))
+    },
+
+    async restoreDelivery(root, fields) {
+      const key = `${root}:delivery:${fields.id}`
+      const known = redis.multi()
+      for (const [name, value] of Object.entries(fields)) known.hsetnx(key, name, value)
+      await known.pexpire(key, REDELIVERY_MS).exec()
     },
 
     deleted,
@@ -173,16 +237,27 @@ export function createHistorySource(deps: {
       return toDoneBlock(await redis.hget(`${root}:history:blocks`, 'done'), deps.now())
     },
 
-    async restore(root, { id, record, attempts, eventCount, lastEvent, costNano }, hotMs) {
+    async restore(root, { id, record, attempts, deliveries, eventCount, lastEvent, costNano }, hotMs) {
       const fields = Object.entries(attempts)
       const answer = (await scripts.run('history-restore', root, [
-        ...[id, hotMs, costNano, Math.min(MOST_EVENTS, Math.max(1, eventCount)), lastEvent, fields.length],
+        ...[id, hotMs, costNano, Math.min(MOST_EVENTS, Math.max(1, eventCount)), lastEvent, deliveries],
+        fields.length,
         ...fields.flat(),
         ...[...record].flat(),
       ])) as Buffer
       return answer.toString() === 'restored'
     },
   }
+}
+
+/** Says that nothing of it is to be marked, and that it waits no more. */
+export function toUnmarked(id: string): CopiedJob {
+  return { id, finishedAt: '-', hotMs: 0, costNano: 0, unpricedCalls: 0 }
+}
+
+/** What stands behind this in those names that begin with it. */
+function behind(start: string, names: readonly string[]): string[] {
+  return names.flatMap((name) => (name.startsWith(start) ? [name.slice(start.length)] : []))
 }
 
 /** Where the result of a completed record rests: one that is its own, or an answer that other jobs may have too; null: none. */

@@ -4,13 +4,14 @@ import { resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import type { PriceUsage } from '../history/contribution.ts'
+import { createCopyState } from '../history/copy-state.ts'
 import { type Database, nameDatabase, openDatabase } from '../history/database.ts'
 import { isHistoryUnavailable } from '../history/errors.ts'
 import { createFinder } from '../history/find.ts'
 import { readMovedDeliveries } from '../history/moved-deliveries.ts'
 import { createMovedEvents } from '../history/moved-events.ts'
 import { createMover } from '../history/mover.ts'
-import type { HistoryStateReader } from '../history/state.ts'
+import { type HistoryStateReader, toHistoryState } from '../history/state.ts'
 import { createHistoryStore } from '../history/store.ts'
 import { createStoredJobs } from '../history/stored-jobs.ts'
 import { readUsage, TooManySumsError, type UsageReader } from '../history/usage.ts'
@@ -153,6 +154,10 @@ function attach(
   const finder = createFinder(database)
   const view = (root: string): View => ({ root, atRest, render: renderResult })
   const stored = createStoredJobs({ finder, source, view, watch })
+  const copyState = createCopyState({ redis, prefix, now, elapsed: () => performance.now() })
+
+  const toFailure = (down: ReturnType<Watched['state']>['reads']) =>
+    down && { since: now() - (performance.now() - down.since), error: (down.error as Error).message }
 
   function hotMs(status: string): number {
     const { jobs, redrive } = config()
@@ -181,9 +186,11 @@ function attach(
       readMovedDeliveries({ finder, stored }, tenantRoot(prefix, tenant), ids),
     movedEvents: createMovedEvents({ stored, source, view, mostBytes: EVENT_RESULT_BYTES }),
     state: {
-      read() {
-        const { isUp, downSince } = watch.state()
-        return { isUp, since: downSince === null ? null : now() - (performance.now() - downSince) }
+      async read() {
+        const { reads, writes } = watch.state()
+        // Where Redis does not answer, it is not the history that fails.
+        const copying = await copyState.read().catch(() => null)
+        return toHistoryState({ reads: toFailure(reads), writes: toFailure(writes) }, copying)
       },
       async waiting(tenants) {
         const backlogs = await Promise.all(tenants.map((name) => source.backlog(tenantRoot(prefix, name))))
@@ -245,9 +252,11 @@ function attach(
         if (performance.now() < restsUntil) return
         try {
           await work()
+          if (watch.state().isUp) await copyState.works()
         } catch (error) {
           if (!isHistoryUnavailable(error)) throw error
           restsUntil = performance.now() + AWAY_MS
+          await copyState.fails(error)
         }
       }
       return [

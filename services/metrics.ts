@@ -2,6 +2,7 @@ import type { LaneControl, LaneView } from '../api/lanes/lanes.ts'
 import { listLanes } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { type RunTimeKey, tenantNames } from '../config/tenants.ts'
+import { showReadiness } from '../history/state.ts'
 import { JobStatus } from '../jobs/job.ts'
 import { parkedKey, tenantRoot } from '../jobs/keys.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
@@ -191,7 +192,7 @@ export async function openListener(
       const health = readHealth()
       return health.ok ? watch.look() : health
     },
-    history: () => (history === null ? null : history.state.read().isUp ? 'available' : 'unavailable'),
+    history: async () => (history === null ? {} : showReadiness(await history.state.read())),
     metrics: metrics.render,
     version,
     onError: (error, what) => log.warn({ err: error }, `${what} failed`),

@@ -7,8 +7,8 @@ export type ListenerDeps = {
   port: number
   /** Whether the lanes make progress, and the store answers. */
   ready: () => Promise<{ ok: boolean; reason?: string }>
-  /** Whether the history answers; null: there is none. */
-  history: () => 'available' | 'unavailable' | null
+  /** What the probe tells of the history; empty: there is none. */
+  history: () => Promise<object>
   metrics: () => Promise<{ contentType: string; text: string }>
   version: string
   onError: (error: unknown, what: string) => void
@@ -31,9 +31,9 @@ export async function startListener(deps: ListenerDeps): Promise<HealthListener>
     '/healthz': async () => toJson(200, { status: 'ok', version: deps.version }),
     '/readyz': async () => {
       const { ok, reason } = await deps.ready()
-      const history = deps.history()
+      const history = await deps.history()
       return ok
-        ? toJson(200, { status: 'ok', version: deps.version, ...(history === null ? {} : { history }) })
+        ? toJson(200, { status: 'ok', version: deps.version, ...history })
         : refuse(503, 'unavailable', reason ?? 'not ready')
     },
     '/metrics': async () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { showReadiness } from '../../history/state.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { errorResponses } from '../schemas/common.ts'
@@ -11,8 +12,15 @@ const readiness = answer.extend({
     .enum(['available', 'unavailable'])
     .optional()
     .describe(
-      'Whether the database of finished jobs answers this process. Without it, jobs are taken and run all the same. ' +
-        'Absent: there is no history.',
+      'Whether the database of finished jobs answers this process and takes finished jobs. Without it, jobs are taken and run ' +
+        'all the same. Absent: there is no history.',
+    ),
+  history_fails: z
+    .enum(['everything', 'writes'])
+    .optional()
+    .describe(
+      'What does not work of a history that is unavailable. `writes`: it answers what it has and takes nothing more, for example ' +
+        'because its disk is full; finished jobs stay in Redis.',
     ),
 })
 
@@ -51,10 +59,8 @@ export function registerHealthRoutes(app: Api, { deps, closing }: RouteContext):
       if (closing.aborted) throw new ApiError('unavailable', 'the server is closing')
       const state = await deps.server.ready()
       if (!state.ok) throw new ApiError('unavailable', state.reason ?? 'not ready')
-      const history = deps.history.state?.read()
-      return history === undefined
-        ? ok
-        : { ...ok, history: history.isUp ? ('available' as const) : ('unavailable' as const) }
+      const history = await deps.history.state?.read()
+      return history === undefined ? ok : { ...ok, ...showReadiness(history) }
     },
   )
 }

@@ -41,7 +41,14 @@ export const overviewSchema = z
     history: z
       .object({
         status: z.enum(['available', 'unavailable']),
-        unavailable_since: time.nullable().describe('As this process sees it.'),
+        unavailable_since: time.nullable().describe('As this process or the worker that copies sees it.'),
+        fails: z
+          .enum(['everything', 'writes'])
+          .nullable()
+          .describe(
+            '`writes`: it answers what it has and takes no finished jobs, for example because its disk is full.',
+          ),
+        error: z.string().nullable().describe('What the database said.'),
         waiting_jobs: z.number().describe('Ended jobs that are still to be copied to it.'),
         waiting_since: time.nullable().describe('Since when the first of them waits.'),
       })

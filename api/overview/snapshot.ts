@@ -5,7 +5,7 @@ import type { Config } from '../../config/schema.ts'
 import { tenantNames } from '../../config/tenants.ts'
 import { findUnpriced, findUnpricedUnnamed, type UnpricedLane } from '../../config/unpriced.ts'
 import { isHistoryUnavailable } from '../../history/errors.ts'
-import type { HistoryStateReader } from '../../history/state.ts'
+import type { HistoryState, HistoryStateReader } from '../../history/state.ts'
 import type { FailedGroup } from '../../jobs/failed.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
 import type { TenantStatsReader } from '../../jobs/tenant-stats.ts'
@@ -44,6 +44,8 @@ type BatchView = {
 
 type HistoryView = {
   status: 'available' | 'unavailable'
+  fails: HistoryState['fails']
+  error: string | null
   unavailable_since: string | null
   waiting_jobs: number
   waiting_since: string | null
@@ -178,13 +180,14 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
     return found
   }
 
-  function showHistory(): HistoryView | null {
+  async function showHistory(): Promise<HistoryView | null> {
     if (deps.historyState === null) return null
-    const { isUp, since } = deps.historyState.read()
+    const { fails, since, error } = await deps.historyState.read()
     const { jobs, since: waitingSince } = slow.waiting
     return {
-      status: isUp ? 'available' : 'unavailable',
+      status: fails === null ? 'available' : 'unavailable',
       unavailable_since: isoTime(since),
+      ...{ fails, error },
       waiting_jobs: jobs,
       waiting_since: isoTime(waitingSince),
     }
@@ -217,11 +220,12 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       await Promise.race([refreshed, sleep(FIRST_SLOW_MS, undefined, { ref: false })])
     }
     const shown = slow.shown.length > 0 ? slow.shown : tenantNames(config()).slice(0, SHOWN_TENANTS)
-    const [lanes, tenants, batches, maintainer] = await Promise.all([
+    const [lanes, tenants, batches, maintainer, history] = await Promise.all([
       deps.lanes.list(),
       tenantStats.read(shown).then((found) => describeTenants(config(), found)),
       readBatches(),
       deps.readMaintainer(),
+      showHistory(),
     ])
     paces.keep(batches.map(({ id }) => id))
     const { groups, failures } = slow
@@ -232,7 +236,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       tenants,
       tenant_count: tenantNames(config()).length,
       maintainer: maintainer && { ...maintainer, since: new Date(maintainer.since).toISOString() },
-      history: showHistory(),
+      history,
       groups,
       batches,
       failures,

@@ -170,6 +170,9 @@ export type Overview = {
   history?: {
     status: 'available' | 'unavailable'
     unavailable_since: string | null
+    /** Absent before servers told it. */
+    fails?: 'everything' | 'writes' | null
+    error?: string | null
     waiting_jobs: number
     waiting_since: string | null
   } | null

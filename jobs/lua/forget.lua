@@ -3,13 +3,15 @@
 -- Invariants: a running leader with followers leaves a tombstone without content until its call has served them. A job that the
 -- history has is deleted from a group without a change of what the history and the group's counts come to together: see history-mark.lua.
 
--- The job was copied to the history as `copied` says. Its group's counts no longer name it twice.
-local function uncount_copy(job, copied, moves)
+-- The job was copied to the history as `copied` says, with so many calls without a price. Its group's counts no longer name it twice.
+local function uncount_copy(job, copied, unpriced, moves)
   local status, nano = string.match(copied, '^(%l+) (%d+)$')
   local group = group_key(job.group)
   redis.call('HINCRBY', group, 'copied:' .. status, -1)
   -- What the group cost stays counted.
-  if not moves then redis.call('HINCRBY', group, 'copied_nano', -tonumber(nano)) end
+  if moves then return end
+  redis.call('HINCRBY', group, 'copied_nano', -tonumber(nano))
+  if unpriced then redis.call('HINCRBY', group, 'copied_unpriced', -tonumber(unpriced)) end
 end
 
 -- Returns the job's status, and the id of the job that leads now instead, or ''. `moves`: the history has it, and shows it from
@@ -30,7 +32,7 @@ local function forget(job, moves)
     if not is_terminal(was) then fair.add(fair.read(job.fair), 'open', -1) end
   end
   -- If the worker of a directly dispatched job dies, the sweeper needs this to queue the job. The next claim lets another lead.
-  local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'copied', 'key')
+  local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'copied', 'key', 'copied_unpriced')
   take_out(root .. ':jobs', id)
   take_out(root .. ':status:' .. was, id)
   if was == 'scheduled' then count_scheduled(job, -1) end
@@ -48,7 +50,7 @@ local function forget(job, moves)
   if job.group then
     local group = group_key(job.group)
     redis.call('HINCRBY', group, was, -1)
-    if place[4] then uncount_copy(job, place[4], moves) end
+    if place[4] then uncount_copy(job, place[4], place[6], moves) end
     redis.call('ZREM', group .. ':jobs', id)
     if redis.call('HINCRBY', group, 'total', -1) <= 0 then
       redis.call('UNLINK', group, group .. ':jobs', group .. ':events')

@@ -1,7 +1,8 @@
 -- Names the next ended jobs that are to be copied to the history.
 --
 -- ARGV  1 most
--- Answer {} | {number of the block, id…}; `delete:<id>` is a job that the history has to forget
+-- Answer {} | {number of the block, id…}; `delete:<id>` is a job that the history has to forget, `delivery:<id>` a delivery of a job that
+-- it has, which was sent again
 -- Blocks are numbered in their order, by Redis' time where that is more than the next number, so that a reader of the history knows which of them Redis no longer counts by itself.
 
 local due = redis.call('ZRANGEBYSCORE', root .. ':history', '-inf', ms(now), 'LIMIT', 0, ARGV[1])

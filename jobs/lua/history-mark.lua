@@ -1,11 +1,12 @@
 -- Notes that the history has these ended jobs. From then on they stay for their hot time only (retire.lua).
 --
--- ARGV  1 number of the block  2 how long a job with files stays (ms)  3… for each job: id, when it had ended as it was copied (Unix ms), hot ms, what it cost (billionths)
+-- ARGV  1 number of the block  2 how long a job with files stays (ms)  3… for each job: id, when it had ended as it was copied (Unix ms), hot ms, what it cost (billionths), its calls without a price
 -- Answer how many were marked
 -- A job with files has them for as long as its record is here, so it stays until its retention is over.
--- Invariants: `copied` of a record is `<status> <billionths>` as the history has it. A group's `copied:<status>` is the number of its
--- jobs in Redis that the history has with this status, and `copied_nano` what they cost, those included that left Redis for the history
--- since the group's hash was made: so that the counts of both, less these, name each job once. A job that was queued again and has not
+-- Invariants: `copied` of a record is `<status> <billionths>` as the history has it, and `copied_unpriced` its calls without a price, where
+-- it has any. A group's `copied:<status>` is the number of its jobs in Redis that the history has with this status. `copied_nano` is what
+-- they cost, and `copied_unpriced` their calls without a price, those included that left Redis for the history since the group's hash was
+-- made: so that the counts of both, less these, name each job once. A job that was queued again and has not
 -- ended keeps its old `copied`, as the history keeps its old row.
 
 -- Types whose results are texts or vectors: no files, and no command to look for them.
@@ -17,20 +18,26 @@ local function has_files(type, files, hash, answer)
   return key and redis.call('HEXISTS', key, 'files') == 1
 end
 
+-- What was noted since the block began may have come after the copy: it is copied again.
+local function let_go(id)
+  if tonumber(score_of(root .. ':history', id) or 0) <= tonumber(ARGV[1]) then take_out(root .. ':history', id) end
+end
+
 local marked = 0
-for i = 3, #ARGV, 4 do
-  local id, finished_at, hot, nano = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+for i = 3, #ARGV, 5 do
+  local id, finished_at, hot, nano, unpriced = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4]
   local v = redis.call('HMGET', job_key(id), 'status', 'finished_at', 'group', 'copied', 'deleted', 'type', 'files',
-    'hash', 'answer')
+    'hash', 'answer', 'copied_unpriced')
   if not v[1] or v[5] or not is_terminal(v[1]) then
-    -- Deleted, or queued again: its next end asks for a copy anew.
-    take_out(root .. ':history', id)
+    -- Deleted, or queued again: its next end asks for a copy anew. Or a delivery.
+    let_go(id)
   elseif v[2] == finished_at then
-    -- What was noted since the block began may have come after the copy: it is copied again.
-    if tonumber(score_of(root .. ':history', id) or 0) <= tonumber(ARGV[1]) then take_out(root .. ':history', id) end
+    let_go(id)
     if has_files(v[6], v[7], v[8], v[9]) then hot = math.max(hot, tonumber(ARGV[2])) end
     put(root .. ':expiry', ms(tonumber(finished_at) + hot), id)
     redis.call('HSET', job_key(id), 'copied', v[1] .. ' ' .. nano)
+    local more_unpriced = tonumber(unpriced) - tonumber(v[10] or 0)
+    if more_unpriced ~= 0 then redis.call('HSET', job_key(id), 'copied_unpriced', unpriced) end
     if v[3] then
       local group = group_key(v[3])
       local old, old_nano = string.match(v[4] or '', '^(%l+) (%d+)$')
@@ -38,6 +45,7 @@ for i = 3, #ARGV, 4 do
       redis.call('HINCRBY', group, 'copied:' .. v[1], 1)
       local more = tonumber(nano) - tonumber(old_nano or 0)
       if more ~= 0 then redis.call('HINCRBY', group, 'copied_nano', ms(more)) end
+      if more_unpriced ~= 0 then redis.call('HINCRBY', group, 'copied_unpriced', ms(more_unpriced)) end
     end
     marked = marked + 1
   end

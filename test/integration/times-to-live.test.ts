@@ -75,6 +75,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:scheduled-lanes$/, null, 'holds what is there'],
   [/^T:history$/, null, 'holds ended jobs until the history has them'],
   [/^T:history:blocks$/, null, 'one of a tenant'],
+  [/^history-failure$/, 60 * SECOND],
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:fair-keys:parked$/, null, 'one of a tenant'],

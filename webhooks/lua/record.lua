@@ -87,9 +87,13 @@ if ARGV[5] == 'pending' then
 else
   redis.call('HSET', key, 'status', ARGV[5], 'next_attempt_at', '')
   redis.call('ZREM', outbox, id)
-  -- The history may have the job without this outcome: it is copied again.
-  if redis.call('HEXISTS', root .. ':job:' .. (v[5] or ''), 'copied') == 1 then
-    redis.call('ZADD', root .. ':history', string.format('%d', now), v[5])
+  -- The history may have the job without this outcome: it is copied again; or only the outcome, if the history alone has the job.
+  local job = root .. ':job:' .. (v[5] or '')
+  local due = string.format('%d', now)
+  if redis.call('HEXISTS', job, 'copied') == 1 then
+    redis.call('ZADD', root .. ':history', due, v[5])
+  elseif string.sub(v[5] or '', 1, 4) == 'job_' and redis.call('EXISTS', job) == 0 then
+    redis.call('ZADD', root .. ':history', due, 'delivery:' .. id)
   end
 end
 return 'recorded'

@@ -153,20 +153,21 @@ const LATE_MS = 60_000
 
 function ofHistory({ history, at }: Overview): Concern[] {
   if (!history) return []
-  const { status, unavailable_since: since, waiting_jobs: waiting, waiting_since: waitingSince } = history
+  const { status, unavailable_since: since, fails, error } = history
+  const { waiting_jobs: waiting, waiting_since: waitingSince } = history
   const isAway = status === 'unavailable'
   const lateMs = waitingSince === null ? 0 : Date.parse(at) - Date.parse(waitingSince)
   if (!isAway && lateMs < LATE_MS) return []
   const jobs = `${countOf(waiting, 'finished job')} ${waiting === 1 ? 'waits' : 'wait'} in Redis`
   return [
     {
-      id: `history ${isAway}`,
+      id: `history ${fails ?? isAway}`,
       tone: isAway ? 'bad' : 'warn',
       subject: 'history',
       kind: 'history',
       jobs: waiting,
       text: isAway
-        ? `its database does not answer${since === null ? '' : ` for ${formatDuration(Date.parse(at) - Date.parse(since))}`}; ${jobs}`
+        ? `its database ${fails === 'writes' ? `takes no jobs${error ? ` (${error})` : ''}` : 'does not answer'}${since === null ? '' : ` for ${formatDuration(Date.parse(at) - Date.parse(since))}`}; ${jobs}`
         : `${jobs} to be copied, the first for ${formatDuration(lateMs)}`,
       action: { kind: 'history' },
     },

@@ -152,7 +152,7 @@ test('what is to be deleted is shown no more, and the mover deletes it everywher
   expect(await jobs.get(TENANT, id)).toBeNull()
   expect(await jobs.statuses(TENANT, [id])).toEqual([null])
   expect(await jobs.retry(TENANT, id)).toBeNull()
-  const restored = { id, record: new Map([['status', 'failed']]), attempts: {}, eventCount: 1 }
+  const restored = { id, record: new Map([['status', 'failed']]), attempts: {}, deliveries: '[]', eventCount: 1 }
   expect(await source.restore(root, { ...restored, lastEvent: '{}', costNano: 0 }, 1000)).toBe(false)
   for (const one of [id, still]) await redis.zadd(`${root}:history`, 0, `delete:${one}`)
   await move()
@@ -209,6 +209,65 @@ test('a delivery that was given up is listed after its job has left Redis, until
   expect(await redis.zcard(`${root}:webhooks:failing`)).toBe(0)
 })
 
+test('a delivery that is sent again after its job has left Redis stays part of the job', async () => {
+  const { jobs, history, redis, root, move, forget } = await open()
+  const webhooks = createWebhookStore({
+    ...{ redis, root: () => root },
+    findMoved: history.findMovedDeliveries,
+  })
+  const webhook = { url: 'https://r.example/', events: ['job.cancelled' as const] }
+  async function send(status: number) {
+    const ask = { limit: 1, leaseMs: 60_000, offset: 0, perHost: 9, inHand: new Map() }
+    const { claimed } = await webhooks.claimDue(TENANT, ask)
+    const error = status === 200 ? null : `answered ${status}`
+    const attempt = { at: new Date().toISOString(), status, error, latency_ms: 12 }
+    await webhooks.recordAttempt(claimed[0]!, attempt, { status: error === null ? 'delivered' : 'failed' })
+  }
+  async function createDelivered(text: string) {
+    const created = await jobs.create(newJob({ runAt: Date.now() + 3_600_000, webhook }, text))
+    const { id } = (created as { job: { id: string } }).job
+    await jobs.cancel(TENANT, id)
+    await send(500)
+    await move()
+    await forget()
+    const [delivery] = (await jobs.deliveries(TENANT, id))!
+    return { id, delivery: delivery!.id, inRedis: `${root}:delivery:${delivery!.id}` }
+  }
+  const { id, delivery, inRedis } = await createDelivered('one')
+  expect(await redis.exists(inRedis)).toBe(0)
+  expect(await jobs.redeliver(TENANT, delivery)).toMatchObject({ status: 'pending' })
+  expect(await jobs.deliveries(TENANT, id)).toMatchObject([{ status: 'pending', attempts: [{ status: 500 }] }])
+  await send(200)
+  const sent = await jobs.deliveries(TENANT, id)
+  expect(sent).toMatchObject([{ status: 'delivered', attempts: [{ status: 500 }, { status: 200 }] }])
+  // Its days in Redis begin anew with each time that it is sent.
+  await redis.pexpire(inRedis, 1000)
+  await jobs.redeliver(TENANT, delivery)
+  expect(await redis.pttl(inRedis)).toBeGreaterThan(86_400_000)
+  await send(200)
+  await move()
+  expect(await redis.zcard(`${root}:history`)).toBe(0)
+  await redis.del(inRedis)
+  const after = await jobs.deliveries(TENANT, id)
+  expect(after).toMatchObject([{ status: 'delivered', attempts: [500, 200, 200].map((status) => ({ status })) }])
+  // The job is queued again, and ends and moves again.
+  await jobs.retry(TENANT, id)
+  expect(await jobs.deliveries(TENANT, id)).toEqual(after)
+  await jobs.cancel(TENANT, id)
+  await send(200)
+  await move()
+  await forget()
+  expect(await redis.exists(inRedis)).toBe(0)
+  expect(await jobs.deliveries(TENANT, id)).toMatchObject([{ status: 'delivered' }, after![0]!])
+  // What waits to be sent again goes with its job.
+  const other = await createDelivered('two')
+  await jobs.redeliver(TENANT, other.delivery)
+  await jobs.remove(TENANT, other.id)
+  expect(await redis.exists(other.inRedis)).toBe(0)
+  expect(await redis.zcard(`${root}:webhooks`)).toBe(0)
+  expect(await jobs.redeliver(TENANT, other.delivery)).toBeNull()
+})
+
 test('what changed after a job was read for its copy is copied again', async () => {
   const { jobs, source, redis, root, key, create, move } = await open()
   const id = await create('one')
@@ -217,7 +276,7 @@ test('what changed after a job was read for its copy is copied again', async () 
   const noted = () => redis.zscore(`${root}:history`, id)
   await redis.zadd(`${root}:history`, block + 1, id)
   const finishedAt = (await redis.hget(key(id), 'finished_at'))!
-  await source.mark(root, block, 1000, [{ id, finishedAt, hotMs: 1000, costNano: 0 }])
+  await source.mark(root, block, 1000, [{ id, finishedAt, hotMs: 1000, costNano: 0, unpricedCalls: 0 }])
   expect(await noted()).toBe(String(block + 1))
   await expect
     .poll(async () => {
@@ -229,13 +288,16 @@ test('what changed after a job was read for its copy is copied again', async () 
 
 test('a group of calls without a price costs the same after its jobs have left Redis', async () => {
   const { jobs, redis, key, openWork, scripts, start, move, forget, root } = await open()
-  const created = await jobs.create(newJob({ group: 'g' }))
-  const { id } = (created as { job: { id: string } }).job
-  const { claimed } = await start()
-  const { cost_usd: _, ...end } = success
-  await openWork({ scripts }).complete([
-    { claimed, end: { ...end, is_unpriced: true }, result: {}, usage: null, costUsd: null },
-  ])
+  const complete = async (text: string) => {
+    const created = await jobs.create(newJob({ group: 'g' }, text))
+    const { claimed } = await start()
+    const { cost_usd: _, ...end } = success
+    await openWork({ scripts }).complete([
+      { claimed, end: { ...end, is_unpriced: true }, result: {}, usage: null, costUsd: null },
+    ])
+    return (created as { job: { id: string } }).job.id
+  }
+  const id = await complete('one')
   const before = await jobs.group(TENANT, 'g')
   expect(before).toMatchObject({ total: 1, cost_usd: null, unpriced_calls: 1 })
   await move()
@@ -244,6 +306,18 @@ test('a group of calls without a price costs the same after its jobs have left R
   expect(await redis.exists(key(id), groupKey(root, 'g'))).toBe(0)
   expect(await jobs.group(TENANT, 'g')).toEqual(before)
   expect((await jobs.groups(TENANT, 9)).data).toMatchObject([{ cost_usd: null, unpriced_calls: 1 }])
+  // One that only the history has, and one that Redis has: copied, left alone by the next copy, and gone.
+  const next = await complete('two')
+  const both = { total: 2, cost_usd: null, unpriced_calls: 2 }
+  expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
+  await move()
+  expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
+  await redis.zadd(`${root}:history`, 0, next)
+  await move()
+  expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
+  await forget()
+  expect(await redis.exists(key(next))).toBe(0)
+  expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
 })
 
 test('who follows a group late learns how jobs ended that Redis has forgotten', async () => {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
@@ -257,6 +258,35 @@ describe.each([
     expect(listed.stdout.trim().split('\n')).toHaveLength(3)
   }, 60_000)
 
+  test.runIf(kind === 'PostgreSQL')(
+    'wait where the database takes no more, which every process says',
+    async () => {
+      const server = new pg.Client({ connectionString: `${postgres.url}/postgres` })
+      await server.connect()
+      const begin = async (setting: string) => {
+        await server.query(`alter database jobs ${setting}`)
+        await server.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'jobs'")
+      }
+      const ready = () => get<Record<string, string>>(url, '/readyz')
+      const soon = { timeout: 20_000, interval: 50 }
+      await begin('set default_transaction_read_only = on')
+      const { id } = await createJob(url, chat('to a full disk'))
+      await waitForJob(url, id)
+      const writes = { history: 'unavailable', history_fails: 'writes' }
+      await expect.poll(ready, soon).toMatchObject(writes)
+      const shown = { status: 'unavailable', fails: 'writes', error: expect.stringContaining('read-only') }
+      await expect.poll(() => get(url, '/v1/overview'), soon).toMatchObject({ history: shown })
+      const health = await runCli(['health'], { env: { SLUICE_URL: url } })
+      expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('takes no finished jobs')])
+      await expect.poll(() => status('/v1/jobs'), soon).toBe(200)
+      await begin('reset default_transaction_read_only')
+      await server.end()
+      await moved(id)
+      await expect.poll(ready, soon).toMatchObject({ history: 'available' })
+    },
+    60_000,
+  )
+
   // A file is there as long as its machine.
   test.runIf(kind === 'PostgreSQL')(
     'are all there after the database was away',
@@ -278,8 +308,10 @@ describe.each([
       expect(await refused.json()).toMatchObject({
         error: { message: expect.stringMatching(/^the history of finished jobs is not available/) },
       })
-      expect(await get(url, '/readyz')).toMatchObject({ status: 'ok', history: 'unavailable' })
-      expect(await get(url, '/v1/overview')).toMatchObject({ history: { status: 'unavailable' } })
+      const everything = { status: 'ok', history: 'unavailable', history_fails: 'everything' }
+      expect(await get(url, '/readyz')).toMatchObject(everything)
+      const shown = { status: 'unavailable', fails: 'everything', error: expect.any(String) }
+      expect(await get(url, '/v1/overview')).toMatchObject({ history: shown })
       const health = await runCli(['health'], { env: { SLUICE_URL: url } })
       expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('does not answer')])
       expect(await status(`/v1/jobs/${ids[0]}`, 'DELETE')).toBe(200)

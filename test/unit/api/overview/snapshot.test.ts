@@ -55,7 +55,7 @@ it('shows new groups while the failures are still being counted', async () => {
     },
     batches: { recent: async () => [], get: async () => null },
     historyState: {
-      read: () => ({ isUp: false, since: 1_000 }),
+      read: async () => ({ fails: 'writes', since: 1_000, error: 'disk full' }),
       waiting: async () => ({ jobs: 7, since: 2_000 }),
     },
     readMaintainer: async () => null,
@@ -68,6 +68,7 @@ it('shows new groups while the failures are still being counted', async () => {
   expect(history).toEqual({
     status: 'unavailable',
     unavailable_since: '1970-01-01T00:00:01.000Z',
+    ...{ fails: 'writes', error: 'disk full' },
     waiting_jobs: 7,
     waiting_since: '1970-01-01T00:00:02.000Z',
   })
