@@ -27,6 +27,10 @@ const START = Date.parse('2026-09-01T00:00:00Z')
 const STEP_MS = (90 * DAY_MS) / JOBS
 const READS = 100
 
+const ATTEMPTS = JSON.stringify({
+  1: '{"provider":"openai","model":"m","started_at":1,"waited_ms":3}',
+  '1:end': '{"outcome":"completed","latency_ms":800}',
+})
 const body = Buffer.alloc(480, 'a prompt of a small chat ')
 const answer = Buffer.alloc(600, 'an answer of a hundred tokens ')
 
@@ -56,10 +60,7 @@ function makeJob(at: number): FinishedJob {
   return {
     ...{ id, record, body, deliveries: [], eventCount: 3, schedule: null },
     result: isFailed ? null : { key: `result:${id}`, value: answer },
-    attempts: {
-      1: '{"provider":"openai","model":"m","started_at":1,"waited_ms":3}',
-      '1:end': '{"outcome":"completed","latency_ms":800}',
-    },
+    texts: { record: JSON.stringify(record), attempts: ATTEMPTS, deliveries: '[]' },
     usage: {
       ...{ day, model, tier: 'standard', fair_key: `k${at % 50}`, fair_label: `${id}\n"k${at % 50}"` },
       ...{ jobs: 1, calls: 1, input_tokens: 120, output_tokens: 100, cost_nano: (at % 1000) * 10_000 },

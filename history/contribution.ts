@@ -60,13 +60,13 @@ export function toContribution(
       if (standard !== null && served !== null) sums.saved_tiers_nano = Math.max(0, standard - served)
     }
   }
-  const counted = USAGE_SUMS.flatMap((name) => (sums[name] === 0 ? [] : [[name, sums[name]] as const]))
-  return {
+  const contribution: UsageContribution = {
     day: new Date(Number(record.finished_at)).toISOString().slice(0, DAY_CHARACTERS),
     model: lane,
     tier,
     fair_key: fairKey?.digest ?? '',
     fair_label: fairKey?.label ?? '',
-    ...Object.fromEntries(counted),
   }
+  for (const name of USAGE_SUMS) if (sums[name] !== 0) contribution[name] = sums[name]
+  return contribution
 }

@@ -1,17 +1,18 @@
 import { type SqlBool, sql } from 'kysely'
 import type { Database } from './database.ts'
 import type { HistoryFilter, Place } from './filter.ts'
-import { matchesFilter, pairsOf, type Scan, scanRows } from './scan.ts'
+import { countKey, type Key, keysOfFilter, matchesFilter, type Scan, scanRows } from './scan.ts'
 import { type JobRow, RowState } from './tables.ts'
 
-/** Most rows that one page looks at. */
+/** Most rows that one page looks at; where a pair of metadata is looked up for each of them, fewer. */
 const MOST_SCANNED = 10_000
+const MOST_LOOKED_UP = 2500
 
-/** Pairs of metadata are told apart by how often they come, up to this. */
+/** Keys of a filter are told apart by how often they come, up to this. */
 const MOST_COUNTED = 2000
 
-/** `end`: the last place that was looked at, where the page ends for that and not because it is full. */
-export type FoundPage = { places: Place[]; end: Place | null }
+/** `end`: the last place that was looked at, where the page ends for that and not because it is full; `scanned`: how many that were. */
+export type FoundPage = { places: Place[]; end: Place | null; scanned: number }
 
 export type Finder = {
   /** Rows of these ids that are shown, in any order. */
@@ -57,24 +58,29 @@ export type FailureClass = {
 export function createFinder(database: Database): Finder {
   const { reads, kind } = database
 
-  const toUnpriced =
+  /** The words of the index `history_jobs_unpriced`: most rows have none, and are not looked at. */
+  const hasUnpriced =
     kind === 'postgres'
-      ? sql`(usage::json->>'unpriced_calls')::bigint`
-      : sql`json_extract(usage, '$.unpriced_calls')`
-  // Most rows have none, and are not parsed.
-  const unpricedCalls = sql<number>`sum(case when usage like '%"unpriced_calls"%' then coalesce(${toUnpriced}, 0) else 0 end)`
+      ? sql<SqlBool>`position('"unpriced_calls"' in usage) > 0`
+      : sql<SqlBool>`instr(usage, '"unpriced_calls"') > 0`
+  const unpricedCalls =
+    kind === 'postgres'
+      ? sql<number>`sum((usage::json->>'unpriced_calls')::bigint)`
+      : sql<number>`sum(json_extract(usage, '$.unpriced_calls'))`
 
-  /** Pairs of metadata with the rarest first: that one is walked, and the others are looked up. */
-  async function orderPairs(root: string, pairs: string[]): Promise<string[]> {
-    if (pairs.length < 2) return pairs
-    const counts = pairs.map(
-      (pair, at) => sql`select ${sql.lit(at)} as at, count(*) as count from (
-        select 1 from history_metadata where root = ${root} and pair = ${pair} limit ${sql.lit(MOST_COUNTED)}) found`,
+  /** What finds the fewest rows of all that the filter asks: that is walked, and the rest is checked. */
+  async function chooseKey(root: string, filter: HistoryFilter): Promise<Key | null> {
+    const keys = keysOfFilter(filter)
+    if (keys.length < 2) return keys[0] ?? null
+    const counts = keys.map(
+      (key, at) =>
+        sql`select ${sql.lit(at)} as at, count from (${countKey(root, filter, key, MOST_COUNTED)}) counted`,
     )
     const { rows } = await sql<{ at: number; count: number }>`${sql.join(counts, sql` union all `)}`.execute(
       reads,
     )
-    return rows.toSorted((a, b) => a.count - b.count).map(({ at }) => pairs[at]!)
+    const sorted = rows.toSorted((a, b) => Number(a.count) - Number(b.count) || a.at - b.at)
+    return keys[sorted[0]!.at]!
   }
 
   return {
@@ -101,12 +107,12 @@ export function createFinder(database: Database): Finder {
     },
 
     async page(root, filter, order, after, limit, mostScanned = MOST_SCANNED) {
-      const pairs = await orderPairs(root, pairsOf(filter))
-      const asked: Scan = { root, filter, pairs, order, after }
+      const asked: Scan = { root, filter, key: await chooseKey(root, filter), order, after }
+      const most = filter.metadata === undefined ? mostScanned : Math.min(mostScanned, MOST_LOOKED_UP)
       const direction = sql.raw(order)
-      const scanned = sql`(${scanRows(asked)} limit ${mostScanned})`
+      const scanned = sql`(${scanRows(asked)} limit ${most})`
       // Without a join the database stops as soon as the page is full.
-      const isJoined = pairs.length > 0
+      const isJoined = asked.key !== null && 'pair' in asked.key
       const found = isJoined
         ? sql`${scanned} s join history_jobs j on j.root = ${root} and j.created_at = s.created_at and j.id = s.id`
         : sql`${scanned} j`
@@ -117,32 +123,38 @@ export function createFinder(database: Database): Finder {
         where j.state = ${RowState.there} ${matchesFilter(asked)}
         order by ${place}.created_at ${direction}, ${place}.id ${direction} limit ${limit}`.execute(reads)
       const places = rows.map(({ created_at, id }) => ({ createdAt: created_at, id }))
-      if (places.length >= limit) return { places, end: null }
+      if (places.length >= limit) return { places, end: null, scanned: most }
       const last = await sql<{ created_at: number; id: string }>`
-        select created_at, id from (${scanRows(asked)} limit 1 offset ${mostScanned - 1}) s`.execute(reads)
+        select created_at, id from (${scanRows(asked)} limit 1 offset ${most - 1}) s`.execute(reads)
       const [end] = last.rows
-      return { places, end: end === undefined ? null : { createdAt: end.created_at, id: end.id } }
+      return {
+        places,
+        end: end === undefined ? null : { createdAt: end.created_at, id: end.id },
+        scanned: most,
+      }
     },
 
     async groupCounts(root, group, block) {
-      const rows = await reads
+      // An expression, or SQLite would walk an index by status instead of the group's.
+      const status = sql<string>`lower(status)`
+      const ofGroup = reads
         .selectFrom('history_jobs')
-        .select(({ fn }) => [
-          // An expression, or SQLite would walk the whole index by status instead of the group's.
-          fn<string>('lower', ['status']).as('status'),
-          fn.countAll<number>().as('count'),
-          fn.sum<number>('cost_nano').as('cost'),
-          unpricedCalls.as('unpriced'),
-        ])
+        .select(status.as('status'))
         .where('root', '=', root)
         .where('group_name', '=', group)
         .where('block', '<=', block)
-        .groupBy(({ fn }) => fn<string>('lower', ['status']))
-        .execute()
+        .groupBy(status)
+      const [rows, unpriced] = await Promise.all([
+        ofGroup
+          .select(({ fn }) => [fn.countAll<number>().as('count'), fn.sum<number>('cost_nano').as('cost')])
+          .execute(),
+        ofGroup.select(unpricedCalls.as('calls')).where(hasUnpriced).execute(),
+      ])
+      const callsOf = new Map(unpriced.map(({ status: of, calls }) => [of, Number(calls)]))
       return new Map(
-        rows.map(({ status, count, cost, unpriced }) => [
-          status,
-          { count: Number(count), costNano: Number(cost), unpricedCalls: Number(unpriced) },
+        rows.map(({ status: of, count, cost }) => [
+          of,
+          { count: Number(count), costNano: Number(cost), unpricedCalls: callsOf.get(of) ?? 0 },
         ]),
       )
     },

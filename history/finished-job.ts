@@ -4,7 +4,7 @@ import type { UsageContribution } from './usage-sums.ts'
 
 /**
  * A job that has ended, as Redis holds it: what is encrypted there stays encrypted. `record` lacks body and result. `key` is in it
- * where the job was made with an idempotency key.
+ * where the job was made with an idempotency key. No text has a NUL, which PostgreSQL does not take.
  */
 export type FinishedJob = {
   id: string
@@ -13,10 +13,10 @@ export type FinishedJob = {
   body: Buffer | null
   /** `key`: of its place; jobs that have the same answer name the same. */
   result: { key: string; value: Buffer } | null
-  /** The fields of `…:job:<id>:attempts`. */
-  attempts: Record<string, string>
-  /** The fields of each delivery, the oldest first. */
-  deliveries: Record<string, string>[]
+  /** As JSON: the record, the fields of `…:job:<id>:attempts`, and those of each delivery, the oldest first. */
+  texts: { record: string; attempts: string; deliveries: string }
+  /** Ids of its deliveries. */
+  deliveries: readonly string[]
   eventCount: number
   schedule: string | null
   usage: UsageContribution
@@ -50,9 +50,7 @@ export function toRow(root: string, block: number, job: FinishedJob, lifeMs: num
     result_key: job.result?.key ?? null,
     event_count: job.eventCount,
     usage: JSON.stringify(job.usage),
-    record: JSON.stringify(record),
-    attempts: JSON.stringify(job.attempts),
-    deliveries: JSON.stringify(job.deliveries),
+    ...job.texts,
   }
 }
 

@@ -70,7 +70,7 @@ export async function listBoth(
     hasMore: end !== null,
     cursor: stopped?.id ?? null,
     end: stopped,
-    scanned: end !== null && !isFull ? mostScanned : null,
+    scanned: end !== null && !isFull ? Math.max(hot.scanned ?? 0, cold.scanned) : null,
   }
 }
 
@@ -104,10 +104,11 @@ async function readCold(
     mostScanned: number
     signal: AbortSignal | undefined
   },
-): Promise<{ places: Place[]; end: Place | null }> {
+): Promise<{ places: Place[]; end: Place | null; scanned: number }> {
   const { hot, hotEnd, limit, mostScanned, signal } = asked
   const found: Place[] = []
   let from = after
+  let scanned = 0
   for (let pages = 0; pages < MOST_PAGES && !signal?.aborted; pages++) {
     const page = await stored.ask(() => finder.page(root, filter, 'desc', from, limit + 1, mostScanned))
     const only = await stored.onlyHere(
@@ -116,13 +117,14 @@ async function readCold(
     )
     found.push(...page.places.filter(({ id }) => only.has(id)))
     const last = page.end ?? (page.places.length > limit ? page.places.at(-1)! : null)
-    if (last === null) return { places: found, end: null }
+    scanned += page.end === null ? page.places.length : page.scanned
+    if (last === null) return { places: found, end: null, scanned }
     from = last
     const isBehindHot = hotEnd !== null && compare(last, hotEnd) >= 0
     const upToHere = hot.filter(({ place }) => compare(place, last) <= 0).length + found.length
     if (isBehindHot || upToHere > limit || page.end !== null) break
   }
-  return { places: found, end: from }
+  return { places: found, end: from, scanned }
 }
 
 function toHistoryFilter(filter: JobFilter): HistoryFilter {

@@ -1,12 +1,6 @@
 import type { AtRest } from '../jobs/at-rest.ts'
 import { digestFairKey } from '../jobs/fair-key.ts'
-import {
-  type CopiedJob,
-  type EndedJob,
-  type HistorySource,
-  resultKeyOf,
-  toUnmarked,
-} from '../jobs/history-source.ts'
+import { type CopiedJob, type EndedJob, type HistorySource, toUnmarked } from '../jobs/history-source.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import type { OnUpkeepFailure } from '../lib/visit-all.ts'
 import { type PriceUsage, toContribution } from './contribution.ts'
@@ -14,15 +8,10 @@ import { costOf, type FinishedJob } from './finished-job.ts'
 import type { HistoryStore } from './store.ts'
 
 /** Jobs that are copied in one transaction. */
-const BLOCK = 200
-/** Most bytes of bodies and results in one; a job may be larger. */
-const BLOCK_BYTES = 8 * 1024 * 1024
+const BLOCK = 300
 
 /** A job that the database does not take is tried again after this, ms. */
 const AGAIN_MS = 300_000
-
-/** Fields with a place of their own, and those that hold for the job in Redis only: `carrying` is a call under way. */
-const NOT_COPIED = new Set(['body', 'result', 'copied', 'copied_unpriced', 'carrying'])
 
 export type MoverSettings = {
   /** How long a job stays in Redis after its end, ms: one that failed may have to wait longer for its redrive. */
@@ -65,31 +54,18 @@ export function createMover(deps: {
     return { digest: digestFairKey(root, plain, atRest), label: `${id}\n${stored}` }
   }
 
-  function toFinished(root: string, { id, record, attempts, deliveries, eventCount }: EndedJob): FinishedJob {
-    const { keepsContent } = settings()
-    const texts: Record<string, string> = {}
-    for (const [name, value] of record) {
-      if (!NOT_COPIED.has(name)) texts[name] = clean(value.toString())
-    }
-    const resultKey = resultKeyOf(id, record)
-    const calls = Object.keys(attempts).filter((name) => !name.endsWith(':end')).length
-    const unpricedCalls = Object.values(attempts).filter((text) => text.includes('"is_unpriced":true')).length
-    const { schedule = null } = texts.metadata === undefined ? {} : JSON.parse(texts.metadata)
+  function toFinished(root: string, ended: EndedJob): FinishedJob {
+    const { id, calls, unpricedCalls, body, result, eventCount } = ended
+    const { record, texts } = clean(ended)
+    const costNano = costOf(record)
     return {
-      id,
-      record: texts,
-      body: keepsContent ? toBytes(record.get('body')) : null,
-      result:
-        keepsContent && resultKey !== null ? { key: resultKey, value: toBytes(record.get('result'))! } : null,
-      attempts,
-      deliveries,
-      eventCount,
-      isMarked: record.get('copied')?.toString() === `${texts.status} ${costOf(texts)}`,
-      schedule: typeof schedule === 'string' && schedule.startsWith('sch_') ? schedule : null,
+      ...{ id, record, texts, body, result, eventCount, deliveries: idsOf(texts.deliveries) },
+      isMarked: ended.copied === `${record.status} ${costNano}`,
+      schedule: scheduleOf(record),
       usage: toContribution(
-        texts,
-        fairKeyOf(root, id, texts.fair_key),
-        { calls, unpricedCalls, costNano: costOf(texts) },
+        record,
+        fairKeyOf(root, id, record.fair_key),
+        { calls, unpricedCalls, costNano },
         deps.priceUsage,
       ),
     }
@@ -118,17 +94,13 @@ export function createMover(deps: {
   }
 
   async function save(tenant: string, root: string, block: number, jobs: readonly FinishedJob[]) {
-    const saved: FinishedJob[] = []
-    for (const some of divide(jobs)) {
-      try {
-        await store.save(root, block, some, settings().lifeMs)
-        saved.push(...some)
-      } catch (error) {
-        if (deps.isUnavailable(error)) throw error
-        saved.push(...(await saveEach(tenant, root, block, some)))
-      }
+    try {
+      await store.save(root, block, jobs, settings().lifeMs)
+      return jobs
+    } catch (error) {
+      if (deps.isUnavailable(error)) throw error
+      return saveEach(tenant, root, block, jobs)
     }
-    return saved
   }
 
   /** Answers whether there may be more. */
@@ -149,18 +121,18 @@ export function createMover(deps: {
     }
     const others = due.deleted.length + due.deliveries.length
     if (due.ids.length === 0) return others === BLOCK
-    const ended = await source.read(root, due.ids)
+    const { looked, jobs: ended } = await source.read(root, due.ids, settings().keepsContent)
     const jobs = ended.map((one) => toFinished(root, one))
     const saved = await save(tenant, root, due.block, jobs)
     const read = new Set(jobs.map(({ id }) => id))
     // What has not ended, or is gone, is noted too: it waits no more.
-    const unread = due.ids.filter((id) => !read.has(id))
+    const unread = due.ids.slice(0, looked).filter((id) => !read.has(id))
     await source.mark(root, due.block, settings().lifeMs, [
       ...saved.map(toMark),
       ...unread.map(toUnmarked),
     ])
     deps.onMoved(saved.length)
-    return due.ids.length + others === BLOCK
+    return looked < due.ids.length || due.ids.length + others === BLOCK
   }
 
   return {
@@ -183,26 +155,21 @@ export function createMover(deps: {
   }
 }
 
-function toBytes(value: Buffer | string | undefined): Buffer | null {
-  return value === undefined ? null : Buffer.isBuffer(value) ? value : Buffer.from(value)
-}
-
 /** PostgreSQL takes no NUL in texts. */
-function clean(text: string): string {
-  return text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text
+function clean({ record, texts }: EndedJob): Pick<FinishedJob, 'record' | 'texts'> {
+  if (!texts.record.includes('\\u0000')) return { record, texts }
+  const pairs = Object.entries(record).map(([name, text]) => [name, text.replaceAll('\0', '\uFFFD')])
+  const cleaned = Object.fromEntries(pairs) as Record<string, string>
+  return { record: cleaned, texts: { ...texts, record: JSON.stringify(cleaned) } }
 }
 
-function divide(jobs: readonly FinishedJob[]): FinishedJob[][] {
-  const blocks: FinishedJob[][] = []
-  let bytes = Number.POSITIVE_INFINITY
-  for (const job of jobs) {
-    const size = (job.body?.length ?? 0) + (job.result?.value.length ?? 0)
-    bytes += size
-    if (bytes > BLOCK_BYTES) {
-      blocks.push([])
-      bytes = size
-    }
-    blocks.at(-1)!.push(job)
-  }
-  return blocks
+function idsOf(deliveries: string): string[] {
+  return deliveries === '[]' ? [] : (JSON.parse(deliveries) as { id: string }[]).map(({ id }) => id)
+}
+
+/** The schedule that its metadata names. */
+function scheduleOf({ metadata }: FinishedJob['record']): string | null {
+  if (!metadata?.includes('"sch_')) return null
+  const { schedule } = JSON.parse(metadata) as Record<string, unknown>
+  return typeof schedule === 'string' && schedule.startsWith('sch_') ? schedule : null
 }

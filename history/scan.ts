@@ -1,4 +1,5 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
+import { JobStatus } from '../jobs/job.ts'
 import type { HistoryFilter, Place } from './filter.ts'
 import { pairOf } from './finished-job.ts'
 import type { JobRow } from './tables.ts'
@@ -9,51 +10,75 @@ const CHECKED = [
   ...['cost_nano', 'finished_at'],
 ]
 
-/** Pairs of metadata of the filter, the rarest first. */
-export type Pairs = readonly string[]
+/** What one index finds: jobs with a pair of metadata, given by its digest, or with a value in a column. */
+export type Key = { pair: string } | { column: keyof JobRow; value: string }
 
 export type Scan = {
   root: string
   filter: HistoryFilter
-  pairs: Pairs
+  /** What the rows are found by; null: all of the tenant's are walked. */
+  key: Key | null
   order: 'asc' | 'desc'
   after: Place | null
 }
 
-/** The rows that a page looks at, in their order, by the narrowest index that the filter names. */
-export function scanRows({ root, filter, pairs, order, after }: Scan): RawBuilder<unknown> {
-  const { status, group, schedule, model, errorCode, createdAfter, createdBefore } = filter
+/** What of the filter has an index of its own, the rarest by experience first. */
+export function keysOfFilter(filter: HistoryFilter): Key[] {
+  const columns: [keyof JobRow, string | undefined][] = [
+    ['group_name', filter.group],
+    ['schedule', filter.schedule],
+    ['error_code', filter.errorCode],
+  ]
+  const toKeys = (some: typeof columns) =>
+    some.flatMap(([column, value]) => (value === undefined ? [] : [{ column, value }]))
+  // Most jobs are completed: these are walked with all others.
+  const status = filter.status === JobStatus.completed ? undefined : filter.status
+  return [
+    ...toKeys(columns),
+    ...pairsOf(filter).map((pair) => ({ pair })),
+    ...toKeys([
+      ['status', status],
+      ['model', filter.model],
+    ]),
+  ]
+}
+
+/** How often a key comes between the times that are asked for, counted up to `most`. */
+export function countKey(root: string, filter: HistoryFilter, key: Key, most: number): RawBuilder<unknown> {
+  return sql`select count(*) as count from (
+    select 1 ${from(root, key)} and ${within(filter)} limit ${sql.lit(most)}) found`
+}
+
+function from(root: string, key: Key | null): RawBuilder<unknown> {
+  if (key === null) return sql`from history_jobs where root = ${root}`
+  if ('pair' in key) return sql`from history_metadata where root = ${root} and pair = ${key.pair}`
+  // In these words, or the index of those that are not completed would not be used.
+  const words = key.column === 'status' ? sql`and status <> 'completed'` : sql``
+  return sql`from history_jobs where root = ${root} and ${sql.ref(key.column)} = ${key.value} ${words}`
+}
+
+function within({ createdAfter, createdBefore }: HistoryFilter): RawBuilder<unknown> {
+  return sql`true
+    ${createdAfter === undefined ? sql`` : sql`and created_at >= ${createdAfter}`}
+    ${createdBefore === undefined ? sql`` : sql`and created_at < ${createdBefore}`}`
+}
+
+/** The rows that a page looks at, in their order. */
+export function scanRows({ root, filter, key, order, after }: Scan): RawBuilder<unknown> {
   const place =
     after === null
       ? sql<SqlBool>`true`
       : order === 'desc'
         ? sql<SqlBool>`(created_at, id) < (${after.createdAt}, ${after.id})`
         : sql<SqlBool>`(created_at, id) > (${after.createdAt}, ${after.id})`
-  const bounds = sql`${place}
-    ${createdAfter === undefined ? sql`` : sql`and created_at >= ${createdAfter}`}
-    ${createdBefore === undefined ? sql`` : sql`and created_at < ${createdBefore}`}`
   const direction = sql.raw(order)
-  const inOrder = sql`order by created_at ${direction}, id ${direction}`
-  const [pair] = pairs
-  if (pair !== undefined) {
-    return sql`select created_at, id from history_metadata
-      where root = ${root} and pair = ${pair} and ${bounds} ${inOrder}`
-  }
-  const jobs = (chosen: RawBuilder<unknown>) => sql`select ${sql.raw(CHECKED.join(', '))} from history_jobs
-    where root = ${root} ${chosen} and ${bounds}`
-  const equal = (name: keyof JobRow, value: string) =>
-    sql`${jobs(sql`and ${sql.ref(name)} = ${value}`)} ${inOrder}`
-  // One of them chooses the index; the others are checked on the rows.
-  if (group !== undefined) return equal('group_name', group)
-  if (schedule !== undefined) return equal('schedule', schedule)
-  if (errorCode !== undefined) return equal('error_code', errorCode)
-  if (model !== undefined) return equal('model', model)
-  if (status !== undefined) return equal('status', status)
-  return sql`${jobs(sql``)} ${inOrder}`
+  const columns = key !== null && 'pair' in key ? ['created_at', 'id'] : CHECKED
+  return sql`select ${sql.raw(columns.join(', '))} ${from(root, key)} and ${place} and ${within(filter)}
+    order by created_at ${direction}, id ${direction}`
 }
 
-/** All that the filter asks, of the row `j`; of the pairs, all but the first, which was scanned. */
-export function matchesFilter({ root, filter, pairs }: Scan): RawBuilder<unknown> {
+/** All that the filter asks, of the row `j`; of the pairs, all but the one that was scanned. */
+export function matchesFilter({ root, filter, key }: Scan): RawBuilder<unknown> {
   const equal: [string, string | undefined][] = [
     ['status', filter.status],
     ['type', filter.type],
@@ -70,14 +95,15 @@ export function matchesFilter({ root, filter, pairs }: Scan): RawBuilder<unknown
   if (minCostUsd !== undefined) conditions.push(sql`and j.cost_nano >= ${Math.ceil(minCostUsd * 1e9)}`)
   if (finishedAfter !== undefined) conditions.push(sql`and j.finished_at >= ${finishedAfter}`)
   if (finishedBefore !== undefined) conditions.push(sql`and j.finished_at < ${finishedBefore}`)
-  for (const pair of pairs.slice(1)) {
+  for (const pair of pairsOf(filter)) {
+    if (key !== null && 'pair' in key && key.pair === pair) continue
     conditions.push(sql`and exists (select 1 from history_metadata m where m.root = ${root}
-      and m.pair = ${pair} and m.created_at = s.created_at and m.id = s.id)`)
+      and m.pair = ${pair} and m.created_at = j.created_at and m.id = j.id)`)
   }
   return sql.join(conditions, sql` `)
 }
 
 /** Digests of the pairs of metadata that are asked for. */
-export function pairsOf({ metadata = {} }: HistoryFilter): string[] {
+function pairsOf({ metadata = {} }: HistoryFilter): string[] {
   return Object.entries(metadata).map(([name, value]) => pairOf(name, value))
 }

@@ -24,6 +24,10 @@ const BUSY_MS = 5000
 const BUSY = 5
 const BUSY_PAUSE_MS = 20
 
+/** Most memory for pages of the file, KiB, and pages in the log before they go to the file. */
+const CACHE_KIB = 16 * 1024
+const LOG_PAGES = 4000
+
 const { path } = workerData as { path: string }
 const database = new DatabaseSync(path, { timeout: BUSY_MS })
 // It holds prompts and answers. SQLite gives the files beside it the same mode.
@@ -31,6 +35,8 @@ chmodSync(path, 0o600)
 // A commit is on the disk when it is answered: what is committed here is forgotten elsewhere.
 useLog()
 database.exec('PRAGMA synchronous = FULL; PRAGMA secure_delete = ON')
+// Pages that each block writes anew stay in memory, and go from the log to the file more seldom.
+database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${LOG_PAGES}`)
 const statements = new Map<string, StatementSync>()
 
 /** SQLite waits for nobody here, and processes start at the same time. */

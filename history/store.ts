@@ -1,4 +1,4 @@
-import type { Transaction } from 'kysely'
+import { type SqlBool, sql, type Transaction } from 'kysely'
 import type { RemovedJob } from '../jobs/history-source.ts'
 import type { Database, ManyInserts } from './database.ts'
 import { type FinishedJob, metadataPairs, toRow } from './finished-job.ts'
@@ -10,6 +10,9 @@ const DELETION_MS = 86_400_000
 
 /** A job that is open again is in Redis; its row waits there for the copy of its next end, at most this long, ms. */
 const OPEN_MS = 400 * 86_400_000
+
+/** Stands before the key of a result that several jobs may have. */
+const ANSWER = 'answer:'
 
 /** Rows that are deleted in one transaction. */
 const BLOCK = 500
@@ -127,7 +130,7 @@ export function createHistoryStore(database: Database): HistoryStore {
         ['id', 'text'],
         ['job', 'text'],
       ],
-      rows: jobs.flatMap(({ id, deliveries }) => deliveries.map((delivery) => [root, delivery.id, id])),
+      rows: jobs.flatMap(({ id, deliveries }) => deliveries.map((delivery) => [root, delivery, id])),
       conflict: 'on conflict do nothing',
     })
     const groups = new Map<string, number>()
@@ -148,6 +151,29 @@ export function createHistoryStore(database: Database): HistoryStore {
     })
   }
 
+  /** Deletes those of these results that jobs had in common, where no job has them any more. */
+  async function deleteAnswers(trx: Transaction<Tables>, root: string, keys: readonly string[]) {
+    const shared = [...new Set(keys)].filter((key) => key.startsWith(ANSWER))
+    if (shared.length === 0) return
+    await trx
+      .deleteFrom('history_contents')
+      .where('root', '=', root)
+      .where('key', 'in', shared)
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom('history_jobs')
+              .select('id')
+              .where('root', '=', root)
+              .whereRef('result_key', '=', 'history_contents.key')
+              // In these words, or the index of answers would not be used.
+              .where(sql<SqlBool>`substr(result_key, 1, 7) = 'answer:'`),
+          ),
+        ),
+      )
+      .execute()
+  }
+
   /** Deletes what only these rows refer to. The rows themselves are gone, or name nothing any more. */
   async function deleteContents(
     trx: Transaction<Tables>,
@@ -157,26 +183,11 @@ export function createHistoryStore(database: Database): HistoryStore {
     const ids = rows.map(({ id }) => id)
     const own = ids.flatMap((id) => [`body:${id}`, `result:${id}`])
     await trx.deleteFrom('history_contents').where('root', '=', root).where('key', 'in', own).execute()
-    const shared = [...new Set(rows.flatMap(({ result_key }) => result_key ?? []))].filter((key) =>
-      key.startsWith('answer:'),
+    await deleteAnswers(
+      trx,
+      root,
+      rows.flatMap(({ result_key }) => result_key ?? []),
     )
-    if (shared.length > 0) {
-      await trx
-        .deleteFrom('history_contents')
-        .where('root', '=', root)
-        .where('key', 'in', shared)
-        .where(({ not, exists, selectFrom }) =>
-          not(
-            exists(
-              selectFrom('history_jobs')
-                .select('id')
-                .where('root', '=', root)
-                .whereRef('result_key', '=', 'history_contents.key'),
-            ),
-          ),
-        )
-        .execute()
-    }
     await trx.deleteFrom('history_metadata').where('root', '=', root).where('id', 'in', ids).execute()
     await trx.deleteFrom('history_deliveries').where('root', '=', root).where('job', 'in', ids).execute()
   }
@@ -206,7 +217,7 @@ export function createHistoryStore(database: Database): HistoryStore {
       await database.change(root, async (trx) => {
         const known = await trx
           .selectFrom('history_jobs')
-          .select(['id', 'state', 'block', 'usage', 'finished_at', 'event_count'])
+          .select(['id', 'state', 'block', 'usage', 'finished_at', 'event_count', 'result_key'])
           .where('root', '=', root)
           .where(
             'id',
@@ -228,6 +239,14 @@ export function createHistoryStore(database: Database): HistoryStore {
           }),
         )
         await insertContents(trx, root, kept)
+        await deleteAnswers(
+          trx,
+          root,
+          kept.flatMap(({ id, result }) => {
+            const key = before.get(id)?.result_key ?? null
+            return key === null || key === result?.key ? [] : [key]
+          }),
+        )
         await insertPlaces(trx, root, kept)
         const changes: [UsageContribution, 1 | -1][] = kept.flatMap(({ id, usage }) => {
           const counted = before.get(id)

@@ -57,6 +57,8 @@ export async function addToUsage(
   })
 }
 
+const NO_USAGE = Object.fromEntries(USAGE_SUMS.map((name) => [name, 0])) as UsageSums
+
 export function noUsage(): UsageSums {
-  return Object.fromEntries(USAGE_SUMS.map((name) => [name, 0])) as UsageSums
+  return { ...NO_USAGE }
 }

@@ -1,17 +1,24 @@
 import type { RedisClient } from '../lib/redis.ts'
 import type { AnswerStore } from './answer-store.ts'
-import { type JobRecord, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
 /** An ended job as Redis holds it. What is encrypted stays encrypted. */
 export type EndedJob = {
   id: string
-  record: JobRecord
-  /** Fields of its attempts. */
-  attempts: Record<string, string>
-  /** Fields of its deliveries, the oldest first. */
-  deliveries: Record<string, string>[]
+  /** Without body, result, and what holds for the job in Redis only. */
+  record: Record<string, string>
+  /** As JSON: the record, fields of its attempts, and those of its deliveries, the oldest first. */
+  texts: { record: string; attempts: string; deliveries: string }
+  calls: number
+  /** Those of them without a price. */
+  unpricedCalls: number
   eventCount: number
+  /** `<status> <billionths>` as the history has it already; '': it has not. */
+  copied: string
+  /** Null: not asked for, or it has none. */
+  body: Buffer | null
+  /** `key`: where the history keeps it; jobs that got the same answer name the same. */
+  result: { key: string; value: Buffer } | null
 }
 
 /**
@@ -38,6 +45,12 @@ export type RestoredJob = {
   lastEvent: string
   costNano: number
 }
+
+/** Jobs that one script reads, and bytes of bodies and results after which it stops, so that it never holds Redis for long. */
+const SCRIPT_JOBS = 50
+const SCRIPT_BYTES = 1024 * 1024
+/** The same for one block. */
+const BLOCK_BYTES = 8 * 1024 * 1024
 
 /** A key that the script's answer may take; restoring more than so many events would hold Redis for long. */
 const MOST_EVENTS = 20_000
@@ -75,8 +88,16 @@ export type RemovedJob = { idempotencyKey: string | null; deliveries: string[] }
 export type HistorySource = {
   /** What is due next, and the number of the block that it is; null: nothing is. */
   due(root: string, most: number): Promise<DueForHistory | null>
-  /** Those of them that are still ended, with their answers. */
-  read(root: string, ids: readonly string[]): Promise<EndedJob[]>
+  /**
+   * Of the first of these ids, those that are still ended. `looked`: how many ids that are, for at some megabytes it stops.
+   *
+   * @param keepsContent with bodies and results
+   */
+  read(
+    root: string,
+    ids: readonly string[],
+    keepsContent: boolean,
+  ): Promise<{ looked: number; jobs: EndedJob[] }>
   /** The history has these, and all that `due` named and `read` left out. Those with files stay for `lifeMs` after their end. */
   mark(root: string, block: number, lifeMs: number, copied: readonly CopiedJob[]): Promise<void>
   /** Leaves these alone for a while. */
@@ -106,19 +127,30 @@ export type HistorySource = {
 export function createHistorySource(deps: {
   redis: RedisClient
   scripts: Pick<Scripts, 'run'>
-  answers: Pick<AnswerStore, 'complete'>
+  answers: Pick<AnswerStore, 'read'>
   /** Unix ms, by Redis' clock. */
   now: () => number
 }): HistorySource {
   const { redis, scripts, answers } = deps
 
-  async function readDeliveries(
-    root: string,
-    id: string,
-    record: JobRecord,
-  ): Promise<Record<string, string>[]> {
-    if (!record.has('webhook')) return []
-    return deliveriesOf(root, await redis.lrange(`${root}:job:${id}:deliveries`, 0, -1))
+  /** One call of the script. */
+  async function readSome(root: string, ids: readonly string[], keepsContent: boolean) {
+    const found = (await scripts.run('history-read', root, [
+      ...[SCRIPT_BYTES, keepsContent ? '1' : ''],
+      ...ids,
+    ])) as (ReadJob | null)[]
+    const jobs = await Promise.all(
+      found.map(async (one, at): Promise<EndedJob | null> => {
+        if (one === null) return null
+        const job = toEndedJob(ids[at]!, one)
+        if (job.result === null || job.result.value !== null) return job as EndedJob
+        const { hash, answer } = job.record
+        const [value] = await answers.read(root, [{ hash: hash!, by: answer! }])
+        // It is gone, for its job was deleted just now.
+        return value == null ? null : { ...job, result: { key: job.result.key, value } }
+      }),
+    )
+    return { looked: found.length, jobs: jobs.filter((job) => job !== null) }
   }
 
   async function deliveriesOf(root: string, ids: readonly string[]): Promise<Record<string, string>[]> {
@@ -127,11 +159,11 @@ export function createHistorySource(deps: {
   }
 
   async function mark(root: string, block: number, lifeMs: number, copied: readonly CopiedJob[]) {
-    const args: Argument[] = [block, lifeMs]
-    for (const { id, finishedAt, hotMs, costNano, unpricedCalls } of copied) {
-      args.push(id, finishedAt, hotMs, costNano, unpricedCalls)
-    }
-    await scripts.run('history-mark', root, args)
+    const lines = copied.map(
+      ({ id, finishedAt, hotMs, costNano, unpricedCalls }) =>
+        `${id} ${finishedAt} ${hotMs} ${costNano} ${unpricedCalls}`,
+    )
+    await scripts.run('history-mark', root, [block, lifeMs, lines.join('\n')])
   }
 
   async function deleted(root: string, ids: readonly string[]): Promise<Set<string>> {
@@ -152,25 +184,17 @@ export function createHistorySource(deps: {
       }
     },
 
-    async read(root, ids) {
-      const key = (id: string) => `${root}:job:${id}`
-      const [flat, attempts, counts] = await Promise.all([
-        Promise.all(ids.map((id) => redis.hgetallBuffer(key(id)))),
-        Promise.all(ids.map((id) => redis.hgetall(`${key(id)}:attempts`))),
-        Promise.all(ids.map((id) => redis.llen(`${key(id)}:events`))),
-      ])
-      const bare = flat.map((fields) => toRecord(Object.entries(fields).flat()))
-      // An answer that is gone is one whose job was deleted just now.
-      const records = await answers.complete(root, bare)
-      const ended = await Promise.all(
-        ids.map(async (id, at): Promise<EndedJob | null> => {
-          const record = records[at]
-          if (!record?.has('finished_at')) return null
-          const deliveries = await readDeliveries(root, id, record)
-          return { id, record, attempts: attempts[at]!, deliveries, eventCount: counts[at]! }
-        }),
-      )
-      return ended.filter((one) => one !== null)
+    async read(root, ids, keepsContent) {
+      const jobs: EndedJob[] = []
+      let looked = 0
+      let bytes = 0
+      while (looked < ids.length && bytes < BLOCK_BYTES) {
+        const some = await readSome(root, ids.slice(looked, looked + SCRIPT_JOBS), keepsContent)
+        for (const job of some.jobs) bytes += (job.body?.length ?? 0) + (job.result?.value.length ?? 0)
+        jobs.push(...some.jobs)
+        looked += some.looked
+      }
+      return { looked, jobs }
     },
 
     mark,
@@ -260,9 +284,26 @@ function behind(start: string, names: readonly string[]): string[] {
   return names.flatMap((name) => (name.startsWith(start) ? [name.slice(start.length)] : []))
 }
 
-/** Where the result of a completed record rests: one that is its own, or an answer that other jobs may have too; null: none. */
-export function resultKeyOf(id: string, record: JobRecord): string | null {
-  if (!record.has('result')) return null
-  const { hash, answer } = { hash: record.get('hash')?.toString(), answer: record.get('answer')?.toString() }
-  return answer === undefined ? `result:${id}` : `answer:${hash}:${answer}`
+/** As history-read.lua answers it. */
+type ReadJob = [
+  ...[record: Buffer, attempts: Buffer, deliveries: Buffer, calls: number, unpricedCalls: number],
+  ...[eventCount: number, copied: Buffer, body: Buffer | null, place: Buffer, result: Buffer | null],
+]
+
+/** The value of its result is null where it is to be read for itself. */
+function toEndedJob(
+  id: string,
+  found: ReadJob,
+): Omit<EndedJob, 'result'> & { result: { key: string; value: Buffer | null } | null } {
+  const [record, attempts, deliveries, calls, unpricedCalls, eventCount, copied, body, place, value] = found
+  const texts = {
+    record: record.toString(),
+    attempts: attempts.toString(),
+    deliveries: deliveries.toString(),
+  }
+  const key = place.toString()
+  return {
+    ...{ id, record: JSON.parse(texts.record), texts, calls, unpricedCalls, eventCount },
+    ...{ copied: copied.toString(), body, result: key === '' ? null : { key, value } },
+  }
 }

@@ -32,6 +32,7 @@ const NAMES = [
   'models',
   'submission',
   'history-due',
+  'history-read',
   'history-mark',
   'history-restore',
 ] as const

@@ -1,6 +1,6 @@
 -- Notes that the history has these ended jobs. From then on they stay for their hot time only (retire.lua).
 --
--- ARGV  1 number of the block  2 how long a job with files stays (ms)  3… for each job: id, when it had ended as it was copied (Unix ms), hot ms, what it cost (billionths), its calls without a price
+-- ARGV  1 number of the block  2 how long a job with files stays (ms)  3 for each job a line: id, when it had ended as it was copied (Unix ms), hot ms, what it cost (billionths), its calls without a price
 -- Answer how many were marked
 -- A job with files has them for as long as its record is here, so it stays until its retention is over.
 -- Invariants: `copied` of a record is `<status> <billionths>` as the history has it, and `copied_unpriced` its calls without a price, where
@@ -23,10 +23,20 @@ local function let_go(id)
   if tonumber(score_of(root .. ':history', id) or 0) <= tonumber(ARGV[1]) then take_out(root .. ':history', id) end
 end
 
+-- By group, by field: what is added to it at the end.
+local more_of = {}
+local function add(group, field, by)
+  if by == 0 then return end
+  local fields = more_of[group] or {}
+  more_of[group] = fields
+  fields[field] = (fields[field] or 0) + by
+end
+
 local marked = 0
-for i = 3, #ARGV, 5 do
-  local id, finished_at, hot, nano, unpriced = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4]
-  local v = redis.call('HMGET', job_key(id), 'status', 'finished_at', 'group', 'copied', 'deleted', 'type', 'files',
+for id, finished_at, hot_ms, nano, unpriced in string.gmatch(ARGV[3], '(%S+) (%S+) (%S+) (%S+) (%S+)') do
+  local hot = tonumber(hot_ms)
+  local key = job_key(id)
+  local v = redis.call('HMGET', key, 'status', 'finished_at', 'group', 'copied', 'deleted', 'type', 'files',
     'hash', 'answer', 'copied_unpriced')
   if not v[1] or v[5] or not is_terminal(v[1]) then
     -- Deleted, or queued again: its next end asks for a copy anew. Or a delivery.
@@ -35,19 +45,22 @@ for i = 3, #ARGV, 5 do
     let_go(id)
     if has_files(v[6], v[7], v[8], v[9]) then hot = math.max(hot, tonumber(ARGV[2])) end
     put(root .. ':expiry', ms(tonumber(finished_at) + hot), id)
-    redis.call('HSET', job_key(id), 'copied', v[1] .. ' ' .. nano)
+    redis.call('HSET', key, 'copied', v[1] .. ' ' .. nano)
     local more_unpriced = tonumber(unpriced) - tonumber(v[10] or 0)
-    if more_unpriced ~= 0 then redis.call('HSET', job_key(id), 'copied_unpriced', unpriced) end
+    if more_unpriced ~= 0 then redis.call('HSET', key, 'copied_unpriced', unpriced) end
     if v[3] then
-      local group = group_key(v[3])
       local old, old_nano = string.match(v[4] or '', '^(%l+) (%d+)$')
-      if old then redis.call('HINCRBY', group, 'copied:' .. old, -1) end
-      redis.call('HINCRBY', group, 'copied:' .. v[1], 1)
-      local more = tonumber(nano) - tonumber(old_nano or 0)
-      if more ~= 0 then redis.call('HINCRBY', group, 'copied_nano', ms(more)) end
-      if more_unpriced ~= 0 then redis.call('HINCRBY', group, 'copied_unpriced', ms(more_unpriced)) end
+      if old then add(v[3], 'copied:' .. old, -1) end
+      add(v[3], 'copied:' .. v[1], 1)
+      add(v[3], 'copied_nano', tonumber(nano) - tonumber(old_nano or 0))
+      add(v[3], 'copied_unpriced', more_unpriced)
     end
     marked = marked + 1
+  end
+end
+for group, fields in pairs(more_of) do
+  for field, by in pairs(fields) do
+    if by ~= 0 then redis.call('HINCRBY', group_key(group), field, ms(by)) end
   end
 end
 local blocks = root .. ':history:blocks'

@@ -55,8 +55,8 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     const url = await place()
     const several = Array.from({ length: 6 }, () => openDatabase(url))
     const done = await Promise.all(several.map(migrate))
-    expect(done.flatMap(({ run }) => run)).toEqual([1, 2, 3])
-    expect(await migrate(several[1]!)).toMatchObject({ run: [], newest: 3, known: 3 })
+    expect(done.flatMap(({ run }) => run)).toEqual([1, 2, 3, 4])
+    expect(await migrate(several[1]!)).toMatchObject({ run: [], newest: 4, known: 4 })
     await Promise.all(several.map((one) => one.close()))
   })
 
@@ -100,7 +100,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     const root = 'p:{t:again}'
     const one = job('job_1', { group: 'g' })
     await store.save(root, 1, [one], DAY)
-    await store.save(root, 2, [{ ...one, isMarked: true, deliveries: [{ id: 'whd_1' }] }], DAY)
+    await store.save(root, 2, [{ ...one, isMarked: true, deliveries: ['whd_1'] }], DAY)
     expect(await groupCounts(root, 'g', 1)).toEqual({ completed: 1 })
     expect(await finder.jobsOfDeliveries(root, ['whd_1', 'whd_2'])).toEqual(new Map([['whd_1', 'job_1']]))
   })
@@ -186,8 +186,12 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
       ...job(id, { group: canary, metadata: JSON.stringify({ note: canary }), request_id: canary }),
       body: Buffer.from(`a prompt with ${canary} `.repeat(400)),
       result: { key: `answer:${id}:1`, value: Buffer.from(canary) },
-      deliveries: [{ id: `d-${id}`, url: canary }],
-      attempts: { '1': JSON.stringify({ provider: canary }) },
+      deliveries: [`d-${id}`],
+      texts: {
+        record: JSON.stringify({ metadata: canary }),
+        attempts: JSON.stringify({ '1': canary }),
+        deliveries: JSON.stringify([{ id: `d-${id}`, url: canary }]),
+      },
     })
     const jobs = Array.from({ length: 40 }, (_, at) => make(`job_${at}`))
     await store.save(root, 1, jobs, DAY)
@@ -300,12 +304,13 @@ describe('an upgrade of a PostgreSQL that is in use', () => {
   /** A database as the first release made it. */
   async function openOld(): Promise<Database> {
     const database = openDatabase(await postgres.database(`history_${count++}`))
-    await migrate(database)
+    const first = new URL('../../../history/migrations/postgres/0001-jobs.sql', import.meta.url)
     for (const statement of [
-      'alter table history_usage drop column unpriced_calls',
-      'drop index history_jobs_listed',
-      'create index history_jobs_created on history_jobs (root, created_at, id)',
-      'delete from history_migrations where number > 1',
+      ...readFileSync(first, 'utf8').replaceAll(/--.*$/gm, '').split(';').slice(0, -1),
+      `create table history_migrations (
+        number integer primary key, name text not null, applied_at text not null default (current_timestamp)
+      )`,
+      "insert into history_migrations (number, name) values (1, 'jobs')",
     ])
       await sql.raw(statement).execute(database.db)
     onTestFinished(() => database.close())
@@ -341,7 +346,7 @@ describe('an upgrade of a PostgreSQL that is in use', () => {
       // And one that begins now goes on, too.
       await createHistoryStore(database).save('p:{t:other}', 1, [job('job_1')], DAY)
     })
-    expect(await migrating).toMatchObject({ run: [2, 3], newest: 3 })
+    expect(await migrating).toMatchObject({ run: [2, 3, 4], newest: 4 })
     expect(await indexes(database)).toEqual([{ name: 'history_jobs_listed', valid: true }])
   })
 
@@ -357,7 +362,7 @@ describe('an upgrade of a PostgreSQL that is in use', () => {
       and database = (select oid from pg_database where datname = current_database())`.execute(database.db)
     expect(rows).toEqual([])
     await sql`alter table history_usage drop column unpriced_calls`.execute(database.db)
-    expect(await migrate(database)).toMatchObject({ run: [2, 3] })
+    expect(await migrate(database)).toMatchObject({ run: [2, 3, 4] })
     expect(await indexes(database)).toEqual([{ name: 'history_jobs_listed', valid: true }])
   })
 })
@@ -373,7 +378,8 @@ function job(
     ...{ finished_at: String(AT), cost_usd: '0.000100000', ...fields },
   }
   return {
-    ...{ id, record, result, body: Buffer.from(`the body of ${id}`), attempts: {}, deliveries: [] },
+    ...{ id, record, result, body: Buffer.from(`the body of ${id}`), deliveries: [] },
+    texts: { record: JSON.stringify(record), attempts: '{}', deliveries: '[]' },
     ...{ eventCount: 3, schedule: null },
     usage: {
       ...{ day: '2026-11-30', model: record.lane, tier: 'standard', fair_key: fairKey },

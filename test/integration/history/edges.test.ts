@@ -123,7 +123,8 @@ test('a job that ended again is not hidden by the retry before, nor by an older 
     1,
     [
       {
-        ...{ id, record: JSON.parse(old!.record), body: null, result: null, attempts: {}, deliveries: [] },
+        ...{ id, record: JSON.parse(old!.record), body: null, result: null, deliveries: [] },
+        texts: { record: old!.record, attempts: '{}', deliveries: '[]' },
         ...{ eventCount: old!.event_count, schedule: null, usage: JSON.parse(old!.usage) },
       },
     ],
