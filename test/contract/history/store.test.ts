@@ -113,6 +113,27 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect((await finder.contents(root, [shared.key])).get(shared.key)?.toString()).toBe('the answer')
     await store.remove(root, 'job_2', AT, false)
     expect((await finder.contents(root, [shared.key, 'body:job_1', 'body:job_2'])).size).toBe(0)
+    // Copied again, a job has its result elsewhere.
+    await store.save(root, 2, [job('job_3', {}, shared)], DAY)
+    await store.save(root, 3, [job('job_3', {}, { key: 'result:job_3', value: shared.value })], DAY)
+    expect([...(await finder.contents(root, [shared.key, 'result:job_3'])).keys()]).toEqual(['result:job_3'])
+  })
+
+  test('walks what is rarest of all that is asked', async () => {
+    const root = 'p:{t:rarest}'
+    const metadata = '{"feature":"f"}'
+    const jobs = Array.from({ length: 30 }, (_, at) =>
+      job(`job_${at}`, { metadata, created_at: String(AT + at), ...(at === 0 ? { status: 'cancelled' } : {}) }),
+    )
+    await store.save(root, 1, jobs, DAY)
+    const asked = { metadata: { feature: 'f' }, status: 'cancelled' }
+    const find = (filter: HistoryFilter) => finder.page(root, filter, 'desc', null, 9, 20)
+    const found = { places: [{ createdAt: AT, id: 'job_0' }], end: null }
+    expect(await find(asked)).toMatchObject(found)
+    expect(await find({ ...asked, model: 'a/one' })).toMatchObject(found)
+    // What is as frequent is walked as far as a page goes.
+    const stopped = await find({ metadata: { feature: 'f' }, model: 'a/one', type: 'image' })
+    expect(stopped).toMatchObject({ places: [], end: { id: 'job_10' }, scanned: 20 })
   })
 
   test('takes no late copy of a deleted job', async () => {
