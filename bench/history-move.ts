@@ -71,7 +71,7 @@ try {
     `the history takes ${(on - off).toFixed(3)} ms of CPU a job: ${(((on - off) / off) * 100).toFixed(1)} % of the load's`,
   )
   console.log(`all is copied ${(Math.max(...lags) / 1000).toFixed(1)} s after the last job has ended`)
-  if (!process.env.QUICK) await measureMemory(systems.with, upstream.match[1]!)
+  await measureMemory(systems.with, upstream.match[1]!)
 } finally {
   await Promise.all(children.map((child) => child.close()))
   redis.disconnect()
@@ -189,7 +189,7 @@ async function readMemory(): Promise<number> {
 }
 
 async function start(name: string, args: string[], ready: RegExp): Promise<Child> {
-  const child = await startChild({ name, args, ready, env: { NODE_ENV: 'production' }, profile: process.env.PROFILE ?? null })
+  const child = await startChild({ name, args, ready, env: { NODE_ENV: 'production' }, profile: null })
   children.push(child)
   return child
 }

@@ -127,10 +127,7 @@ export function createMover(deps: {
     const read = new Set(jobs.map(({ id }) => id))
     // What has not ended, or is gone, is noted too: it waits no more.
     const unread = due.ids.slice(0, looked).filter((id) => !read.has(id))
-    await source.mark(root, due.block, settings().lifeMs, [
-      ...saved.map(toMark),
-      ...unread.map(toUnmarked),
-    ])
+    await source.mark(root, due.block, settings().lifeMs, [...saved.map(toMark), ...unread.map(toUnmarked)])
     deps.onMoved(saved.length)
     return looked < due.ids.length || due.ids.length + others === BLOCK
   }

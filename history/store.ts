@@ -31,12 +31,7 @@ export type HistoryStore = {
    *
    * @param isKnown Redis had it: a copy may be on its way, and is not to bring it back
    */
-  remove(
-    root: string,
-    id: string,
-    now: number,
-    isKnown: boolean,
-  ): Promise<RemovedJob | null>
+  remove(root: string, id: string, now: number, isKnown: boolean): Promise<RemovedJob | null>
   /** The delivery of a job went on after the job was saved. One of a job that is not there is left out. */
   updateDelivery(root: string, fields: Readonly<Record<string, string>>): Promise<void>
   /**

@@ -123,7 +123,11 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     const root = 'p:{t:rarest}'
     const metadata = '{"feature":"f"}'
     const jobs = Array.from({ length: 30 }, (_, at) =>
-      job(`job_${at}`, { metadata, created_at: String(AT + at), ...(at === 0 ? { status: 'cancelled' } : {}) }),
+      job(`job_${at}`, {
+        metadata,
+        created_at: String(AT + at),
+        ...(at === 0 ? { status: 'cancelled' } : {}),
+      }),
     )
     await store.save(root, 1, jobs, DAY)
     const asked = { metadata: { feature: 'f' }, status: 'cancelled' }

@@ -153,7 +153,13 @@ test('what is to be deleted is shown no more, and the mover deletes it everywher
   expect(await jobs.get(TENANT, id)).toBeNull()
   expect(await jobs.statuses(TENANT, [id])).toEqual([null])
   expect(await jobs.retry(TENANT, id)).toBeNull()
-  const restored = { id, record: new Map([['status', 'failed']]), attempts: {}, deliveries: '[]', eventCount: 1 }
+  const restored = {
+    id,
+    record: new Map([['status', 'failed']]),
+    attempts: {},
+    deliveries: '[]',
+    eventCount: 1,
+  }
   expect(await source.restore(root, { ...restored, lastEvent: '{}', costNano: 0 }, 1000)).toBe(false)
   for (const one of [id, still]) await redis.zadd(`${root}:history`, 0, `delete:${one}`)
   await move()
@@ -237,7 +243,9 @@ test('a delivery that is sent again after its job has left Redis stays part of t
   const { id, delivery, inRedis } = await createDelivered('one')
   expect(await redis.exists(inRedis)).toBe(0)
   expect(await jobs.redeliver(TENANT, delivery)).toMatchObject({ status: 'pending' })
-  expect(await jobs.deliveries(TENANT, id)).toMatchObject([{ status: 'pending', attempts: [{ status: 500 }] }])
+  expect(await jobs.deliveries(TENANT, id)).toMatchObject([
+    { status: 'pending', attempts: [{ status: 500 }] },
+  ])
   await send(200)
   const sent = await jobs.deliveries(TENANT, id)
   expect(sent).toMatchObject([{ status: 'delivered', attempts: [{ status: 500 }, { status: 200 }] }])
@@ -250,7 +258,9 @@ test('a delivery that is sent again after its job has left Redis stays part of t
   expect(await redis.zcard(`${root}:history`)).toBe(0)
   await redis.del(inRedis)
   const after = await jobs.deliveries(TENANT, id)
-  expect(after).toMatchObject([{ status: 'delivered', attempts: [500, 200, 200].map((status) => ({ status })) }])
+  expect(after).toMatchObject([
+    { status: 'delivered', attempts: [500, 200, 200].map((status) => ({ status })) },
+  ])
   // The job is queued again, and ends and moves again.
   await jobs.retry(TENANT, id)
   expect(await jobs.deliveries(TENANT, id)).toEqual(after)
