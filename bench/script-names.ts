@@ -3,10 +3,14 @@ import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { readScripts } from '../jobs/scripts.ts'
 import { withEventReferences } from '../lib/event-references.ts'
+import { readGateFunction } from '../ratelimit/scripts.ts'
 
 /** Digests of the scripts that may run, and their names: `jobs:create`, `gate:take`, `bullmq:moveToFinished`. */
 export async function readScriptNames(): Promise<Map<string, string>> {
-  const jobs = [...readScripts()].map(([name, lua]): [string, string] => [hash('sha1', lua), `jobs:${name}`])
+  const jobs = [...readScripts(readGateFunction())].map(([name, lua]): [string, string] => [
+    hash('sha1', lua),
+    `jobs:${name}`,
+  ])
   return new Map([
     ...jobs,
     ...(await readFolder('jobs', new URL('../jobs/lua/', import.meta.url))),
@@ -41,10 +45,13 @@ async function readFolder(prefix: string, folder: URL): Promise<[digest: string,
   )
   const common = texts.find(({ file }) => file === 'common.lua')?.text
   const turns = texts.find(({ file }) => file === 'turns.lua')?.text
+  const grant = texts.find(({ file }) => file === 'grant.lua')?.text
   return texts.flatMap(({ file, text }) => {
     const name = `${prefix}:${file.replace('.lua', '')}`
     const sent =
       common === undefined ? [text] : [text, `${common}\n${text}`, withEventReferences([common], text)]
+    // The one of the gate that grants permits.
+    if (grant !== undefined) sent.push(`${common}\n${grant}\n${text}`)
     // Those of the queue that know the turns of fair keys.
     if (turns !== undefined) sent.push(`${turns}\n${text}`)
     return sent.map((one): [string, string] => [hash('sha1', one), name])

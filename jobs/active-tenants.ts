@@ -90,9 +90,9 @@ export function touchingTenants(
     for (const { root } of calls) touch(name, root)
   }
   return {
-    run(name, root, args) {
+    run(name, root, args, keys) {
       touch(name, root)
-      return scripts.run(name, root, args)
+      return scripts.run(name, root, args, keys)
     },
     runAll(name, calls) {
       touchAll(name, calls)

@@ -88,10 +88,24 @@ export type ClaimEvents = {
 export type Claims = {
   /** Claims fetched entries in one round trip; answers in their order. */
   start(held: Held[], intent: Intent): Promise<Started[]>
+  /** Opens an entry whose call was started for this worker (see `Held.started`), and whose body came with it; otherwise it is for `start`. */
+  openStarted(held: Held, lane: string): Promise<Started>
   /** Reads again what `start` claimed under these tokens; done: the job is over, or another call has it. */
   resume(held: Held[]): Promise<Started[]>
   /** The models that the clients of waiting entries named, in their order; null for a deleted job. */
   models(held: Held[]): Promise<(Pick<Claimed, 'model' | 'unfitLanes'> | null)[]>
+}
+
+/** The intent of a call, as members of its attempt. */
+export function encodeIntent(
+  intent: Pick<Intent, 'provider' | 'model' | 'coalesced' | 'waitedFor' | 'tier'>,
+): string {
+  return (
+    `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
+    (intent.coalesced === 1 ? '' : `,"coalesced":${intent.coalesced}`) +
+    (intent.waitedFor === null ? '' : `,"waited_for":"${intent.waitedFor}"`) +
+    (intent.tier === undefined || intent.tier === 'standard' ? '' : `,"tier":"${intent.tier}"`)
+  )
 }
 
 export type ClaimsDeps = {
@@ -148,7 +162,28 @@ export function createClaims(deps: ClaimsDeps): Claims {
     within: 'tick',
   })
 
+  /** A claimed job with its body. */
+  async function open(
+    claimed: Omit<Claimed, 'body'>,
+    body: Buffer,
+    waitedFor: WaitingFor | null,
+  ): Promise<Started> {
+    try {
+      const opened = atRest.openBody(rootOf(claimed.tenant), claimed.id, body)
+      // The next step reads the whole body too, so it gets another turn of the event loop.
+      if (hasLargeSource(opened)) await longWorkTurn()
+      const whole = { ...claimed, body: opened }
+      deps.events?.emit('job.claimed', { claimed: whole, waitedFor })
+      return { kind: 'run', claimed: whole }
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error
+      return deps.leaveUnread(claimed, error)
+    }
+  }
+
   return {
+    openStarted: (held, lane) => open(toStarted(held, lane), held.started!.body!, null),
+
     async resume(held) {
       // No script that finds a claim under its token writes an intent.
       const claims = held.map((one) => claim({ held: one, members: '', budget: '', expected: '' }))
@@ -167,11 +202,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
     },
 
     async start(held, intent) {
-      const members =
-        `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
-        (intent.coalesced === 1 ? '' : `,"coalesced":${intent.coalesced}`) +
-        (intent.waitedFor === null ? '' : `,"waited_for":"${intent.waitedFor}"`) +
-        (intent.tier === undefined || intent.tier === 'standard' ? '' : `,"tier":"${intent.tier}"`)
+      const members = encodeIntent(intent)
       const answers = await Promise.all(
         held.map((one) => {
           return claim({ held: one, members, ...budgetFor(one, intent) })
@@ -195,17 +226,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
               detail: { attempt: lostCall },
             })
           }
-          try {
-            const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
-            // The next step reads the whole body too, so it gets another turn of the event loop.
-            if (hasLargeSource(opened)) await longWorkTurn()
-            const whole = { ...claimed, body: opened }
-            started.push({ kind: 'run', claimed: whole })
-            deps.events?.emit('job.claimed', { claimed: whole, waitedFor: intent.waitedFor })
-          } catch (error) {
-            if (!(error instanceof UnreadableError)) throw error
-            started.push(await deps.leaveUnread(claimed, error))
-          }
+          started.push(await open(claimed, body, intent.waitedFor))
         } else if (kind.toString() === 'wait') {
           started.push({ kind: 'wait', at: Number(String(rest[0])) })
         } else {
@@ -248,6 +269,15 @@ type StartAnswer = [call: number, attempts: number, lostCall: number, flat: Buff
 function usdOf(record: JobRecord, name: string): number | null {
   const nano = numberOf(record, name)
   return nano === null ? null : nano / 1e9
+}
+
+/** The first call of a job that was started for this worker. Precondition: it was (`held.started`). */
+export function toStarted({ tenant, id, cost, started }: Held, lane: string): Omit<Claimed, 'body'> {
+  const { at, reservedUsd, fields } = started!
+  return {
+    ...{ tenant, id, lane, call: 1, attempts: 1, waitedMs: 0, firstStartedAt: at, cost, reservedUsd },
+    ...fields,
+  }
 }
 
 /** The claimed job, and its body as it is stored. */

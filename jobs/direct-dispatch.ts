@@ -1,15 +1,46 @@
 import type { LaneQueue } from './lane-queue.ts'
 import type { Outbox } from './outbox.ts'
-import type { EntryMark, Held, QueueEntry } from './queue-entry.ts'
+import type { EntryMark, Held, QueueEntry, StartedCall, StartedFields } from './queue-entry.ts'
 
 /**
  * Direct dispatch: a job whose client waits, on an idle lane, goes straight from the API to a worker, by a message of
  * `create.lua`. It stays in its tenant's outbox all the while. If the message or the worker is lost, a sweeper finds it
  * there and queues it. A worker that makes the call moves the job's time in the outbox into the future, as a lock.
+ *
+ * Usually that script has started the call as well, with its permit (`lua/start-here.lua`): then the worker makes the call at once.
  */
 export type DirectDispatch = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack' | 'claimed'> & {
   /** The entry of a message, as this worker holds it. */
-  toHeld(message: string): Held
+  toHeld(message: Buffer): Held
+}
+
+/** The name under which a worker claims what was dispatched to it. */
+export function directToken(worker: string): string {
+  return `direct:${worker}`
+}
+
+/** What a message says of the entry. `call`: for a job that may be started for its worker. */
+export type DirectMessage = QueueEntry & { call?: StartedFields }
+
+/** A message about a started call begins with this; then `<permit> <Unix ms> <reserved, billionths>`, a line with the entry, and the body. */
+const STARTED = 0x21
+const LINE_END = 0x0a
+
+function readMessage(message: Buffer): { entry: DirectMessage; started: StartedCall | null } {
+  if (message[0] !== STARTED) return { entry: JSON.parse(message.toString()), started: null }
+  const headEnd = message.indexOf(LINE_END)
+  const entryEnd = message.indexOf(LINE_END, headEnd + 1)
+  const [permit, at, reserved] = message.toString('utf8', 1, headEnd).split(' ')
+  const entry = JSON.parse(message.toString('utf8', headEnd + 1, entryEnd)) as DirectMessage
+  const body = message.subarray(entryEnd + 1)
+  const started = {
+    permit: permit!,
+    at: Number(at),
+    reservedUsd: reserved ? Number(reserved) / 1e9 : null,
+    fields: entry.call!,
+    body: body.length === 0 ? null : body,
+  }
+  return { entry, started }
 }
 
 export function createDirectDispatch(deps: {
@@ -26,26 +57,28 @@ export function createDirectDispatch(deps: {
 
   return {
     toHeld(message) {
-      const entry = JSON.parse(message) as QueueEntry
+      const { entry: told, started } = readMessage(message)
+      const { call: _, ...entry } = told
       const { tenant, id, entry: number, cost } = entry
       return {
         tenant,
         id,
         entry: number,
         cost,
-        token: `direct:${worker}`,
+        token: directToken(worker),
         apart: null,
         throttles: null,
         fallsBackAt: null,
         leaseMs,
         bull: null,
         placed: entry,
-        isDirect: true,
+        isDirect: started === null,
+        started,
       }
     },
     // The end of the job removed it from the outbox. If it did not end, the sweeper must find it there.
     acknowledge: async () => {},
-    claimed: (held) => ({ ...held, isDirect: false }),
+    claimed: (held) => ({ ...held, isDirect: false, started: null }),
     delay: (held, at, mark) => queue(held, at, mark),
     giveBack: (held) => queue(held, null),
   }

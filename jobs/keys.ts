@@ -69,7 +69,7 @@ export function webhookChannel(root: string): string {
   return `${root}:webhooks:wake`
 }
 
-/** Pub/sub channel of a worker for direct dispatch; the message is a queue entry as JSON. */
+/** Pub/sub channel of a worker for direct dispatch; its messages are those that direct-dispatch.ts reads. */
 export function directChannel(prefix: string, worker: string): string {
   return `${prefix}:express:${worker}`
 }
@@ -84,13 +84,18 @@ export function answersChannel(prefix: string, process: string): string {
   return `${prefix}:answers:${process}`
 }
 
-/** `<worker> <lane> <lane> …`; blanks in names of models are written `%20`. */
+/** Among the lanes that a worker names: it takes jobs that were started for it. Releases before take it for a lane that nobody asks for. */
+const TAKES_STARTED = 'started'
+
+/** `<worker> started <lane> <lane> …`, and the worker alone when it takes no more; blanks in names of models are written `%20`. */
 export function formatOpenLanes(worker: string, lanes: readonly string[]): string {
-  return [worker, ...lanes.map((lane) => lane.replaceAll(' ', '%20'))].join(' ')
+  if (lanes.length === 0) return worker
+  return [worker, TAKES_STARTED, ...lanes.map((lane) => lane.replaceAll(' ', '%20'))].join(' ')
 }
 
-/** What `formatOpenLanes` wrote. No name has a `%` of its own. */
-export function readOpenLanes(message: string): { worker: string; lanes: string[] } {
-  const [worker = '', ...lanes] = message.split(' ')
-  return { worker, lanes: lanes.map((lane) => lane.replaceAll('%20', ' ')) }
+/** What `formatOpenLanes` wrote, of this release or an earlier one. No name has a `%` of its own, and each lane's has a slash. */
+export function readOpenLanes(message: string): { worker: string; takesStarted: boolean; lanes: string[] } {
+  const [worker = '', ...names] = message.split(' ')
+  const lanes = names.filter((name) => name.includes('/')).map((lane) => lane.replaceAll('%20', ' '))
+  return { worker, takesStarted: names.includes(TAKES_STARTED), lanes }
 }

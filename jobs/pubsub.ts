@@ -19,6 +19,11 @@ export type PubSub = {
     channel: string,
     listener: (message: string) => void,
   ): { stands: () => boolean; leave: () => void }
+  /** The same for messages that are no text; missed ones are an empty message. */
+  keepListeningToBytes(
+    channel: string,
+    listener: (message: Buffer) => void,
+  ): { stands: () => boolean; leave: () => void }
   /** The same as `listen` for messages that are no text. */
   listenBytes(channel: string, listener: (message: Buffer) => void): Promise<() => void>
   /** Called after the connection was lost and every subscription is active again. */
@@ -82,15 +87,15 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
   const listen: PubSub['listen'] = (channel, listener) =>
     listenBytes(channel, (message) => listener(message.toString()))
 
-  function keepListening(channel: string, listener: (message: string) => void) {
+  function keepListeningToBytes(channel: string, listener: MessageListener) {
     let leaveChannel: (() => void) | null = null
     let isLeft = false
     async function subscribe(): Promise<void> {
       for (let attempt = 0; !isLeft && subscriber.status !== 'end'; attempt++) {
         try {
-          leaveChannel = await listen(channel, listener)
+          leaveChannel = await listenBytes(channel, listener)
           if (isLeft) leaveChannel()
-          else if (attempt > 0) listener('')
+          else if (attempt > 0) listener(NOTHING)
           return
         } catch {
           await sleep(AGAIN_MS, undefined, { ref: false })
@@ -110,7 +115,9 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
   return {
     listenBytes,
     listen,
-    keepListening,
+    keepListening: (channel, listener) =>
+      keepListeningToBytes(channel, (message) => listener(message.toString())),
+    keepListeningToBytes,
     onReconnect(listener) {
       reconnects.add(listener)
       return () => reconnects.delete(listener)

@@ -1,4 +1,4 @@
-import type { Priority } from './job.ts'
+import type { JobType, Priority } from './job.ts'
 import type { GatherPlan, JobCost } from './jobs.ts'
 import type { FetchedEntry } from './queue-scripts.ts'
 
@@ -44,6 +44,34 @@ export type Held = {
   placed: QueueEntry | null
   /** True: it was dispatched directly and is not claimed yet. */
   isDirect: boolean
+  /** The call that the script which made the job started for this worker; null: the worker starts it. */
+  started: StartedCall | null
+}
+
+/** A call that was started for the worker that hears of it, with its permit (lua/start-here.lua). */
+export type StartedCall = {
+  permit: string
+  /** When, Unix ms. */
+  at: number
+  /** See `Claimed`. */
+  reservedUsd: number | null
+  fields: StartedFields
+  /** The body as it is stored; null: it is large, and has to be read. */
+  body: Buffer | null
+}
+
+/** What the worker has to know of the job. */
+export type StartedFields = {
+  type: JobType
+  model: string
+  maxAttempts: number
+  timeoutMs: number
+  unfitLanes: string[]
+  hash: string
+  cacheMode: string
+  isShownLive: boolean
+  requestId: string | null
+  trace: string | null
 }
 
 /** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
@@ -153,6 +181,7 @@ export function toHeld(bull: FetchedEntry<EntryData>, leaseMs: number): Held {
     bull,
     placed: null,
     isDirect: false,
+    started: null,
     token: bull.token,
   }
 }

@@ -34,6 +34,8 @@ export type Queues = {
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
   /** Makes entries due now that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are delayed again. */
   promote(lane: string, dueBy: number): Promise<void>
+  /** Keys that exist only while an entry of the lane is due and waits, in its queue or in the hands of a worker. */
+  waitingKeys(lane: string): string[]
   /** Every lane that had an entry and has not been retired since. */
   lanes(): Promise<string[]>
   /** Forgets a lane without entries. False: it has some, and stays. */
@@ -167,6 +169,7 @@ export function createQueues(deps: {
       do count = await runScript(connection, promoteScript, root, [dueBy])
       while (count === 1000)
     },
+    waitingKeys: (lane) => ['wait', 'prioritized', 'active'].map((name) => `${queueRoot(lane)}:${name}`),
     lanes: () => connection.smembers(lanesKey(prefix)),
     async retire(lane) {
       const root = `${lanePrefix(lane)}:${QUEUE_NAME}`

@@ -5,6 +5,7 @@ import { type FollowedKind, SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.t
 
 const NAMES = [
   'create',
+  'create-and-start',
   'start',
   'finish',
   'requeue',
@@ -38,8 +39,19 @@ const NAMES = [
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 
-/** Scripts that forget jobs share a part of their own. */
-const PARTS: Partial<Record<ScriptName, string>> = { remove: 'forget', retire: 'forget' }
+/** Parts that stand in front of scripts; those that forget jobs share one. */
+const PARTS: Partial<Record<ScriptName, string>> = {
+  remove: 'forget',
+  retire: 'forget',
+  create: 'create-only',
+  'create-and-start': 'start-here',
+}
+
+/** What a script is called by that is made of another file. */
+const FILES: Partial<Record<ScriptName, string>> = { 'create-and-start': 'create' }
+
+/** The script that needs the gate of the rate limiter in front of it. */
+const WITH_GATE: ScriptName = 'create-and-start'
 
 export type Argument = string | number | Buffer
 export type ScriptCall = { root: string; args: Argument[] }
@@ -47,23 +59,30 @@ type CustomCommands = Record<string, (...args: Argument[]) => Promise<unknown>>
 
 /** Calls the scripts of `jobs/lua`. Every one takes the tenant's root as its key and answers Buffers. */
 export type Scripts = {
-  run(name: ScriptName, root: string, args: Argument[]): Promise<unknown>
+  /** @param keys further ones to declare, of a script that is for a Redis that is no cluster */
+  run(name: ScriptName, root: string, args: Argument[], keys?: readonly string[]): Promise<unknown>
   /** Calls a script once for each list of arguments, in one write; answers in their order, or throws the first error. */
   runAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<unknown[]>
   /** The same, with each call's own answer or error. */
   settleAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<PromiseSettledResult<unknown>[]>
 }
 
-/** The scripts by their names, as they are sent. */
-export function readScripts(): Map<ScriptName, string> {
+/**
+ * The scripts by their names, as they are sent.
+ *
+ * @param gate Lua of the rate limiter's `open_gate`; null: without the script that needs it
+ */
+export function readScripts(gate: string | null = null): Map<ScriptName, string> {
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   const common = read('common')
   return new Map(
-    NAMES.map((name) => {
+    NAMES.filter((name) => name !== WITH_GATE || gate !== null).map((name) => {
       const part = PARTS[name]
-      const shared = [common, ...(part === undefined ? [] : [read(part)])]
+      const before = name === WITH_GATE ? [gate!] : []
+      const shared = [common, ...before, ...(part === undefined ? [] : [read(part)])]
       const writers = ['write_fair_keys', 'write_accounts', 'write_gathered', 'write_learned']
-      return [name, withEventReferences(shared, read(name), writers, 'with_released(answer_of_script)')]
+      const script = read(FILES[name] ?? name)
+      return [name, withEventReferences(shared, script, writers, 'with_released(answer_of_script)')]
     }),
   )
 }
@@ -74,20 +93,24 @@ export function readScripts(): Map<ScriptName, string> {
  * @param following what of the events of the tenant with this root somebody follows; without it nobody is known to
  * @param onReleased hears of parked jobs whose turn a script gave them: they are in the outbox. Without it the sweeper queues them
  * @param keepsHistory ended jobs are to be copied to the history
+ * @param gate see `readScripts`
  */
 export function createScripts(
   redis: RedisClient,
   following: (root: string) => FollowedKind = () => 'nothing',
   onReleased: (root: string, ids: string[]) => void = () => {},
   keepsHistory = false,
+  gate: string | null = null,
 ): Scripts {
-  for (const [name, lua] of readScripts()) {
-    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua })
+  for (const [name, lua] of readScripts(gate)) {
+    redis.defineCommand(commandOf(name), name === WITH_GATE ? { lua } : { numberOfKeys: SCRIPT_KEYS, lua })
   }
   const commands = redis as unknown as CustomCommands
-  const run: Scripts['run'] = async (name, root, args) => {
+  const run: Scripts['run'] = async (name, root, args, keys) => {
     const answer = await commands[`${commandOf(name)}Buffer`]!(
+      ...(keys === undefined ? [] : [SCRIPT_KEYS + keys.length]),
       ...scriptKeys(root, following(root), keepsHistory),
+      ...(keys ?? []),
       ...args,
     )
     if (!hasReleased(answer)) return answer

@@ -1,6 +1,7 @@
 import type { AtRest } from './at-rest.ts'
 import { encodeBudgets, readShortage, toWindows } from './budgets.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
+import { type DirectMessage, directToken } from './direct-dispatch.ts'
 import { digestFairKey, encodeFairKeyLimits, fairKeyOfBody } from './fair-key.ts'
 import { encodeGatherPlan } from './gather-plan.ts'
 import type { GroupBudgets } from './group-budgets.ts'
@@ -8,10 +9,12 @@ import type { JobType } from './job.ts'
 import { encodeJobFlow } from './job-flow.ts'
 import type { JobCost, NewJob, Refusal } from './jobs.ts'
 import { encodeEstimate } from './money.ts'
+import type { DirectWorker } from './open-lanes.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
 import { digestPrefix } from './prompt-prefixes.ts'
 import type { QueueEntry } from './queue-entry.ts'
 import type { JobRecord } from './record.ts'
+import type { Argument } from './scripts.ts'
 
 /** How long an idempotency key is remembered. */
 const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
@@ -26,6 +29,28 @@ export type PreparedJob = {
   hash: string
   record: Map<string, string | Buffer>
   args: (string | number | Buffer)[]
+  /** Null: it goes through its lane's queue. */
+  direct: DirectPlan | null
+}
+
+/** How a job goes straight to a worker. `start`: with its call started; null: the worker starts it. */
+export type DirectPlan = { worker: DirectWorker; start: StartPlan | null }
+
+/** What the script that creates a job needs to start its call for a worker. */
+export type StartPlan = {
+  /** Keys that exist only while something waits for the lane. */
+  waiting: readonly string[]
+  /** The gate's keys and arguments for the lane, and what the call takes from it. */
+  keys: readonly string[]
+  args: readonly Argument[]
+  amounts: readonly number[]
+  tenant: string
+  source: string
+  tier: string
+  /** As `encodeIntent` of claim.ts writes it. */
+  intent: string
+  /** How long the job's place holds it, ms. */
+  leaseMs: number
 }
 
 /** A job handed to the create script, and what that answered. */
@@ -72,7 +97,7 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
 /**
  * @param root of the tenant
  * @param replyTo channel for the end of the job
- * @param workerChannel channel of a worker that may take it at once
+ * @param direct how it goes straight to a worker; null: it goes through its lane's queue
  * @param isBrief the answer has only the state of a known or answered job, without its record or its result
  * @param groupBudgets of its group, as far as this process knows; null: none
  * @param now Unix ms
@@ -84,7 +109,7 @@ export function prepare(
   id: string,
   retainMs: number,
   replyTo: string | null,
-  workerChannel: string | null,
+  direct: DirectPlan | null,
   isBrief: boolean,
   groupBudgets: GroupBudgets | null,
   now: number,
@@ -155,13 +180,44 @@ export function prepare(
     ]),
     job.limits.refusesUnpriced ? 'unpriced' : encodeEstimate(job.lane, job),
     job.earliestStart == null ? '' : Math.round(job.earliestStart),
-    workerChannel ?? '',
-    workerChannel === null ? '' : JSON.stringify(entryOf({ job, id }, 0)),
+    direct?.worker.channel ?? '',
+    direct === null ? '' : encodeDirect({ job, id }, hash, direct),
     isBrief ? '1' : '',
     groupBudgets?.version ?? '',
+    direct?.start ? encodeStart(direct.worker, direct.start) : '',
     ...[...record].flat(),
   ]
-  return { job, asked, id, hash, record, args }
+  return { job, asked, id, hash, record, args, direct }
+}
+
+/** The message for the worker that the job goes to. */
+function encodeDirect(
+  { job, id }: Pick<Submitted, 'job' | 'id'>,
+  hash: string,
+  { start }: DirectPlan,
+): string {
+  const entry: DirectMessage = entryOf({ job, id }, 0)
+  if (start !== null) {
+    entry.call = {
+      type: job.type,
+      model: job.model,
+      maxAttempts: job.maxAttempts,
+      timeoutMs: job.timeoutMs,
+      unfitLanes: job.unfitLanes ?? [],
+      hash,
+      cacheMode: job.cache,
+      isShownLive: job.isShownLive === true,
+      requestId: job.requestId ?? null,
+      trace: job.trace ?? null,
+    }
+  }
+  return JSON.stringify(entry)
+}
+
+/** As lua/start-here.lua reads it. */
+function encodeStart({ name }: DirectWorker, start: StartPlan): string {
+  const { leaseMs, amounts, tenant, source, tier, intent } = start
+  return [directToken(name), leaseMs, ...amounts, tenant, source, tier, intent].join('\n')
 }
 
 /** Until when a job that goes at flex may wait there, as `patience_of` in jobs/lua/common.lua reads it; null: it does not go at flex. */
@@ -212,6 +268,7 @@ export function completeRecord(
   kind: 'created' | 'parked' | 'shared' | 'hit',
   rest: Buffer[],
 ): JobRecord {
+  // After the time: of a hit what it is, of a created one how many workers heard of it, and whether it was started.
   const [at, answer, usage, text] = rest
   const record: JobRecord = new Map(sent)
   const put = (name: string, value: string) => record.set(name, value)
@@ -223,6 +280,11 @@ export function completeRecord(
   put('status', kind === 'hit' ? 'completed' : startAt !== null ? 'scheduled' : 'queued')
   put('cache', kind === 'hit' ? 'hit' : kind === 'shared' ? 'shared' : job.cache === 'off' ? 'off' : 'miss')
   if (kind === 'parked') put('waiting_for', 'fair_key')
+  if (kind === 'created' && isStarted(rest)) {
+    put('status', 'running')
+    put('started_at', time)
+    put('attempts', '1')
+  }
   if (kind === 'hit') {
     put('finished_at', time)
     put('cost_usd', '0')
@@ -231,6 +293,11 @@ export function completeRecord(
     if (text?.length) record.set('result', text)
   }
   return record
+}
+
+/** Whether the script that created the job has started it, by what it answered. */
+function isStarted([, , started]: readonly Buffer[]): boolean {
+  return started !== undefined && started.length > 0
 }
 
 /** Outcome of a submission, for metrics: where the answer comes from, or why the job was refused. */

@@ -21,11 +21,13 @@ import type { ReplyInbox } from './reply-inbox.ts'
 import type { Scripts } from './scripts.ts'
 import {
   completeRecord,
+  type DirectPlan,
   entryOf,
   isForLater,
   isRefused,
   type PreparedJob,
   prepare,
+  type StartPlan,
   type SubmissionEvent,
   type Submitted,
   toRefusal,
@@ -63,6 +65,8 @@ export type SubmitDeps = {
   replyInbox: ReplyInbox | null
   /** Null: every job goes through its lane's queue. */
   openLanes: OpenLanes | null
+  /** What is needed to start a job where it is created; null: it is not started there. Null itself: none is. */
+  planStart: ((job: Pick<NewJob, 'tenant' | 'lane' | 'cost'>) => Promise<StartPlan | null>) | null
   /** Learns when the jobs scheduled in this process are due. */
   dueTimers?: Pick<DueTimers, 'note'>
   newId: () => string
@@ -79,19 +83,42 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
   const { redis, scripts, outbox, rootOf, atRest, reader, models } = deps
   const groupBudgets = createKnownGroupBudgets()
 
-  /** Runs the create script. One script takes the jobs of one tenant that arrive together. */
+  /** Runs the create script. One script takes the jobs of one tenant that arrive in one turn of the event loop, of one lane where it starts them. */
   const gathered = gatherCalls({
-    keyOf: ({ job }: PreparedJob) => job.tenant,
-    run: async (prepared) =>
-      (await scripts.run(
-        'create',
-        rootOf(prepared[0]!.job.tenant),
-        prepared.flatMap(({ args }) => [args.length, ...args]),
-      )) as [Buffer, ...unknown[]][],
+    keyOf: ({ job, direct }: PreparedJob) => (direct?.start ? `${job.tenant} ${job.lane}` : job.tenant),
+    run: async (prepared) => {
+      const { job, direct } = prepared[0]!
+      const start = direct?.start
+      const args = prepared.flatMap((one) => [one.args.length, ...one.args])
+      const answers =
+        start == null
+          ? scripts.run('create', rootOf(job.tenant), args)
+          : scripts.run(
+              'create-and-start',
+              rootOf(job.tenant),
+              [start.waiting.length, start.args.length, ...start.args, ...args],
+              [...start.waiting, ...start.keys],
+            )
+      return (await answers) as [Buffer, ...unknown[]][]
+    },
     most: MOST_CREATED,
     size: { of: ({ record }) => record.get('body')!.length, most: MOST_CREATED_BYTES },
-    within: 'tick',
+    within: 'turn',
   })
+
+  /** How jobs whose clients wait go straight to workers; null for a job that goes through its lane's queue. */
+  function planDirect(jobs: readonly NewJob[]): Promise<(DirectPlan | null)[]> | null {
+    const { openLanes, planStart } = deps
+    if (openLanes === null || !jobs.some(isUrgent)) return null
+    return Promise.all(
+      jobs.map(async (job): Promise<DirectPlan | null> => {
+        const worker = isUrgent(job) ? openLanes.pick(job.lane) : null
+        if (worker === null) return null
+        const mayStart = planStart !== null && worker.takesStarted
+        return { worker, start: mayStart ? await planStart(job) : null }
+      }),
+    )
+  }
 
   /** Where the budgets of its group are others than were known here, the job is prepared and handed in again. */
   async function createOne(
@@ -135,11 +162,10 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
       deps.memoryAdmission.isShort(),
       models.findRefused(jobs),
     ])
-    const prepareOne = (job: NewJob, known?: PreparedJob) => {
+    const direct = await planDirect(jobs)
+    const prepareOne = (job: NewJob, plan: DirectPlan | null, known?: PreparedJob) => {
       const limits = isFull || isShort || tooMany.has(job) ? { ...job.limits, maxQueued: 0 } : job.limits
       const id = known?.id ?? awaited?.id ?? job.id ?? deps.newId()
-      const isUrgent = job.isAwaited && !isForLater(job) && job.gather === undefined
-      const workerChannel = isUrgent ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
       const replyTo = awaited?.replyTo ?? null
       return prepare(
@@ -149,7 +175,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
         id,
         deps.retainMs(),
         replyTo,
-        workerChannel ?? null,
+        plan,
         isBrief,
         groupBudgets.get(root, job.group),
         deps.now(),
@@ -157,17 +183,17 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     }
     // Hashing and packing a large body takes a whole turn of the event loop.
     if (jobs.some(({ body }) => hasLargeSource(body))) await longWorkTurn()
-    const prepared = described.map((one): ReturnType<typeof prepareOne> | Unsent => {
+    const prepared = described.map((one, index): ReturnType<typeof prepareOne> | Unsent => {
       if ('error' in one) return one
       const job = one
       try {
-        return prepareOne(job)
+        return prepareOne(job, direct?.[index] ?? null)
       } catch (error) {
         return { job, error }
       }
     })
     const sent = prepared.flatMap((one) => ('error' in one ? [] : [one]))
-    const created = sent.map((one) => createOne(one, (known) => prepareOne(one.asked, known)))
+    const created = sent.map((one) => createOne(one, (known) => prepareOne(one.asked, one.direct, known)))
     const answers = (await Promise.allSettled(created)).values()
     deps.queueAdmission.fill(jobs.length)
     await deps.confirm?.()
@@ -297,6 +323,11 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     const [whole] = await reader.answers.complete(root, [record])
     return { kind: 'created', job: toJob(id, whole ?? record, view) }
   }
+}
+
+/** Whether a client waits for the job, which may begin at once. */
+function isUrgent(job: NewJob): boolean {
+  return job.isAwaited === true && !isForLater(job) && job.gather === undefined
 }
 
 /** When a job was created, by the script's answer. */

@@ -11,13 +11,13 @@ export type WorkerChannels = {
   /** A job was cancelled. */
   onAbort(listener: (tenant: string, id: string) => void): Subscription
   /** A job was dispatched to this worker. */
-  onDirect(listener: (message: string) => void): Subscription
+  onDirect(listener: (message: Buffer) => void): Subscription
   /** Tells the API which lanes take direct dispatches; none: this worker stops. */
   announce(lanes: string[]): Promise<unknown>
 }
 
 export function createWorkerChannels(deps: {
-  pubsub: Pick<PubSub, 'keepListening'>
+  pubsub: Pick<PubSub, 'keepListening' | 'keepListeningToBytes'>
   publish: (channel: string, message: string) => Promise<unknown>
   prefix: string
   /** Of this process, among all. */
@@ -32,9 +32,9 @@ export function createWorkerChannels(deps: {
         if (tenant && id) listener(tenant, id)
       }),
     onDirect: (listener) =>
-      pubsub.keepListening(directChannel(prefix, worker), (message) => {
+      pubsub.keepListeningToBytes(directChannel(prefix, worker), (message) => {
         // The sweeper handles missed messages.
-        if (message !== '') listener(message)
+        if (message.length > 0) listener(message)
       }),
     announce: (lanes) => publish(openLanesChannel(prefix), formatOpenLanes(worker, lanes)),
   }

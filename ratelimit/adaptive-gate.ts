@@ -116,6 +116,7 @@ export function adaptConcurrency(
   return {
     ...gate,
     take: async (lane, ...rest) => gate.take(await withLimit(lane), ...rest),
+    prepareTake: async (lane, cost) => gate.prepareTake(await withLimit(lane), cost),
     async settle(lane, settlements) {
       await Promise.all([...hear(lane, settlements), gate.settle(lane, settlements)])
     },

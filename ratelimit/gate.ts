@@ -83,6 +83,9 @@ export type Settlement = {
   tier?: ServiceTier
 }
 
+/** `keys` and `args` are the lane's and for `open_gate`. `amounts`: what the call takes, as the gate counts it. */
+export type PreparedTake = { keys: string[]; args: (string | number)[]; amounts: Amounts }
+
 /**
  * The only way to a provider: nothing is sent without a permit. A permit is taken from the lane's own limits and from every
  * shared limit that names it, whole or not at all. All state is in Redis. Every method is one script and
@@ -103,6 +106,8 @@ export type Gate = {
     sources?: readonly string[],
     tiers?: readonly ServiceTier[],
   ): Promise<TakeAnswer>
+  /** What a script that has `open_gate` of scripts.ts needs to take the permit of a call itself. */
+  prepareTake(lane: Lane, cost: Cost): Promise<PreparedTake>
   /** Frees permits and books what their calls really used. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
   /** Extends the leases of running calls; call it at least every half lease. */
@@ -172,6 +177,13 @@ export function createGate({
         waitMs: waitMs < 0 ? Number.POSITIVE_INFINITY : waitMs,
         waitingFor: (waitingFor || null) as RefusedFor | null,
       })
+    },
+
+    async prepareTake(lane, cost) {
+      await adoption.adopt(lane.id)
+      const [count, ...rest] = address(lane)
+      const keys = rest.slice(0, Number(count)) as string[]
+      return { keys, args: [...rest.slice(keys.length), leaseMs], amounts: toAmounts(countMedia(lane, cost)) }
     },
 
     async settle(lane, settlements) {

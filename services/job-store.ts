@@ -48,6 +48,7 @@ import { createFairness } from '../ratelimit/fairness.ts'
 import { createForecaster } from '../ratelimit/forecaster.ts'
 import { createGate } from '../ratelimit/gate.ts'
 import { createLatencies } from '../ratelimit/latencies.ts'
+import { readGateFunction } from '../ratelimit/scripts.ts'
 import { createScheduleScripts } from '../schedules/scripts.ts'
 import { createSchedules } from '../schedules/store.ts'
 import { createScheduleWork } from '../schedules/work.ts'
@@ -57,6 +58,7 @@ import { openTenantEvents } from './events.ts'
 import type { History } from './history.ts'
 import { createLaneOrder } from './lane-order.ts'
 import type { ProcessEvents } from './listeners.ts'
+import { createStartPlans } from './start-plans.ts'
 
 export type JobStoreDeps = {
   /** For commands; for messages; and for the queues, which may wait for Redis longer. */
@@ -109,6 +111,7 @@ export function createJobStore(deps: JobStoreDeps) {
   const { commands: redis } = deps.redis
   const { prefix } = config().redis
   const root = (tenant: string) => tenantRoot(prefix, tenant)
+  const { isCluster } = redis
   const retainMs = () => config().jobs.retain
 
   const files = createFileStore({
@@ -165,6 +168,7 @@ export function createJobStore(deps: JobStoreDeps) {
           .catch((error) => deps.report(error, 'queueing a job whose fair key has room failed'))
     },
     deps.history !== null,
+    isCluster ? null : readGateFunction(),
   )
   const scripts = touchingTenants(ownScripts, active, prefix)
   const onFailure = deps.onFailure === undefined ? {} : { onFailure: deps.onFailure }
@@ -218,6 +222,7 @@ export function createJobStore(deps: JobStoreDeps) {
     ...(events === undefined ? {} : { events }),
     onError: deps.report,
     ...replies,
+    planStart: isCluster ? null : createStartPlans({ gate, queues, config, now }),
   })
 
   const jobs = moves === null ? hot : moves.inFrontOf(hot)

@@ -11,6 +11,17 @@ import type { RunningCalls } from './running-calls.ts'
 import type { ServedLane } from './served-lanes.ts'
 import { askedTier } from './tier-of-call.ts'
 
+/**
+ * Whether the entry's call was started for this worker, which can make it at once. If its body has to be read, or so much time has passed
+ * that another worker may have the job, the claim is read again as any other.
+ *
+ * @param now Unix ms, by Redis' clock
+ */
+function isStarted(held: Held | undefined, now: number): boolean {
+  if (!held?.started?.body) return false
+  return now - held.started.at < held.leaseMs / 2
+}
+
 /** Makes the step that claims the jobs of a call. */
 export function createClaim(deps: {
   lane: Pick<ServedLane, 'current'>
@@ -38,11 +49,13 @@ export function createClaim(deps: {
       estimate,
     }
     let ours = held
-    const started = await keep(async () => {
-      // At each try: Redis may have been unavailable for longer than the locks last.
-      ours = await deps.entries.stillHeld(held)
-      return ours.length === 0 ? [] : work.start(ours, intent)
-    }, 'claiming')
+    const started = isStarted(held[0], now())
+      ? [await work.openStarted(held[0]!, lane.id)]
+      : await keep(async () => {
+          // At each try: Redis may have been unavailable for longer than the locks last.
+          ours = await deps.entries.stillHeld(held)
+          return ours.length === 0 ? [] : work.start(ours, intent)
+        }, 'claiming')
     for (const one of held) if (!ours.includes(one)) calls.cancel(one.tenant, one.id)
     const claimedJobs: ClaimedJob[] = []
     const others: Promise<void>[] = []

@@ -11,6 +11,7 @@ import { decideAfterTake } from './after-take.ts'
 import type { CallStore } from './call-store.ts'
 import type { CallEvents } from './ended-call.ts'
 import { createExecutor } from './execute.ts'
+import { giveBackStarted } from './give-back-started.ts'
 import { createHand } from './hand.ts'
 import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
@@ -19,7 +20,7 @@ import { createLaneGate } from './lane-gate.ts'
 import { createLaunchPace } from './launch-pace.ts'
 import { foundEmpty, MOST_AHEAD, nextLookAt, ownLoopState, shutUntil, waitedFor } from './loop-state.ts'
 import { createKeep } from './persist.ts'
-import { boundTo, isBound, type PlannedCall, planCalls, tenantOf } from './plan.ts'
+import { boundTo, costOf, isBound, type PlannedCall, planCalls, tenantOf } from './plan.ts'
 import { createPrefetch } from './prefetch.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { ServedLane } from './served-lanes.ts'
@@ -99,6 +100,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   // The loop's own times are spans, so that setting a clock cannot delay it.
   const pace = createLaunchPace(() => performance.now())
   let stopping = false
+  /** What was begun is over, or has to be given back. */
+  let isOver = false
   let turn = performance.now()
 
   const bareQueue = deps.queues.consume(lane.id, {
@@ -139,6 +142,10 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   function offer(one: Held): void {
     for (const known of entries.all())
       if (known.placed && known.id === one.id && known.tenant === one.tenant) return
+    if (one.started !== null) {
+      begin(one, one.started.permit)
+      return
+    }
     if (!isOpen()) {
       deps.directDispatch.giveBack(one).catch((error) => onError(error, 'queueing a job'))
       return
@@ -146,6 +153,20 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     entries.hold(one, performance.now())
     hand.add(one, performance.now())
     waker.wake()
+  }
+
+  /** Makes a call that was started for this worker, and has its permit. */
+  function begin(one: Held, permit: string): void {
+    if (isOver || !lane.refresh()) {
+      const settled = gate.settle(lane.current(), [{ permit, actual: null }])
+      const { giveBack } = deps.directDispatch
+      const given = giveBackStarted(one, { work: store.work, lane: lane.id, now: deps.now, giveBack })
+      Promise.all([settled, given]).catch((error) => onError(error, 'giving a job back'))
+      return
+    }
+    entries.hold(one, performance.now())
+    launch(() => executor.execute({ held: [one], cost: costOf([one]) }, permit, null), permit)
+    pace.count(1)
   }
 
   /** There may be work in the queue. The end of a call does not mean that. */
@@ -279,6 +300,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       stopping = true
       waker.wake()
       const abort = () => {
+        isOver = true
         calls.abortAll()
         giveUp.abort()
       }
@@ -289,6 +311,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const giveBack = giveBackHand().catch((error) => onError(error, 'giving entries back'))
       await unlessAborted(over, giveBack)
       while (inFlight.size > 0) await Promise.allSettled([...inFlight])
+      isOver = true
       entries.abandon(entries.all())
       await unlessAborted(over, queue.close())
       over.removeEventListener('abort', abort)

@@ -95,7 +95,7 @@ export function tenantOf(held: readonly Held[]): string {
 }
 
 /** The source that a request with these entries has to go to; '': any. */
-export function boundTo(held: readonly Held[]): string {
+export function boundTo(held: readonly Pick<Held, 'cost'>[]): string {
   return held[0]?.cost.source ?? ''
 }
 
@@ -106,7 +106,7 @@ export function isBound({ sources }: Lane, { held }: Pick<PlannedCall, 'held'>):
 }
 
 /** What a request with these entries takes from its lane. */
-export function costOf(held: readonly Held[]): Cost {
+export function costOf(held: readonly Pick<Held, 'cost'>[]): Cost {
   const cost: Cost = { requests: 1, tokens: 0, inputTokens: 0, outputTokens: 0 }
   for (const one of held) {
     cost.tokens += one.cost.tokens

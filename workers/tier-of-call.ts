@@ -25,7 +25,7 @@ export type CallTier = {
 }
 
 /** The tier that entries ask for: flex goes alone, so that of the first stands for all. */
-export function askedTier(held: readonly Held[], now: number): Tier {
+export function askedTier(held: readonly Pick<Held, 'cost' | 'fallsBackAt'>[], now: number): Tier {
   const { cost, fallsBackAt = null } = held[0] ?? {}
   if (fallsBackAt !== null && now >= fallsBackAt) return 'standard'
   if (cost?.tier === 'flex') return 'flex'
@@ -34,7 +34,7 @@ export function askedTier(held: readonly Held[], now: number): Tier {
 }
 
 /** The tier of service that a call with these entries will ask for, as far as it is known before they are claimed. */
-export function tierToTake(held: readonly Held[], now: number): ServiceTier {
+export function tierToTake(held: readonly Pick<Held, 'cost' | 'fallsBackAt'>[], now: number): ServiceTier {
   if (askedTier(held, now) === 'flex') return 'flex'
   const cost = held[0]?.cost
   const isChosen = cost?.tier === 'flex' || (cost?.tier === 'auto' && cost.flex !== undefined)

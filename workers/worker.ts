@@ -1,9 +1,11 @@
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { Queues } from '../jobs/queue.ts'
+import type { Held } from '../jobs/queue-entry.ts'
 import type { WorkerChannels } from '../jobs/worker-channels.ts'
 import { repeat } from '../lib/repeat.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { CallStore } from './call-store.ts'
+import { giveBackStarted } from './give-back-started.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { type LaneLoop, type LaneLoopDeps, startLaneLoop } from './lane-loop.ts'
 import { createRunningCalls } from './running-calls.ts'
@@ -115,8 +117,15 @@ export async function startWorker(
     const held = directDispatch.toHeld(message)
     const loop = held.placed && ensureLoop(held.placed.lane)
     if (loop) loop.offer(held)
-    else directDispatch.giveBack(held).catch((error) => onError(error, 'queueing a job'))
+    else returnUnknown(held).catch((error) => onError(error, 'queueing a job'))
   })
+  /** Its lane is not known here. The permit of a call that was started ends by itself. */
+  const returnUnknown = (held: Held) => {
+    const { giveBack } = directDispatch
+    if (held.started === null) return giveBack(held)
+    const lane = held.placed?.lane ?? ''
+    return giveBackStarted(held, { work: deps.store.work, lane, now: deps.now, giveBack })
+  }
   const announce = async () => {
     const open = [...loops].filter(([, loop]) => loop.isOpen()).map(([id]) => id)
     if (open.length > 0 && directListener.stands()) await channels.announce(open)

@@ -1,6 +1,9 @@
 -- Accepts jobs of one tenant: idempotency, admission, cache, single flight and record of each in one step.
 --
--- ARGV  for each job: how many arguments follow for it, and these:
+-- As `create` it stands behind create-only.lua, as `create-and-start` behind the gate and start-here.lua, which says what comes first among
+-- KEYS and ARGV there.
+--
+-- ARGV  from `first` on, for each job: how many arguments follow for it, and these:
 --       1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --         (after spaces: older forms under which it may be stored)
 --       6 idempotency ttl ms  7 most open jobs of the tenant; where it limits its fair keys, after spaces:
@@ -12,10 +15,14 @@
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
 --       17 the message for it
 --       18 '1': brief, the answer has the status of a job but not its record
---       19 version of the group's budgets that stand in 13 ('' none)  20… record fields and values
+--       19 version of the group's budgets that stand in 13 ('' none)
+--       20 how the script starts the job itself for the worker of 16, where it has the gate: in lines, the token of the claim, ms for which the
+--         job's place in the outbox holds it, what its call takes (requests, tokens, input tokens, output tokens), the call's tenant, source and
+--         tier, and the intent as JSON members with leading comma ('' the worker starts it)
+--       21… record fields and values
 -- Answer for each job, in their order: {'created' | 'parked' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'fair_key_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'unpriced' | 'group_budgets' | 'failed', …}:
---       created: now, how many workers heard of it   parked, shared: now   replayed: id, record (flat; empty: the history has it)
+--       created: now, how many workers heard of it, '1' where it was started for one ('' not)   parked, shared: now   replayed: id, record (flat; empty: the history has it)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
 --       rate_limited: ms until it may pass   budget_exhausted, flow_budget_exhausted: the same ('' never), whose it is as JSON, and billionths:
@@ -25,6 +32,9 @@
 -- Invariant: after 'created' the job is in the outbox until it is in its lane's queue (a scheduled one until it is due), or until
 -- a directly dispatched call has ended it; after 'parked' it waits for its fair key's turn (see common.lua); after 'shared' it is
 -- among the followers of such a job.
+-- A job that is started here is as start.lua would have left it, with the permit of its call: its intent stands before its worker hears of it,
+-- and its place in the outbox holds it for that worker. What start.lua checks beyond that, the tenant's budgets and the limits of its fair
+-- keys, is checked there alone: such jobs are not started here.
 
 -- A cached answer completes its job as it is made: the record is written once, as a completed one.
 local ONLY_TO_RUN_SET = {}
@@ -92,10 +102,11 @@ local function create(a, may_be_made)
   local made = (may_be_made or made_here[id]) and read_known(id)
   if made then return { 'replayed', id, made } end
 
-  local flow, gather, flex, lane, priority = false, false, false, false, false
-  for i = 20, #a, 2 do
+  local flow, gather, flex, lane, priority, body = false, false, false, false, false, ''
+  for i = 21, #a, 2 do
     if a[i] == 'flow' then flow = a[i + 1] elseif a[i] == 'gather' then gather = a[i + 1] elseif a[i] == 'flex' then flex = a[i + 1] end
     if a[i] == 'lane' then lane = a[i + 1] elseif a[i] == 'priority' then priority = a[i + 1] end
+    if a[i] == 'body' then body = a[i + 1] end
   end
   local patience = patience_of({ gather = gather, flex = flex, created_at = now })
   local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano')
@@ -181,7 +192,7 @@ local function create(a, may_be_made)
     flow = flow, accounts = accounts, gather = gather, flex = flex, fair = digest,
   }
   job.is_new = true
-  for i = 20, #a, 2 do
+  for i = 21, #a, 2 do
     if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' or a[i] == 'lane' or a[i] == 'priority' then job[a[i]] = a[i + 1] end
     if a[i] == 'files' then hold_files(a[i + 1]) end
   end
@@ -200,7 +211,7 @@ local function create(a, may_be_made)
   if keeps_history and idempotency then set('key', a[4]) end
   if way == 'hit' then
     set('finished_at', ms(now))
-    for i = 20, #a, 2 do if not ONLY_TO_RUN_SET[a[i]] then set(a[i], a[i + 1]) end end
+    for i = 21, #a, 2 do if not ONLY_TO_RUN_SET[a[i]] then set(a[i], a[i + 1]) end end
     local free = free_fields(found, 'hit')
     for i = 1, #free, 2 do set(free[i], free[i + 1]) end
   else
@@ -210,9 +221,20 @@ local function create(a, may_be_made)
     if estimate ~= '0' then set('estimate', estimate) end
     if accounts then set('accounts', accounts) end
     if digest then set('fair', digest) end
-    for i = 20, #a do fields[#fields + 1] = a[i] end
+    for i = 21, #a do fields[#fields + 1] = a[i] end
     if scheduled then set('run_at', ready) end
     if way == 'lead' then is_queued = request_entry(job, scheduled and run_at or nil, fields) end
+  end
+  local call = nil
+  if way == 'lead' and is_queued and not scheduled and take_for and a[16] ~= '' then call = take_for(job, a[20], a[16]) end
+  if call then
+    status, fields[2] = 'running', 'running'
+    set('calls', 1)
+    set('attempts', 1)
+    set('claim', call.token)
+    set('started_at', ms(now))
+    put(root .. ':outbox', ms(now + call.lease), id .. '-' .. job.entries)
+    redis.call('HSET', job_key(id) .. ':attempts', 1, '{"started_at":' .. ms(now) .. ',"waited_ms":0' .. call.members .. '}')
   end
   redis.call('HSET', job_key(id), unpack(fields))
   made_here[id] = true
@@ -240,18 +262,27 @@ local function create(a, may_be_made)
     return { 'hit', ms(now), found.by, found.usage, found.text or '' }
   end
   if job.deadline > 0 then put(root .. ':deadlines', a[11], id) end
+  if call then
+    local queued, started = event_text('job.queued', ''), event_text('job.started', ',"attempt":1')
+    local seq = redis.call('RPUSH', job_key(id) .. ':events', queued, started)
+    announce(job, 'job.queued', seq - 1, queued)
+    announce(job, 'job.started', seq, started)
+    -- A large body is read by the worker, because Redis holds messages in memory until they are read.
+    redis.call('PUBLISH', a[16], '!' .. call.permit .. ' ' .. ms(now) .. ' ' .. (job.reserved and ms(job.reserved) or '') .. '\n' ..
+      a[17] .. '\n' .. (#body <= LONGEST_TEXT and body or ''))
+    return { 'created', ms(now), 1, '1' }
+  end
   emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
   if way == 'follow' then
     follow(job, found)
     return { 'shared', ms(now) }
   end
   if not is_queued then return { 'parked', ms(now) } end
-  local heard = (a[16] ~= '' and not scheduled) and redis.call('PUBLISH', a[16], a[17]) or 0
-  return { 'created', ms(now), heard }
+  local heard = (a[16] ~= '' and not scheduled and call == nil) and redis.call('PUBLISH', a[16], a[17]) or 0
+  return { 'created', ms(now), heard, '' }
 end
 
 local jobs, keys = {}, {}
-local first = 1
 while first <= #ARGV do
   local count = tonumber(ARGV[first])
   jobs[#jobs + 1] = { unpack(ARGV, first + 1, first + count) }
@@ -267,8 +298,12 @@ for i, job in ipairs(jobs) do
   else
     local failure = failure_of(answer)
     -- A key of another type is this job's trouble alone. What Redis refuses, it refuses to all.
-    if not string.find(failure.err, 'WRONGTYPE', 1, true) then return failure end
+    if not string.find(failure.err, 'WRONGTYPE', 1, true) then
+      if save_gate then save_gate() end
+      return failure
+    end
     answers[i] = { 'failed', failure.err }
   end
 end
+if save_gate then save_gate() end
 return answers

@@ -85,5 +85,6 @@ export function toHeld(batch: string, line: { tenant: string; job: string; entry
     bull: null,
     placed: null,
     isDirect: false,
+    started: null,
   }
 }

@@ -1,5 +1,5 @@
 -- Stands in front of every script of the gate. bucket.ts, limits.ts, ledger.ts, slowdown.ts, breaker.ts and
--- window-learning.ts do the same in TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the
+-- window-learning.ts do the same in TypeScript, operation for operation (as take.ts and claim.ts do grant.lua, and settle.ts settle.lua); the
 -- contract suite, test/contract/ratelimit*.test.ts, holds the two together.
 --
 -- A call takes from several buckets at once: its lane's own, one for each shared limit that names the lane, and that of one

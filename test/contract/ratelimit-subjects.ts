@@ -86,6 +86,9 @@ function createTwinGate({
   return {
     // The store's matter: a state that is kept in memory has no keys.
     async forget() {},
+    async prepareTake() {
+      throw new Error('only for scripts')
+    },
     async take(lane, costs, tenants = [], sources = [], tiers = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
       const callers = costs.map((_, at) => ({

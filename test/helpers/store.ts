@@ -27,6 +27,7 @@ import { createIds } from '../../lib/job-id.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../../lib/redis.ts'
 import { renderResult } from '../../providers/vectors.ts'
+import { readGateFunction } from '../../ratelimit/scripts.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
 import { testAtRest, testSealer } from './encryption.ts'
 import { keysOf, startTestRedis, type TestPlace, testRedis } from './redis.ts'
@@ -121,9 +122,15 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     cacheMaxBytes: options.cacheMaxBytes ?? 1024 * 1024,
   }
   const retainMs = () => settings.retainMs
-  const scripts = createScripts(redis, undefined, (root, ids) => {
-    for (const id of ids) outbox.dispatchById(tenantOf(prefix, root), id).catch(() => {})
-  })
+  const scripts = createScripts(
+    redis,
+    undefined,
+    (root, ids) => {
+      for (const id of ids) outbox.dispatchById(tenantOf(prefix, root), id).catch(() => {})
+    },
+    false,
+    readGateFunction(),
+  )
   const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   onTestFinished(() => outbox.idle())
   const upkeep = { redis, scripts, outbox, prefix, retainMs, now, keepsHistory: false }
@@ -177,6 +184,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     history: null,
     replyInbox: null,
     openLanes: null,
+    planStart: null,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     now,
     onError: (error) => {

@@ -31,11 +31,12 @@ async function openDirect(store: TestStore) {
   const worker = randomUUID()
   const directDispatch = createDirectDispatch({ ...store, leaseMs: LEASE_MS, worker })
   const came: Held[] = []
-  const leave = await store.pubsub.listen(directChannel(store.prefix, worker), (message) =>
+  const channel = directChannel(store.prefix, worker)
+  const leave = await store.pubsub.listenBytes(channel, (message) =>
     came.push(directDispatch.toHeld(message)),
   )
   onTestFinished(leave)
-  const jobs = store.openJobs({ openLanes: { pick: () => directChannel(store.prefix, worker) } })
+  const jobs = store.openJobs({ openLanes: { pick: () => ({ name: worker, channel, takesStarted: false }) } })
   async function submit() {
     const outcome = await jobs.create(newJob({ isAwaited: true }, randomUUID()))
     if (outcome.kind !== 'created') throw new Error(`got ${outcome.kind}`)

@@ -9,7 +9,7 @@ const FAIR = ['test/contract/fairness.test.ts']
 /** Breaks of the limiter, the breaker and the order of tenants. */
 export const LIMIT_BREAKS: readonly Break[] = [
   {
-    file: 'ratelimit/lua/take.lua',
+    file: 'ratelimit/lua/grant.lua',
     find: 'if b.concurrency and b.inFlight >= b.concurrency then\n    local first',
     replace: 'if b.concurrency and b.inFlight > b.concurrency then\n    local first',
     tests: LIMITS,
@@ -17,7 +17,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     says: 'one call more runs than may',
   },
   {
-    file: 'ratelimit/lua/take.lua',
+    file: 'ratelimit/lua/grant.lua',
     find: '    inDay.sum[d] = inDay.sum[d] + amount\n',
     replace: '',
     tests: LIMITS,
@@ -25,7 +25,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     says: 'requests do not count against the day',
   },
   {
-    file: 'ratelimit/lua/take.lua',
+    file: 'ratelimit/lua/grant.lua',
     find: "      call('HDEL', b.records, unpack(lapsed))\n",
     replace: '',
     tests: LIMITS,
@@ -33,7 +33,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     says: 'records of permits that lapsed stay for ever',
   },
   {
-    file: 'ratelimit/lua/take.lua',
+    file: 'ratelimit/lua/grant.lua',
     find: 'while number <= COMMON and passes(buckets[number], cost, caller.tier, 0) do',
     replace: 'while number <= COMMON and (number > 1 or passes(lane, cost, caller.tier, 0)) do',
     tests: ['test/contract/ratelimit-shared.test.ts'],
@@ -133,7 +133,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     says: 'a source that refuses us is asked again',
   },
   {
-    file: 'ratelimit/lua/take.lua',
+    file: 'ratelimit/lua/grant.lua',
     find: 'return fullness / weight, b.state.taken[1] / weight',
     replace: 'return fullness, b.state.taken[1]',
     tests: ['test/contract/ratelimit-sources.test.ts'],

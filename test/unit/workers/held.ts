@@ -16,5 +16,6 @@ export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {
     leaseMs: 8000,
     placed: null,
     isDirect: false,
+    started: null,
   }
 }

@@ -1,0 +1,55 @@
+-- Stands in front of create.lua, and behind the gate (`open_gate` of ratelimit/scripts.ts), where that starts jobs for their workers.
+-- Its keys are of other slots than the tenant's: it is for a Redis that is no cluster.
+--
+-- KEYS  3… keys that exist only while something waits for the lane, then the keys of the gate
+-- ARGV  1 how many of KEYS 3… are of the first kind  2 how many arguments the gate has  3… these; then those of create.lua
+-- Invariants: a job is started here only where nothing else waits for its lane, and with the permit of its call. What start.lua checks
+-- beyond the gate, budgets and limits of fair keys, is checked there alone: jobs that have some are not started here.
+
+local first = 3 + tonumber(ARGV[2])
+local take_permit, save_gate, is_idle, has_to_wait = nil, nil, nil, false
+
+-- Whether nothing waits for the lane, neither in its queue nor in the hands of workers, and the tenant is not paused: a new job overtakes
+-- nobody.
+local function is_lane_idle()
+  if is_idle == nil then
+    is_idle = redis.call('EXISTS', unpack(KEYS, 3, 2 + tonumber(ARGV[1]))) == 0 and redis.call('EXISTS', root .. ':paused') == 0
+  end
+  return is_idle
+end
+
+-- Whether a worker listens to the channel. Where the server does not allow the question, no job is started here.
+local listening = {}
+local function is_heard(channel)
+  if listening[channel] == nil then
+    local answer = redis.pcall('PUBSUB', 'NUMSUB', channel)
+    listening[channel] = not answer.err and answer[2] > 0
+  end
+  return listening[channel]
+end
+
+-- The gate is opened once for all jobs of the script, which are of one lane. False: it cannot be.
+local function open_lane()
+  if take_permit == nil then
+    local keys, args = { unpack(KEYS, 3 + tonumber(ARGV[1])) }, { unpack(ARGV, 3, first - 1) }
+    local ok, take, save = pcall(open_gate, keys, args)
+    take_permit, save_gate = ok and take, ok and save or nil
+  end
+  return take_permit
+end
+
+-- Takes the permit of a new job's call, for a worker that listens to `channel`. Nil: the worker starts the job, as elsewhere; false: the
+-- call has to wait. `ask`: argument 20 of the job.
+local function take_for(job, ask, channel)
+  if ask == '' or job.accounts or job.fair or job.flow or job.gather then return nil end
+  if has_to_wait then return false end
+  if not is_lane_idle() or not is_heard(channel) then return nil end
+  local token, lease, a, b, c, d, tenant, source, tier, members =
+    string.match(ask, '^(.-)\n(%d+)\n(%d+)\n(%d+)\n(%d+)\n(%d+)\n(.-)\n(.-)\n(.-)\n(.*)$')
+  if not token or not open_lane() then return nil end
+  local cost = { tonumber(a), tonumber(b), tonumber(c), tonumber(d) }
+  local permit = take_permit(cost, { tenant = tenant, source = source, tier = tier })
+  -- The jobs after it wait behind it.
+  has_to_wait = not permit
+  return not has_to_wait and { permit = permit, token = token, lease = tonumber(lease), members = members }
+end

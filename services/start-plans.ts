@@ -1,0 +1,45 @@
+import { resolveLane } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import { encodeIntent } from '../jobs/claim.ts'
+import type { NewJob } from '../jobs/jobs.ts'
+import { placeLease } from '../jobs/leases.ts'
+import type { Queues } from '../jobs/queue.ts'
+import type { StartPlan } from '../jobs/submission.ts'
+import type { Gate } from '../ratelimit/gate.ts'
+import { boundTo, costOf } from '../workers/plan.ts'
+import { askedTier, tierToTake } from '../workers/tier-of-call.ts'
+
+/**
+ * What the script that creates a job needs to start its call as the lane's worker would: with the same cost, tier and intent. Null where only
+ * the worker knows what the call takes, because prompts of the lane are kept warm.
+ */
+export function createStartPlans(deps: {
+  gate: Pick<Gate, 'prepareTake'>
+  queues: Pick<Queues, 'waitingKeys'>
+  config: () => Config
+  /** Unix ms, by Redis' clock. */
+  now: () => number
+}): (job: Pick<NewJob, 'tenant' | 'lane' | 'cost'>) => Promise<StartPlan | null> {
+  return async ({ tenant, lane: id, cost }) => {
+    const config = deps.config()
+    const lane = resolveLane(config, id)
+    if (lane === null || lane.coalesce || lane.promptCache === 'warm') return null
+    const entries = [{ cost, fallsBackAt: null, tenant }]
+    const tier = askedTier(entries, deps.now())
+    return {
+      ...(await deps.gate.prepareTake(lane, costOf(entries))),
+      waiting: deps.queues.waitingKeys(id),
+      tenant,
+      source: lane.sources === undefined ? '' : boundTo(entries),
+      tier: tierToTake(entries, deps.now()),
+      intent: encodeIntent({
+        provider: lane.provider,
+        model: lane.model,
+        coalesced: 1,
+        waitedFor: null,
+        tier,
+      }),
+      leaseMs: placeLease(config.jobs.stalled_after),
+    }
+  }
+}
