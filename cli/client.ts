@@ -10,8 +10,10 @@ export class RefusedError extends CliError {
   readonly status: number
   readonly members: Pick<SluiceError, 'message' | 'param' | 'code'>
 
-  constructor(status: number, members: RefusedError['members']) {
-    super(status === 401 || status === 403 ? ExitCode.unauthorized : ExitCode.failed, members.message)
+  /** @param path what was asked for; the message names it where the server does not have it */
+  constructor(status: number, members: RefusedError['members'], path: string) {
+    const message = status === 404 ? `${members.message}: ${decodePath(path)}` : members.message
+    super(status === 401 || status === 403 ? ExitCode.unauthorized : ExitCode.failed, message)
     this.status = status
     this.members = members
   }
@@ -90,14 +92,18 @@ export function createClient(deps: ClientDeps): Client {
     sleep: async (ms, signal) => void (await deps.sleep(ms, signal ?? deps.signal)),
   })
 
-  async function send<T>(options: RequestOptions, ask: (options: SendOptions) => Promise<T>): Promise<T> {
+  async function send<T>(
+    path: string,
+    options: RequestOptions,
+    ask: (options: SendOptions) => Promise<T>,
+  ): Promise<T> {
     const { patienceMs = deps.patienceMs, signal = deps.signal, ...rest } = options
     try {
       const answer = await ask({ ...rest, signal, waitAfter: createPatience(patienceMs) })
       deps.onTrouble?.(null)
       return answer
     } catch (error) {
-      throw error instanceof SluiceError ? toCliError(error) : error
+      throw error instanceof SluiceError ? toCliError(error, path) : error
     }
   }
 
@@ -114,17 +120,22 @@ export function createClient(deps: ClientDeps): Client {
     }
   }
 
-  function toCliError(error: SluiceError): CliError {
-    if (!error.isRetryable) return new RefusedError(error.status ?? 0, error)
+  function toCliError(error: SluiceError, path: string): CliError {
+    if (!error.isRetryable) return new RefusedError(error.status ?? 0, error, path)
     const what = error.status === null ? 'does not answer' : 'cannot serve now'
     return new CliError(ExitCode.unavailable, `${base} ${what}: ${describeTrouble(error)}`)
   }
 
   return {
-    request: (method, path, options = {}) => send(options, (how) => http.text(method, path, how)),
-    json: (method, path, options = {}) => send(options, (how) => http.json(method, path, how)),
-    open: (path, options = {}) => send(options, (how) => http.open('GET', path, how)),
+    request: (method, path, options = {}) => send(path, options, (how) => http.text(method, path, how)),
+    json: (method, path, options = {}) => send(path, options, (how) => http.json(method, path, how)),
+    open: (path, options = {}) => send(path, options, (how) => http.open('GET', path, how)),
   }
+}
+
+/** `/v1/lanes/openai/gpt-5`, as people write it; without its query. */
+function decodePath(path: string): string {
+  return decodeURIComponent(path.replace(/\?.*$/, ''))
 }
 
 function describeTrouble({ status, message, cause }: SluiceError): string {

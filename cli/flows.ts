@@ -7,6 +7,7 @@ import type { Flow, FlowStep, FlowSummary, ListFlowsAnswer } from '../client/ope
 import { type Client, FIRST_PATIENCE_MS } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { formatAge, formatUsd } from './format.ts'
+import { refuseInput } from './input-file.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, findOwner, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
@@ -53,7 +54,7 @@ async function readFlow(path: string, input: string | undefined): Promise<object
   try {
     text = await readFile(path, 'utf8')
   } catch (error) {
-    throw new CliError(ExitCode.usage, error instanceof Error ? error.message : String(error))
+    throw refuseInput(error, path)
   }
   const document = parseDocument(text)
   const [fault] = document.errors

@@ -12,7 +12,6 @@ type Group = {
   counts: Record<'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled', number>
   cost_usd: number | null
   unpriced_calls: number
-  estimated_finish_at: string | null
   updated_at: string
 }
 
@@ -24,7 +23,7 @@ const COLUMNS: Column[] = [
   { title: 'DONE', side: right },
   { title: 'FAILED', side: right },
   { title: 'USD', side: right, least: 8 },
-  { title: 'READY' },
+  { title: 'CHANGED', side: right },
 ]
 
 /** `groups`: those that changed last first. */
@@ -47,7 +46,7 @@ export async function runGroups(terminal: Terminal, options: GroupsOptions): Pro
     return ExitCode.ok
   }
   const isOfMany = seen.length > 1
-  const rows = groups.map(({ tenant, group: { group, total, counts, estimated_finish_at, ...cost } }) => [
+  const rows = groups.map(({ tenant, group: { group, total, counts, updated_at, ...cost } }) => [
     ...(isOfMany ? [tenant ?? ''] : []),
     group,
     formatNumber(total),
@@ -55,7 +54,7 @@ export async function runGroups(terminal: Terminal, options: GroupsOptions): Pro
     formatNumber(counts.completed),
     counts.failed > 0 ? terminal.style('red', formatNumber(counts.failed)) : '0',
     formatCostSum(cost),
-    formatAge(estimated_finish_at, terminal.now()),
+    formatAge(updated_at, terminal.now()),
   ])
   const columns = isOfMany ? [{ title: 'TENANT', least: 8 }, ...COLUMNS] : COLUMNS
   await terminal.write(renderColumns(columns, rows, widthOf(terminal.stdout)))

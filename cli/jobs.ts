@@ -209,7 +209,7 @@ async function changeOne(
     await report(await client.json<Job>('POST', `${path}/${change}`))
     return null
   } catch (error) {
-    if (error instanceof RefusedError && error.exitCode === ExitCode.failed) return error.message
+    if (error instanceof RefusedError && error.exitCode === ExitCode.failed) return error.members.message
     throw error
   }
 }

@@ -4,6 +4,7 @@ import type { Schedule, ScheduleRun } from '../client/openapi.ts'
 import { type Client, RefusedError } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { formatAge } from './format.ts'
+import { refuseInput } from './input-file.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, findOwner, type Seen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
@@ -191,7 +192,7 @@ async function changeOne(
     await report(await change(client, id))
     return null
   } catch (error) {
-    if (error instanceof RefusedError && error.exitCode === ExitCode.failed) return error.message
+    if (error instanceof RefusedError && error.exitCode === ExitCode.failed) return error.members.message
     throw error
   }
 }
@@ -200,8 +201,8 @@ async function readText(file: string): Promise<string> {
   if (file === '-') return text(process.stdin)
   try {
     return await readFile(file, 'utf8')
-  } catch {
-    throw new CliError(ExitCode.usage, `${file}: cannot be read`)
+  } catch (error) {
+    throw refuseInput(error, file)
   }
 }
 

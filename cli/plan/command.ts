@@ -3,6 +3,7 @@ import { estimateSeconds, HEAD_BYTES } from '../../lib/audio-length.ts'
 import { type Client, RefusedError } from '../client.ts'
 import { CliError, ExitCode } from '../exit.ts'
 import { formatDuration, formatNumber, formatUsd } from '../format.ts'
+import { refuseInput } from '../input-file.ts'
 import type { LaneView } from '../lane-view.ts'
 import { readRequests } from '../submit/read-input.ts'
 import { type Column, renderColumns, widthOf } from '../table.ts'
@@ -30,9 +31,7 @@ export async function runPlan(terminal: Terminal, file: string, options: PlanOpt
   const views = server?.views ?? null
   const load = await addUpLoad(readRequests(file), config, options.outputTokens, server?.secondsOf).catch(
     (error: unknown) => {
-      throw error instanceof Error && 'code' in error && error.code === 'ENOENT'
-        ? new CliError(ExitCode.usage, `${file}: cannot be read`)
-        : error
+      throw refuseInput(error, file)
     },
   )
   const planned = load.lanes.map((lane) => ({

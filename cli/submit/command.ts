@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { access } from 'node:fs/promises'
+import { access, constants } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Client, FIRST_PATIENCE_MS } from '../client.ts'
 import { CliError, ExitCode } from '../exit.ts'
+import { refuseInput } from '../input-file.ts'
 import { checkOutput, refuseOutput } from '../output-file.ts'
 import { connect, type ServerOptions, type Terminal } from '../terminal.ts'
 import { noJournal, openJournal } from './journal.ts'
@@ -62,8 +63,8 @@ async function submitTo(
     trouble = now
   }
   const client = connect(terminal, options, { patienceMs: options.patience, onTrouble })
-  await access(path).catch(() => {
-    throw new CliError(ExitCode.usage, `${file}: cannot be read`)
+  await access(path, constants.R_OK).catch((error: unknown) => {
+    throw refuseInput(error, file)
   })
   // Finds a wrong key or address before a long file is read.
   await client.request('GET', '/v1/models', { patienceMs: Math.min(options.patience, FIRST_PATIENCE_MS) })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readLines } from '../../batches/read-lines.ts'
-import { CliError, ExitCode } from '../exit.ts'
+import { refuseInput } from '../input-file.ts'
 import { type InputIdentity, type LineRequest, MAX_LINE_BYTES, readRequest } from './read-request.ts'
 
 export type Input = InputIdentity & { path: string; lines: number }
@@ -19,7 +19,7 @@ export async function inspectInput(path: string): Promise<Input> {
   try {
     for await (const _line of readLines(read(), { limit: MAX_LINE_BYTES })) lines++
   } catch (error) {
-    throw new CliError(ExitCode.usage, error instanceof Error ? error.message : String(error))
+    throw refuseInput(error, path)
   }
   const digest = hash.digest('hex')
   return { path, lines, digest, group: `submit-${digest.slice(0, 16)}` }

@@ -662,6 +662,7 @@ test('no table is wider than 80 columns, whatever is in it', { timeout: 120_000 
       expect(await list(terminal), name).toBe(0)
       const lines = text().trimEnd().split('\n')
       expect(Math.max(...lines.map((line) => line.length)), `${name}\n${text()}`).toBeLessThanOrEqual(80)
+      expect(text(), name).not.toMatch(/NaN|undefined|null/)
       // Ids stay whole: they are there to be typed. Two of them have no room in one line.
       if (name === 'audit') continue
       for (const id of text().match(/\b(?:job|sch|flow|key)_\S+/g) ?? [])

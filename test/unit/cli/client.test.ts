@@ -87,16 +87,17 @@ test('a server that is busy is waited for longer than one that is away', async (
 })
 
 test.each([
-  [401, 77],
-  [403, 77],
-  [404, 1],
-])('%i is final and ends a command with %i', async (status, exitCode) => {
+  [401, 77, 'no'],
+  [403, 77, 'no'],
+  // The server repeats nothing of what it was sent: here it says what is not there.
+  [404, 1, 'no: /v1/lanes/openai/gpt 5'],
+])('%i is final, ends a command with %i and says "%s"', async (status, exitCode, message) => {
   steps = [answer(status, { message: 'no', code: 'such' })]
   const refused = await open()
-    .request('GET', '/')
+    .request('GET', '/v1/lanes/openai%2Fgpt%205?a=b')
     .catch((error: unknown) => error)
   expect(refused).toBeInstanceOf(RefusedError)
-  expect(refused).toMatchObject({ status, exitCode, message: 'no', members: { code: 'such' } })
+  expect(refused).toMatchObject({ status, exitCode, message, members: { message: 'no', code: 'such' } })
   expect(waits).toEqual([])
 })
 

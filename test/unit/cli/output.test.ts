@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
 import { formatDuration, formatNumber, formatUsd } from '../../../cli/format.ts'
+import { refuseInput } from '../../../cli/input-file.ts'
 import { estimateFinish } from '../../../cli/submit/progress.ts'
 import { renderTable } from '../../../cli/table.ts'
 
@@ -42,4 +45,12 @@ test('the remaining time of a file counts what is not handed in yet', () => {
   expect(at(200, 200, 100)).toBe('2026-11-29T12:01:00.000Z')
   expect(at(1200, 200, 200)).toBe('2026-11-29T12:01:00.000Z')
   expect(estimateFinish({ total: 10, submitted: 5, ended: 1 }, null, now)).toBeNull()
+})
+
+test.each([
+  ['/no/such/file', 'there is no such file'],
+  [tmpdir(), 'it is a folder'],
+])('an input that cannot be read is named with the reason: %s', async (path, reason) => {
+  const error = await readFile(path).catch((refusal: unknown) => refuseInput(refusal, 'jobs.jsonl'))
+  expect(error).toMatchObject({ exitCode: 2, message: `jobs.jsonl: ${reason}` })
 })

@@ -1,0 +1,10 @@
+import { explainFileFault } from '../lib/system-refusal.ts'
+import { CliError, ExitCode } from './exit.ts'
+
+/** An error of the file system as a message for people: which file, and why it cannot be read; any other as it is. */
+export function refuseInput(error: unknown, file: string): unknown {
+  const fault = explainFileFault(error)
+  if (fault === null) return error
+  const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+  return new CliError(ExitCode.usage, `${file}: ${isMissing ? 'there is no such file' : fault.reason}`)
+}
