@@ -101,15 +101,20 @@ function assemble(chunks: Iterable<JsonObject>): JsonObject {
   return assembler.build()!
 }
 
-test('every dialect of the simulator has its facts, and the page about providers names it', () => {
+test('every dialect of the simulator has its facts, a row on the page about providers and a place in the help', () => {
   expect(ALL.map(({ name }) => name).sort()).toEqual(Object.keys(DIALECTS).sort())
-  const page = readFileSync(new URL('../../../../docs/providers.md', import.meta.url), 'utf8')
-  for (const { name, provider, sends, right, reported } of ALL) {
-    expect(page).toContain(`| \`${name}\` | ${provider} | ${sends} | ${right} | ${reported} |`)
-  }
-  const { provider, sends, right, reported } = anthropic
-  expect(page).toContain(`| – | ${provider} | ${sends} | ${right} | ${reported} |`)
+  const read = (path: string) => readFileSync(new URL(`../../../../${path}`, import.meta.url), 'utf8')
+  const page = read('docs/providers.md').split('\n')
+  const rows = [...ALL.map((facts) => toRow(`\`${facts.name}\``, facts)), toRow('–', anthropic)]
+  expect(rows.filter((row) => !page.includes(row))).toEqual([])
+  const [, help = ''] = /--dialect NAME(.*?)\n {2}--/s.exec(read('simulator/cli.ts')) ?? []
+  const named = help.match(/[\w.-]+/g) ?? []
+  expect(ALL.map(({ name }) => name).filter((name) => !named.includes(name))).toEqual([])
 })
+
+function toRow(name: string, { provider, sends, right, reported }: DialectFacts): string {
+  return `| ${name} | ${provider} | ${sends} | ${right} | ${reported} |`
+}
 
 describe.each(ALL)('$provider', ({ name }) => {
   test('a chat says the same whole, streamed, as it is shown, and replayed', async () => {
