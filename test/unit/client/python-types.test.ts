@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { CallType } from '../../../lib/call-type.ts'
 import { PYTHON_CLIENT } from '../../helpers/python.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -15,6 +16,14 @@ function readMembers(source: string, indent: number): Map<string, string> {
   for (const [, name, type] of all) if (!found.has(name!)) found.set(name!, type!.trim())
   return found
 }
+
+test('the Python client knows every type of job', async () => {
+  const python = await readFile(join(PYTHON_CLIENT, 'sluice_client/types.py'), 'utf8')
+  const [, names = ''] = /^JobType = Literal\[(.*?)\]/ms.exec(python) ?? []
+  expect([...names.matchAll(/"(\w+)"/g)].map(([, name]) => name).sort()).toEqual(
+    Object.values(CallType).sort(),
+  )
+})
 
 test("the Python client's types name members that the API has", async () => {
   const python = await readFile(join(PYTHON_CLIENT, 'sluice_client/types.py'), 'utf8')

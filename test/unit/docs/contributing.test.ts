@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const read = (path: string) => readFileSync(`${root}/${path}`, 'utf8')
 const sources = globSync(
-  '{*.ts,{api,batches,cli,client,config,dashboard/src,durable,embedded-redis,events,examples,files,flows,history,jobs,lib,provider-batches,providers,ratelimit,schedules,services,simulator,telemetry,tenants,test,webhooks,workers,bench,scripts}/**/*.{ts,lua}}',
+  '{*.ts,{api,batches,cli,client,config,dashboard/src,durable,embedded-redis,events,examples,files,flows,history,jobs,lib,provider-batches,providers,ratelimit,schedules,services,simulator,telemetry,tenants,test,webhooks,workers,bench,scripts}/**/*.{ts,lua},clients/python/sluice_client/*.py}',
   { cwd: root },
 )
 const pages = globSync(['README.md', 'CONTRIBUTING.md', 'docs/{,contributing/,recipes/}*.md'], { cwd: root })

@@ -108,7 +108,7 @@ test('every dialect of the simulator has its facts, a row on the page about prov
   const rows = [...ALL.map((facts) => toRow(`\`${facts.name}\``, facts)), toRow('–', anthropic)]
   expect(rows.filter((row) => !page.includes(row))).toEqual([])
   const [, help = ''] = /--dialect NAME(.*?)\n {2}--/s.exec(read('simulator/cli.ts')) ?? []
-  const named = help.match(/[\w.-]+/g) ?? []
+  const named: string[] = help.match(/[\w.-]+/g) ?? []
   expect(ALL.map(({ name }) => name).filter((name) => !named.includes(name))).toEqual([])
 })
 
