@@ -235,28 +235,31 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     version: deps.version,
   })
   closers.add('the webhook sender', () => sender.close())
-  const delivery = createWebhookDelivery({
-    store: store.webhooks,
-    sender: traces.sender(sender),
-    schedule: () => config.current().webhooks.schedule,
-    tenants: store.maintenance.tenants,
-    // The maintainer announces due work.
-    pollMs: LOOK_AT_WEBHOOKS_MS,
-    loadSubject: async ({ tenant, jobId: id, event }) => {
-      if (id.startsWith('flow_')) return store.flows.get(tenant, id)
-      if (id.startsWith(BUDGET_PREFIX))
-        return readBudgetEvent(store.redis, tenantRoot(store.prefix, tenant), id, event)
-      const job = await store.jobs.get(tenant, id)
-      return job && withUnparsedResult(job)
+  const delivery = createWebhookDelivery(
+    {
+      store: store.webhooks,
+      sender: traces.sender(sender),
+      settings: () => ({
+        schedule: config.current().webhooks.schedule,
+        linkBase: linkBase(config.current()),
+      }),
+      tenants: store.maintenance.tenants,
+      loadSubject: async ({ tenant, jobId: id, event }) => {
+        if (id.startsWith('flow_')) return store.flows.get(tenant, id)
+        if (id.startsWith(BUDGET_PREFIX))
+          return readBudgetEvent(store.redis, tenantRoot(store.prefix, tenant), id, event)
+        const job = await store.jobs.get(tenant, id)
+        return job && withUnparsedResult(job)
+      },
+      log,
+      now: store.now,
+      events: store.emitter,
+      onFailure,
+      isStoreThere: store.watch.isThere,
     },
-    linkBase: () => linkBase(config.current()),
-    log,
-    now: store.now,
-    random: Math.random,
-    events: store.emitter,
-    onFailure,
-    isStoreThere: store.watch.isThere,
-  })
+    // The maintainer announces due work.
+    { pollMs: LOOK_AT_WEBHOOKS_MS },
+  )
   delivery.start()
   closers.add('webhook delivery', () => delivery.stop())
   wakeDelivery(deps, store, delivery.wake, closers)

@@ -76,6 +76,11 @@ export function createBatchWork(deps: BatchStoreDeps & { leaseMs?: number }): Ba
     return answer
   }
 
+  /** Holds the batch for so long from now, ms; 0 lets go of it. False: another holds it. */
+  async function lease({ tenant, id, token }: HeldBatch, ms: number): Promise<boolean> {
+    return (await scripts('lease', root(tenant), [token, id, ms])) !== 0
+  }
+
   return {
     leaseMs,
     active: (tenant) => redis.zrange(`${root(tenant)}:batches:active`, '0', '-1'),
@@ -85,10 +90,10 @@ export function createBatchWork(deps: BatchStoreDeps & { leaseMs?: number }): Ba
       return taken === null ? null : { tenant, id, token }
     },
     async renew(held) {
-      await change('lease', held, [leaseMs])
+      if (!(await lease(held, leaseMs))) throw new LeaseLostError()
     },
-    async release({ tenant, id, token }) {
-      await scripts('lease', root(tenant), [token, id, 0])
+    async release(held) {
+      await lease(held, 0)
     },
 
     async load(held) {

@@ -115,10 +115,16 @@ export function createFileObjects(
     }
   }
 
+  /** Notes that this object, or up to so many that are due where none is named, are to be deleted now; answers which. */
+  async function takeUnused(tenant: string, object: string, most: number): Promise<string[]> {
+    const args = [object, most, AGAIN_MS, simulated()]
+    return (await runScript(redis, scripts.giveUp, root(tenant), args)) as string[]
+  }
+
   /** Gives up an object that no file will have. Never throws: what cannot be deleted now is deleted by `clean`. */
   async function giveUp(tenant: string, object: string, isStoreThere = true): Promise<void> {
     try {
-      await runScript(redis, scripts.giveUp, root(tenant), [object, 1, AGAIN_MS, simulated()])
+      await takeUnused(tenant, object, 1)
       if (isStoreThere) await remove(tenant, object)
     } catch {} // `clean` does it
   }
@@ -135,8 +141,7 @@ export function createFileObjects(
     if ((await redis.exists(...keys)) === 0) return
     let failure: unknown = null
     for (;;) {
-      const args = ['', BLOCK, AGAIN_MS, simulated()]
-      const due = (await runScript(redis, scripts.giveUp, root(tenant), args)) as string[]
+      const due = await takeUnused(tenant, '', BLOCK)
       for (const object of due) {
         await remove(tenant, object).catch((error: unknown) => {
           failure = error

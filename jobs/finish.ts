@@ -158,7 +158,7 @@ export function createFinishes(deps: FinishesDeps): Finishes {
         // The job's record has no result to give to followers. The cost of the call is booked once.
         ;[kind, left, promoted] = await store({ tenant: claimed.tenant, args })
       } else {
-        left = (await scripts.run('finish-followers', root, [claimed.id, settings().retainMs])) as number
+        left = await finishNextFollowers(scripts, root, claimed.id, settings().retainMs)
       }
     }
   }
@@ -267,4 +267,14 @@ export function createFinishes(deps: FinishesDeps): Finishes {
     encode,
     restore,
   }
+}
+
+/** Ends the next block of a leader's followers; answers how many are left. */
+export async function finishNextFollowers(
+  scripts: Pick<Scripts, 'run'>,
+  root: string,
+  id: string,
+  retainMs: number,
+): Promise<number> {
+  return (await scripts.run('finish-followers', root, [id, retainMs])) as number
 }

@@ -4,6 +4,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { type ActiveTenants, createActiveTenants } from './active-tenants.ts'
 import { createDeadlines } from './deadlines.ts'
+import { finishNextFollowers } from './finish.ts'
 import type { Incident } from './incidents.ts'
 import { tenantRoot, tenantsKey } from './keys.ts'
 import { OUTBOX_GRACE_MS } from './leases.ts'
@@ -84,8 +85,8 @@ export function createMaintenance(deps: {
       const root = tenantRoot(prefix, tenant)
       const drain = async (id: string) => {
         let left: number
-        const step = () => scripts.run('finish-followers', root, [id, deps.retainMs()])
-        do left = (await paced(step, { isAwaited: true })) as number
+        const step = () => finishNextFollowers(scripts, root, id, deps.retainMs())
+        do left = await paced(step, { isAwaited: true })
         while (left > 0 && !signal?.aborted)
       }
       const fail = (error: unknown, id: string) => onFailure({ task: 'followers', tenant, id, error })

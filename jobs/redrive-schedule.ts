@@ -14,6 +14,17 @@ const REST_FACTOR = 20
 /** A tenant's limits in the current configuration; see `TenantLimits`. */
 export type Room = { maxQueued: number; budgetUsdPerDay: number | null }
 
+/** What is queued again, as the configuration says now. */
+export type RedrivePolicy = {
+  rules(): readonly RedriveRule[]
+  /** Null for a tenant that the configuration does not know any more. */
+  roomOf(tenant: string): Room | null
+  /** False for a lane that the configuration does not have any more: a job would wait there for ever. */
+  isServed(lane: string): boolean
+  /** False for a job whose answer nobody would read any more. */
+  isWanted(job: FailedJob): boolean
+}
+
 export type RedriveSchedule = {
   /** Queues again what is due, of every tenant whose turn it is, until the signal aborts; answers how many jobs. */
   run(signal?: AbortSignal): Promise<number>
@@ -28,23 +39,20 @@ export function createRedriveSchedule(deps: {
   redrive: Pick<Redrive, 'retry'>
   rootOf: (tenant: string) => string
   tenants: () => Promise<string[]>
-  /** Those that something was written for lately: of the others nothing has failed since they were looked at. Without it all are looked at. */
-  activeTenants?: () => Promise<string[]>
-  rules: () => readonly RedriveRule[]
-  /** Null for a tenant that the configuration does not know any more. */
-  roomOf: (tenant: string) => Room | null
-  /** False for a lane that the configuration does not have any more: a job would wait there for ever. */
-  isServed: (lane: string) => boolean
-  /** False for a job whose answer nobody would read any more. */
-  isWanted: (job: FailedJob) => boolean
+  /**
+   * Those that something was written for lately: of the others nothing has failed since they were looked at. Null: not known, and all are
+   * looked at.
+   */
+  activeTenants: (() => Promise<string[]>) | null
+  policy: RedrivePolicy
   isMemoryShort: () => Promise<boolean>
   now: () => number
   /** Some jobs of a tenant were queued again. */
-  onRedriven?: (tenant: string, count: number) => void
+  onRedriven: (tenant: string, count: number) => void
   /** Told of each tenant whose failed jobs could not be walked. */
-  onFailure?: OnUpkeepFailure
+  onFailure: OnUpkeepFailure
 }): RedriveSchedule {
-  const { redis, redrive, rootOf, now } = deps
+  const { redis, redrive, rootOf, policy, now } = deps
   /**
    * Until when a tenant has nothing to redrive unless something is written for it, as `performance.now` tells it; of the runs of one
    * signal, for between two another process may have run it.
@@ -66,7 +74,7 @@ export function createRedriveSchedule(deps: {
       const due = block.flatMap((job) => {
         const rule = ruleFor(job, rules)
         if (rule === null || job.isAwaited || job.redrives >= rule.maxTimes) return []
-        if (!deps.isServed(job.lane) || !deps.isWanted(job)) return []
+        if (!policy.isServed(job.lane) || !policy.isWanted(job)) return []
         nextDue = Math.min(nextDue, job.failedAt + rule.afterMs)
         return mayBeDue(job, rule, time) ? [{ job, rule }] : []
       })
@@ -75,7 +83,7 @@ export function createRedriveSchedule(deps: {
         due,
         async ({ job: { id, failedAt }, rule: { afterMs, maxTimes } }) =>
           answers.push(await redrive.retry(tenant, id, { failedAt, afterMs, maxTimes, ...admission })),
-        (error, { job: { id } }) => deps.onFailure?.({ task: 'redrive', tenant, id, error }),
+        (error, { job: { id } }) => deps.onFailure({ task: 'redrive', tenant, id, error }),
         { atOnce: due.length },
       )
       count += answers.filter(goesOn).length
@@ -90,7 +98,7 @@ export function createRedriveSchedule(deps: {
     rules: readonly RedriveRule[],
     signal: AbortSignal | undefined,
   ): Promise<number> {
-    const room = deps.roomOf(tenant)
+    const room = policy.roomOf(tenant)
     if (room === null) return 0
     const key = `${rootOf(tenant)}:redriving`
     const pauseMs = pauseOf(rules)
@@ -105,13 +113,13 @@ export function createRedriveSchedule(deps: {
     rest(Math.min(LONGEST_PAUSE_MS, Math.max(pauseMs, nextDue - now())))
     const restMs = Math.round(REST_FACTOR * (performance.now() - begun))
     if (restMs > pauseMs) await redis.set(key, '1', 'PX', restMs)
-    if (count > 0) deps.onRedriven?.(tenant, count)
+    if (count > 0) deps.onRedriven(tenant, count)
     return count
   }
 
   return {
     async run(signal) {
-      const rules = deps.rules()
+      const rules = policy.rules()
       if (rules.length === 0 || (await deps.isMemoryShort())) return 0
       if (signal !== latest) restUntil.clear()
       latest = signal
@@ -120,8 +128,7 @@ export function createRedriveSchedule(deps: {
       const turn = async (tenant: string) => {
         if (!signal?.aborted) count += await takeTurn(tenant, rules, signal)
       }
-      const onFailure = (error: unknown, tenant: string) =>
-        deps.onFailure?.({ task: 'redrive', tenant, error })
+      const onFailure = (error: unknown, tenant: string) => deps.onFailure({ task: 'redrive', tenant, error })
       const time = performance.now()
       const tenants = (await deps.tenants()).filter((tenant) => (restUntil.get(tenant) ?? 0) <= time)
       await visitAll(tenants, turn, onFailure)

@@ -115,6 +115,20 @@ export function createProviderBatchStore(deps: {
     return answer
   }
 
+  /** Makes no batch for so long, ms; `tookMs`: how long a batch took, to be remembered. */
+  async function holdBack(
+    held: HeldLane,
+    { forMs, tookMs }: { forMs: number; tookMs: number | null },
+  ): Promise<void> {
+    const remembered = tookMs === null ? ['', 0, 0] : [Math.round(tookMs), TURNAROUNDS, TURNAROUNDS_MS]
+    await run('hold', held, [Math.round(forMs), ...remembered])
+  }
+
+  /** Holds the lane for so long from now, ms; 0 lets go of it. False: another holds it. */
+  async function lease({ lane, token }: HeldLane, ms: number): Promise<boolean> {
+    return (await scripts('lease', rootOf(lane), [token, ms])) !== 0
+  }
+
   async function get(lane: string, id: string): Promise<ProviderBatch | null> {
     return toProviderBatch(lane, await redis.hgetall(keyOf(lane, id)))
   }
@@ -164,10 +178,10 @@ export function createProviderBatchStore(deps: {
       return taken === null ? null : { lane, token }
     },
     async renew(held) {
-      await run('lease', held, [leaseMs])
+      if (!(await lease(held, leaseMs))) throw new LaneLostError()
     },
-    async release({ lane, token }) {
-      await scripts('lease', rootOf(lane), [token, 0])
+    async release(held) {
+      await lease(held, 0)
     },
 
     async look(held) {
@@ -255,10 +269,10 @@ export function createProviderBatchStore(deps: {
     },
 
     async hold(held, ms) {
-      await run('hold', held, [Math.round(ms), '', 0, 0])
+      await holdBack(held, { forMs: ms, tookMs: null })
     },
     async noteTurnaround(held, ms) {
-      await run('hold', held, [0, Math.round(ms), TURNAROUNDS, TURNAROUNDS_MS])
+      await holdBack(held, { forMs: 0, tookMs: ms })
     },
 
     async recent(limit) {

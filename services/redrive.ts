@@ -27,22 +27,24 @@ export function createRedriveTask(
     rootOf,
     tenants: store.maintenance.tenants,
     activeTenants: store.active.list,
-    rules: () =>
-      config.current().redrive.map(({ error_codes, lanes, after, max_times }) => ({
-        errorCodes: error_codes,
-        lanes: lanes ?? null,
-        afterMs: after,
-        maxTimes: max_times,
-      })),
-    roomOf: (name) => {
-      const tenant = resolveTenant(config.current(), name)
-      if (tenant === null) return null
-      const { max_queued, budget_usd_per_day } = tenant.limits
-      return { maxQueued: max_queued, budgetUsdPerDay: budget_usd_per_day ?? null }
+    policy: {
+      rules: () =>
+        config.current().redrive.map(({ error_codes, lanes, after, max_times }) => ({
+          errorCodes: error_codes,
+          lanes: lanes ?? null,
+          afterMs: after,
+          maxTimes: max_times,
+        })),
+      roomOf: (name) => {
+        const tenant = resolveTenant(config.current(), name)
+        if (tenant === null) return null
+        const { max_queued, budget_usd_per_day } = tenant.limits
+        return { maxQueued: max_queued, budgetUsdPerDay: budget_usd_per_day ?? null }
+      },
+      isServed: (lane) => resolveLane(config.current(), lane) !== null,
+      // A batch writes its lines as soon as it can, failures too: a later answer would be paid for and written nowhere.
+      isWanted: ({ group }) => group === null || !isBatchId(group),
     },
-    isServed: (lane) => resolveLane(config.current(), lane) !== null,
-    // A batch writes its lines as soon as it can, failures too: a later answer would be paid for and written nowhere.
-    isWanted: ({ group }) => group === null || !isBatchId(group),
     isMemoryShort: store.memory.isShort,
     now: store.now,
     onRedriven: (tenant, count) => log.info({ tenant, jobs: count }, 'queued failed jobs again'),

@@ -24,19 +24,32 @@ const LOOK_FURTHER_MS = 50
 export type WebhookDeliveryDeps = {
   store: WebhookStore
   sender: WebhookSender
-  /** Waits before each attempt, ms. Read before each attempt, so that a new configuration applies at once. */
-  schedule: () => readonly number[]
+  /** Read before each attempt, so that a new configuration applies at once. */
+  settings: () => WebhookDeliverySettings
   tenants: () => Promise<string[]>
   /** The current state of the job or flow, or the content of a budget's event; null when it was deleted. */
   loadSubject: (
     delivery: Pick<ClaimedDelivery, 'tenant' | 'jobId' | 'event'>,
   ) => Promise<WebhookSubject | null>
-  /** The public URL of the API, without a trailing slash. */
-  linkBase: () => string
   log: Pick<Logger, 'warn' | 'error'>
   /** Unix milliseconds, by Redis' clock. */
   now: () => number
-  random: () => number
+  /** Gets the outcome of each attempt. `delayMs`: from the job's end to the answer. */
+  events: Emit<WebhookEvents>
+  /** Called for each tenant whose outbox could not be read. */
+  onFailure: OnUpkeepFailure
+  /** Whether the store answers. Never throws. */
+  isStoreThere: () => Promise<boolean>
+}
+
+export type WebhookDeliverySettings = {
+  /** Waits before each attempt, ms. */
+  schedule: readonly number[]
+  /** The public URL of the API, without a trailing slash. */
+  linkBase: string
+}
+
+export type WebhookDeliveryOptions = {
   /** Most simultaneous deliveries of one tenant; fewer while other tenants have many. */
   concurrency?: number
   /** Most of them for one host, so that a receiver that does not answer does not delay the others. */
@@ -48,12 +61,7 @@ export type WebhookDeliveryDeps = {
    * deliveries.
    */
   pollMs?: number
-  /** Gets the outcome of each attempt. `delayMs`: from the job's end to the answer. */
-  events?: Emit<WebhookEvents>
-  /** Called for each tenant whose outbox could not be read. */
-  onFailure?: OnUpkeepFailure
-  /** Whether the store answers. Never throws. */
-  isStoreThere?: () => Promise<boolean>
+  random?: () => number
 }
 
 export type WebhookEvents = { 'webhook.attempted': WebhookAttempt }
@@ -79,9 +87,13 @@ export type WebhookDelivery = {
  * A delivery is sent at least once. If a worker dies while it sends, the lease ends and another worker sends the webhook again with the
  * same `webhook-id`.
  */
-export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDelivery {
-  const { store, sender, schedule, tenants, loadSubject, linkBase, log, now, random } = deps
-  const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000, leaseMs = LEASE_MS } = deps
+export function createWebhookDelivery(
+  deps: WebhookDeliveryDeps,
+  options: WebhookDeliveryOptions = {},
+): WebhookDelivery {
+  const { store, sender, settings, tenants, loadSubject, log, now } = deps
+  const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000, leaseMs = LEASE_MS } = options
+  const { random = Math.random } = options
   const running = new Set<Promise<void>>()
   const slots = createWebhookSlots({ perTenant: concurrency, perHost: concurrencyPerHost })
   /** Offset at which to continue in a tenant's outbox. */
@@ -115,7 +127,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   async function stop(): Promise<void> {
     stopping = true
     wake()
-    const isThere = (await deps.isStoreThere?.()) ?? true
+    const isThere = await deps.isStoreThere()
     const grace = setTimeout(() => abort.abort(), isThere ? STOP_GRACE_MS : STOP_AWAY_MS)
     await loop
     await Promise.all(running)
@@ -177,7 +189,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     try {
       names = await chooseTenants(performance.now())
     } catch (error) {
-      deps.onFailure?.({ task: 'webhooks', tenant: '', error })
+      deps.onFailure({ task: 'webhooks', tenant: '', error })
       return AGAIN_MS
     }
     const left = new Set(names)
@@ -189,7 +201,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       else withoutSlot.add(tenant)
       left.delete(tenant)
     }
-    const fail = (error: unknown, tenant: string) => deps.onFailure?.({ task: 'webhooks', tenant, error })
+    const fail = (error: unknown, tenant: string) => deps.onFailure({ task: 'webhooks', tenant, error })
     await visitAll(rotate(names, rounds++), visit, fail, { endsWithStore: true })
     for (const tenant of left) noteDue(tenant, AGAIN_MS)
     return Math.min(wholeAt, ...dueAt.values()) - performance.now()
@@ -225,7 +237,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     const { tenant, host, id } = delivery
     const release = slots.take(tenant, host)
     const settled = deliver(delivery)
-      .catch((error: unknown) => deps.onFailure?.({ task: 'webhooks', tenant, id, error }))
+      .catch((error: unknown) => deps.onFailure({ task: 'webhooks', tenant, id, error }))
       .finally(() => {
         running.delete(settled)
         release()
@@ -237,7 +249,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
 
   async function deliver(delivery: ClaimedDelivery): Promise<void> {
     const leaseEndsAt = performance.now() + leaseMs
-    const early = delivery.createdAt + (schedule()[0] ?? 0) - delivery.claimedAt
+    const early = delivery.createdAt + (settings().schedule[0] ?? 0) - delivery.claimedAt
     if (delivery.attemptsMade === 0 && early > 0) {
       await store.postpone(delivery, early)
       return noteNext(delivery.tenant, early)
@@ -260,7 +272,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     }
     await store.recordAttempt(delivery, attempt, verdict)
     if (verdict.status === 'pending') noteNext(delivery.tenant, verdict.delayMs)
-    deps.events?.emit('webhook.attempted', {
+    deps.events.emit('webhook.attempted', {
       tenant: delivery.tenant,
       outcome: OUTCOMES[verdict.status],
       latencyMs: outcome.latencyMs,
@@ -277,7 +289,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     const happenedAt = new Date(delivery.createdAt).toISOString()
     let body: string
     try {
-      body = webhookPayload(delivery.event, job, happenedAt, linkBase())
+      body = webhookPayload(delivery.event, job, happenedAt, settings().linkBase)
     } catch (error) {
       // It counts as an attempt, so that a job that cannot be serialized is not tried for ever.
       log.error({ err: error, delivery: delivery.id }, 'webhook payload could not be written')
@@ -297,10 +309,10 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   function judge(delivery: ClaimedDelivery, outcome: SendOutcome): AttemptVerdict {
     if (outcome.delivered) return { status: 'delivered' }
     if (outcome.gone) return { status: 'failed' }
-    const delayMs = nextDeliveryDelay(schedule(), delivery.attemptsMade + 1, random)
+    const delayMs = nextDeliveryDelay(settings().schedule, delivery.attemptsMade + 1, random)
     if (delayMs === null) return { status: 'failed' }
     const { retryAfterMs } = outcome
-    return { status: 'pending', delayMs: applyRetryAfter(delayMs, retryAfterMs, schedule(), random) }
+    return { status: 'pending', delayMs: applyRetryAfter(delayMs, retryAfterMs, settings().schedule, random) }
   }
 
   return { start, wake, stop }

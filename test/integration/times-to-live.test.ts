@@ -427,12 +427,19 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
         ...house,
         redrive,
         tenants: async () => [TENANT],
-        rules: () => [{ errorCodes: ['broken'], lanes: null, afterMs: 5 * MINUTE, maxTimes: 1 }],
-        roomOf: () => ({ maxQueued: 10, budgetUsdPerDay: null }),
-        isServed: () => true,
-        isWanted: () => true,
+        activeTenants: null,
+        policy: {
+          rules: () => [{ errorCodes: ['broken'], lanes: null, afterMs: 5 * MINUTE, maxTimes: 1 }],
+          roomOf: () => ({ maxQueued: 10, budgetUsdPerDay: null }),
+          isServed: () => true,
+          isWanted: () => true,
+        },
         isMemoryShort: async () => false,
         now: Date.now,
+        onRedriven() {},
+        onFailure({ error }) {
+          throw error
+        },
       })
       await submit(house)
       await fail(house, await house.start())

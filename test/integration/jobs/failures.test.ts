@@ -259,13 +259,16 @@ describe('redriving on a schedule', () => {
       redrive,
       rootOf,
       tenants: async () => [TENANT],
-      ...(options.activeTenants ? { activeTenants: options.activeTenants } : {}),
-      rules: () => rules,
-      roomOf: () => options.room ?? roomy,
-      isServed: (lane) => lane !== 'sim/gone',
-      isWanted: ({ group }) => group === null || !isBatchId(group),
+      activeTenants: options.activeTenants ?? null,
+      policy: {
+        rules: () => rules,
+        roomOf: () => options.room ?? roomy,
+        isServed: (lane) => lane !== 'sim/gone',
+        isWanted: ({ group }) => group === null || !isBatchId(group),
+      },
       isMemoryShort: async () => options.isMemoryShort ?? false,
       now: Date.now,
+      onRedriven() {},
       onFailure: ({ error }) => onError(error),
     })
     return {

@@ -4,7 +4,11 @@ import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
 import { createAddressGuard } from '../../../webhooks/address-guard.ts'
-import { createWebhookDelivery, type WebhookDeliveryDeps } from '../../../webhooks/deliverer.ts'
+import {
+  createWebhookDelivery,
+  type WebhookDeliveryDeps,
+  type WebhookDeliveryOptions,
+} from '../../../webhooks/deliverer.ts'
 import type { WebhookDeliveryView } from '../../../webhooks/delivery.ts'
 import { createWebhookSender } from '../../../webhooks/send.ts'
 import { createWebhookStore, type WebhookStore } from '../../../webhooks/store.ts'
@@ -83,22 +87,33 @@ async function openReceiver(answer?: Answerer) {
 }
 
 /** Starts one worker's webhook delivery with its own sender. */
-function startDelivery(options: Partial<WebhookDeliveryDeps> = {}) {
+function startDelivery(
+  asked: Partial<WebhookDeliveryDeps> & WebhookDeliveryOptions & { schedule?: number[] } = {},
+) {
+  const { concurrency, concurrencyPerHost, leaseMs, pollMs, schedule = [0, 5, 10], ...overrides } = asked
   const guard = createAddressGuard({ allowPrivateAddresses: true })
   const sender = createWebhookSender({ guard, secrets: () => [WEBHOOK_SECRET], now: Date.now, version: '0' })
-  const delivery = createWebhookDelivery({
-    store,
-    sender,
-    schedule: () => [0, 5, 10],
-    tenants: async () => ['acme'],
-    loadSubject: async ({ jobId }) => jobs.get(jobId) ?? null,
-    linkBase: () => 'https://sluice.example',
-    log: { warn: () => {}, error: () => {} },
-    now: Date.now,
-    random: Math.random,
-    pollMs: 20,
-    ...options,
-  })
+  const delivery = createWebhookDelivery(
+    {
+      store,
+      sender,
+      settings: () => ({ schedule, linkBase: 'https://sluice.example' }),
+      tenants: async () => ['acme'],
+      loadSubject: async ({ jobId }) => jobs.get(jobId) ?? null,
+      log: { warn: () => {}, error: () => {} },
+      now: Date.now,
+      events: { emit() {} },
+      onFailure() {},
+      isStoreThere: async () => true,
+      ...overrides,
+    },
+    {
+      pollMs: pollMs ?? 20,
+      ...(concurrency === undefined ? {} : { concurrency }),
+      ...(concurrencyPerHost === undefined ? {} : { concurrencyPerHost }),
+      ...(leaseMs === undefined ? {} : { leaseMs }),
+    },
+  )
   delivery.start()
   const close = async () => {
     await delivery.stop()
@@ -189,7 +204,7 @@ describe('webhook delivery', () => {
       response.writeHead(307, { location: elsewhere.url }).end()
     })
     await create(receiver.url)
-    startDelivery({ schedule: () => [0] })
+    startDelivery({ schedule: [0] })
     expect(await settled()).toMatchObject({ status: 'failed', attempts: [{ status: 307 }] })
     expect(elsewhere.received).toEqual([])
   })
@@ -247,7 +262,7 @@ describe('webhook delivery', () => {
     const receiver = await openReceiver()
     const createdAt = Date.now()
     await create(receiver.url, 'whd_1', createdAt)
-    startDelivery({ schedule: () => [120] })
+    startDelivery({ schedule: [120] })
     const delivery = await settled()
     expect(delivery).toMatchObject({ status: 'delivered', attempts: [{ status: 204 }] })
     expect(Date.parse(delivery?.attempts[0]?.at ?? '') - createdAt).toBeGreaterThanOrEqual(119)
@@ -326,7 +341,7 @@ describe('webhook delivery', () => {
       response.writeHead(index === 0 ? 500 : 204).end()
     })
     await create(receiver.url)
-    startDelivery({ leaseMs, schedule: () => [0, 60_000] })
+    startDelivery({ leaseMs, schedule: [0, 60_000] })
     expect(await settled()).toMatchObject({ status: 'delivered' })
     expect(receiver.received.map(({ id }) => id)).toEqual(['whd_1', 'whd_1'])
   })

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest'
+import { readProductFiles } from './product-files.ts'
+
+/** What a part takes from outside: `type WorkerDeps = {`, `createX(deps: {`. */
+const OPENS = /(?:\btype \w*Deps\b(?:<[^>]*>)? = (?:\w+ & )?\{|\bdeps: \{)/g
+const MOST = 10
+
+/** Larger ones, which wait to be parted. Nothing is added here. */
+const WAITING: Record<string, number> = {
+  'history/mover.ts': 12,
+  'history/with-history.ts': 12,
+  'jobs/lane-queue.ts': 11,
+  'jobs/removal.ts': 11,
+  'jobs/submit.ts': 21,
+  'jobs/work.ts': 11,
+  'services/job-store.ts': 15,
+}
+
+/** The names of the members of the object type that begins after `from`, with `?` where they are optional. */
+function readMembers(text: string, from: number): string[] {
+  const members: string[] = []
+  let depth = 1
+  for (let at = from, line = ''; depth > 0; at++) {
+    const one = text[at]!
+    if (one === '{' || one === '(') depth++
+    if (one === '}' || one === ')') depth--
+    if (one !== '\n') {
+      line += one
+      continue
+    }
+    const named = /^ +(\w+\??)(?::|\()/.exec(line)
+    const opened = (line.match(/[{(]/g) ?? []).length - (line.match(/[})]/g) ?? []).length
+    if (named && depth - opened === 1) members.push(named[1]!)
+    line = ''
+  }
+  return members
+}
+
+const found = [...readProductFiles()].flatMap(([path, text]) =>
+  [...text.matchAll(OPENS)].map((match) => ({
+    path,
+    members: readMembers(text, match.index + match[0].length),
+  })),
+)
+
+test('what a part takes from outside has ten members at the most', () => {
+  const large = found.filter(({ path, members }) => members.length > (WAITING[path] ?? MOST))
+  expect(large).toEqual([])
+})
+
+test('they are found', () => {
+  expect(found.find(({ path }) => path === 'workers/worker.ts')?.members).toHaveLength(10)
+  expect(found.length).toBeGreaterThan(100)
+})
