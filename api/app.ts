@@ -54,14 +54,14 @@ import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
 const headersTimeout = 5_000
 const maxPathParameter = 512
-/** How long a body may go on after its answer, in ms: with the 10 s before the answer, well within 15 s in total. */
+/** How long a body may continue after its answer, ms. With the 10 s before the answer, that stays well within 15 s. */
 const surplusTimeout = 3_000
 
 /**
- * Builds the HTTP API. It never listens: `app.listen` is for the process, `app.inject` for tests.
+ * Builds the HTTP API. It does not listen: `app.listen` is for the process, `app.inject` for tests.
  *
- * Timeouts: headers have 5 s. The server's own `requestTimeout` would also cut honest bulk uploads, so it is off. The code that
- * reads a body limits its time (`bodyTimeout`, `bulkIdleTimeout`). A body that nobody reads is cut after its answer.
+ * Timeouts: headers get 5 s. The server's own `requestTimeout` is off, because it would cut off slow but valid bulk uploads. Code that
+ * reads a body limits its time (`bodyTimeout`, `bulkIdleTimeout`). A body that nobody reads is cut off after its answer.
  */
 export function buildApp(deps: ApiDeps): Api {
   const { limits } = deps.server
@@ -86,10 +86,10 @@ export function buildApp(deps: ApiDeps): Api {
       connectionsCheckingInterval: 1_000,
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
-      // Any other request that asks for an upgrade (HTTP/2, say) is answered as it is.
+      // Requests for other upgrades (HTTP/2, for example) are answered without one.
       shouldUpgradeCallback: isForSocket,
     },
-    // Answers underway are given their time at close; the framework's own 503 has another shape than our errors.
+    // At close, answers under way get time to finish. The framework's own 503 does not have the shape of our errors.
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: maxPathParameter },
@@ -107,7 +107,7 @@ export function buildApp(deps: ApiDeps): Api {
   addSecurityHeaders(app)
   registerCors(app, deps)
   registerCompression(app)
-  // After the plugins' own hooks: a page of a listed origin may read refusals, too.
+  // After the plugins' own hooks, so that a page of an allowed origin can also read refusals.
   app.after(() => {
     addHooks(app, context)
     addTracing(app, deps.server.traceRequest)
@@ -128,7 +128,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerBudgetRoutes(api, context)
     registerEventRoutes(api, context)
     registerTenantEventsRoute(api, context)
-    // In a scope of its own, for its requests become sockets.
+    // In a scope of its own, because its requests become sockets.
     await api.register(async (socket: Api) => registerSocketRoute(socket, context))
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
@@ -143,15 +143,15 @@ export function buildApp(deps: ApiDeps): Api {
     registerDurableRoutes(api, context)
     registerScheduleRoutes(api, context)
     registerFlowRoutes(api, context)
-    // In a scope of its own, for its errors read as OpenAI's.
+    // In a scope of its own, because its errors have OpenAI's shape.
     await api.register(async (door: Api) => registerOpenAiRoutes(door, context))
-    // In a scope of its own, for its errors read as Anthropic's.
+    // In a scope of its own, because its errors have Anthropic's shape.
     await api.register(async (door: Api) => registerAnthropicRoutes(door, context))
-    // In a scope of its own, for its bodies are streams.
+    // In a scope of its own, because its bodies are streams.
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
     await api.register(async (estimate: Api) => registerEstimateRoute(estimate, context))
     await api.register(async (files: Api) => registerFileRoutes(files, context))
-    // In scopes of their own, for their policies.
+    // In scopes of their own, because of their content security policies.
     await api.register(async (page: Api) => registerDashboardRoutes(page, context))
     await api.register(async (guide: Api) => registerGuideRoutes(guide, context))
     await registerDocs(api)
@@ -163,7 +163,7 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     if (!closing.aborted) return done()
-    // Only connections that were open already still get here; their clients find another replica.
+    // Only connections that were already open get here. Their clients then find another replica.
     reply.header('connection', 'close')
     done(
       request.url === '/healthz'
@@ -188,12 +188,12 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
       tenant: request.getDecorator<Tenant | null>(tenantDecorator)?.name,
       job: reply.getHeader('x-job-id') ?? jobOf(reply.getHeader('location')),
     }
-    // Requests of an administrator who acts as a tenant must be in the log at the usual level.
+    // The log has requests of an administrator who acts as a tenant at its default level.
     if (acting === null) request.log.debug(line, 'answered')
     else request.log.info({ ...line, acting, path: raw.url }, 'answered an administrator acting as a tenant')
     const { method, route, status, ms } = line
     deps.server.metrics.onAnswer({ method: method ?? '', route: route ?? null, status, ms })
-    // A body that dribbles on after its answer would hold the connection for ever.
+    // A body that continues slowly after its answer would hold the connection for ever.
     if (raw.complete === false) {
       const timer = setTimeout(() => raw.destroy(), Math.min(limits.bodyTimeout, surplusTimeout))
       timer.unref()
@@ -203,17 +203,17 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
   })
 }
 
-/** The job that a `Location` leads to. */
+/** The job that a `Location` header names. */
 function jobOf(location: unknown): string | undefined {
   return /^\/v1\/jobs\/([^/]+)$/.exec(String(location ?? ''))?.[1]
 }
 
-/** At close: streams and held answers end at once, answers underway have `closeGrace` ms, then connections are cut. */
+/** At close, streams and long polls end at once. Answers under way get `closeGrace` ms, then connections are closed. */
 function addClosing(app: Api, closing: AbortController, closeGrace: number): void {
   const timers: NodeJS.Timeout[] = []
   app.addHook('preClose', async () => {
     closing.abort()
-    // `server.close` looks for idle connections once; those that become idle later would hold it up.
+    // `server.close` looks for idle connections once. Those that become idle later would delay it.
     timers.push(setInterval(() => app.server.closeIdleConnections(), 100))
     timers.push(setTimeout(() => app.server.closeAllConnections(), closeGrace))
   })

@@ -5,13 +5,13 @@ import type { Keyring, Tenant } from '../config/tenants.ts'
 import type { Actor } from '../tenants/registry.ts'
 import { ApiError, notFound } from './errors.ts'
 
-/** Who may use a route: everybody, or a key of a scope. Each route says it; one that does not is for administrators. */
+/** Who may use a route: everybody, or a key with a scope. Each route sets it; the default is administrators. */
 export type Access = 'public' | Scope
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access
-    /** Query parameters that begin so are not told apart by the schema. */
+    /** Query parameters with this prefix are not checked against the schema. */
     queryPrefix?: string
   }
 }
@@ -22,23 +22,23 @@ export const tenantDecorator = 'tenant'
 /** The name of the decorator with the tenant whose key was sent; read it with `callerOf`. */
 export const callerDecorator = 'caller'
 
-/** The tenant whose things the request is about. Only for routes that are not public. */
+/** The tenant that the request is about. Only for routes that are not public. */
 export function tenantOf(request: FastifyRequest): Tenant {
   return read(request, tenantDecorator)
 }
 
-/** The tenant whose key was sent: `tenantOf`, unless an administrator acts as another. */
+/** The tenant whose key was sent. It differs from `tenantOf` when an administrator acts as another tenant. */
 export function callerOf(request: FastifyRequest): Tenant {
   return read(request, callerDecorator)
 }
 
-/** Who asks, and from where, for the audit list. */
+/** Who makes the request and from where, for the audit list. */
 export function actorOf(request: FastifyRequest): Actor {
   const { name, key } = callerOf(request)
   return { tenant: name, key, ip: request.ip, requestId: request.id }
 }
 
-/** Whose key was sent, and as whom it acts; null where a tenant speaks for itself, and on public routes. */
+/** The administrator and the tenant that it acts as; null on public routes, and where a tenant acts for itself. */
 export function readActing(request: FastifyRequest): { admin: string; tenant: string } | null {
   const caller = request.getDecorator<Tenant | null>(callerDecorator)
   const tenant = request.getDecorator<Tenant | null>(tenantDecorator)
@@ -46,7 +46,7 @@ export function readActing(request: FastifyRequest): { admin: string; tenant: st
   return { admin: caller.name, tenant: tenant.name }
 }
 
-/** Whether lists that are otherwise of one tenant are of all: for an administrator, and who reads all, unless it acts as a tenant. */
+/** Whether lists show all tenants: for administrators and `admin: read`, unless they act as one tenant. */
 export function seesAllTenants(request: FastifyRequest): boolean {
   const { scopes, readsAll } = callerOf(request)
   return readActing(request) === null && (scopes.includes('admin') || readsAll === true)
@@ -59,13 +59,13 @@ function read(request: FastifyRequest, decorator: string): Tenant {
 }
 
 /**
- * Finds the tenant of a request by its bearer key and refuses what the key may not do. With an admin key `x-tenant` names
- * another tenant to act as.
+ * Finds the tenant of a request by its bearer key, and refuses what the key may not do. With an admin key, `x-tenant` names a tenant to act
+ * as.
  */
 export function createAuthHook(deps: KeyDeps): onRequestHookHandler {
   return (request, _reply, done) => {
     const access = request.routeOptions.config.access ?? 'admin'
-    // An unknown path is answered 404 with and without a key; a browser asks what a page may do without one.
+    // An unknown path is answered with 404 with or without a key. A browser's preflight has no key.
     if (access === 'public' || request.is404 || request.method === 'OPTIONS') return done()
     const actsAs = request.headers['x-tenant']
     const asked = {
@@ -92,8 +92,8 @@ export function createAuthHook(deps: KeyDeps): onRequestHookHandler {
 type KeyDeps = { keyring(): Keyring; freshenKeys(): Promise<void> | null }
 
 /**
- * Null: the keyring can tell what this key may do. Else resolves when it can. Rejects with `unavailable` where the store does not tell
- * whether a key of the API is still valid; a key of the configuration does not need it.
+ * Null: the keyring can decide about this key now. Otherwise resolves when it can. Rejects with `unavailable` where the store cannot tell
+ * whether a key made by the API is still valid; a key of the configuration does not need the store.
  */
 export function freshenFor(authorization: string | undefined, deps: KeyDeps): Promise<void> | null {
   const fresh = deps.freshenKeys()
@@ -101,7 +101,7 @@ export function freshenFor(authorization: string | undefined, deps: KeyDeps): Pr
   const key = readKey(authorization)
   const keyring = deps.keyring()
   if (key === undefined || keyring.open || keyring.isConfigured(key)) {
-    fresh.catch(() => {}) // nobody waits for it
+    fresh.catch(() => {}) // unused
     return null
   }
   return fresh.catch(() => {
@@ -111,14 +111,14 @@ export function freshenFor(authorization: string | undefined, deps: KeyDeps): Pr
   })
 }
 
-/** Whether this tenant's key may use a route of this access. Who reads all may read what is for administrators. */
+/** Whether this tenant's key may use a route with this access. `admin: read` may read what is for administrators. */
 export function mayUse(caller: Tenant, access: Scope, isReading: boolean): boolean {
   return grants(caller.scopes, access) || (access === 'admin' && isReading && caller.readsAll === true)
 }
 
 /**
- * Whose key it is, and the tenant that what is asked for is about. Throws `unauthorized`, `forbidden`, or `not_found` where there
- * is no tenant to act as.
+ * Returns the key's tenant, and the tenant that the request is about. Throws `unauthorized`, `forbidden`, or `not_found` where there is no
+ * tenant to act as.
  */
 export function authenticate(
   {
@@ -144,15 +144,15 @@ export function authenticate(
   return { caller, tenant: { ...underTerms(tenant, termsOf(caller)), key: caller.key } }
 }
 
-/** What `Authorization` says, or would say: Azure's clients send their key as `api-key`, Anthropic's as `x-api-key`. */
+/** The value of `Authorization`. Azure's clients send their key as `api-key`, Anthropic's as `x-api-key`. */
 export function readKeyHeader({ headers }: FastifyRequest): string | undefined {
   const key = headers['api-key'] ?? headers['x-api-key']
   return headers.authorization ?? (typeof key === 'string' ? `Bearer ${key}` : undefined)
 }
 
-/** The tenant of an `Authorization` header; null where it names none. */
+/** The tenant of an `Authorization` header; null for an unknown key. */
 export function findTenant(authorization: string | undefined, keyring: Keyring): Tenant | null {
-  // An open service ignores keys, a malformed header included.
+  // An open service ignores keys, even a malformed header.
   if (keyring.open) return keyring.find('')
   const key = readKey(authorization)
   return key === undefined ? null : keyring.find(key)

@@ -3,11 +3,11 @@ import type { Socket } from 'node:net'
 import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
 
 /**
- * Answers what is not even a request (malformed HTTP, headers too large or too slow) in the one error shape,
- * then closes. The framework never sees these, so the bytes are written here.
+ * Answers what is not a valid request (malformed HTTP, headers too large or too slow) in the shape of our errors, then closes the
+ * connection. The framework never sees these, so the bytes are written here.
  */
 export function answerClientError(error: { code: string }, socket: Socket, createId: () => string): void {
-  // A connection that was reset has nobody to answer; one that already carries an answer must not get another.
+  // A reset connection has no client any more. One that already has an answer must not get a second.
   if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
     socket.destroy()
     return

@@ -2,10 +2,10 @@ import cors from '@fastify/cors'
 import type { Config } from '../config/schema.ts'
 import type { Api } from './deps.ts'
 
-/** Methods that the job API has. */
+/** Methods of the job API. */
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
-/** Headers of answers that a page may read besides those that every page may. */
+/** Response headers that a page may read besides the safelisted ones. */
 const EXPOSED_HEADERS = [
   'content-disposition',
   'idempotent-replayed',
@@ -19,12 +19,12 @@ const EXPOSED_HEADERS = [
   'x-request-id',
 ]
 
-/** How long a browser keeps what a preflight said, in s. A change of the configuration reaches every page within that time. */
+/** How long a browser caches a preflight, s. A change of the configuration reaches every page within that time. */
 const PREFLIGHT_SECONDS = 600
 
 /**
- * Lets pages of the origins in `server.cors` call `/v1`: their preflights are answered without a key, and their answers may be
- * read. No cookies and no other credentials of a browser are asked for: keys travel in headers. Call it before keys are checked.
+ * Lets pages of the origins in `server.cors` call `/v1`: their preflights are answered without a key, and they may read the answers.
+ * Cookies and other browser credentials are not allowed: keys are sent in headers. Call it before keys are checked.
  */
 export function registerCors(app: Api, deps: { config(): Config }): void {
   app.register(cors, {
@@ -45,7 +45,7 @@ export function registerCors(app: Api, deps: { config(): Config }): void {
   })
 }
 
-/** Whether `server.cors` names the origin. The operator trusts such a page, so it may also use a service without keys. */
+/** Whether `server.cors` lists the origin. The operator trusts such a page, so it may also use a service without keys. */
 export function isListedOrigin(origin: string | undefined, config: Config): boolean {
   return origin !== undefined && config.server.cors.origins.includes(origin.toLowerCase())
 }

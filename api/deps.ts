@@ -34,7 +34,7 @@ import type { OpenStreams } from './open-streams.ts'
 import type { OverviewHistory } from './overview/history.ts'
 import type { TraceRequest } from './request-trace.ts'
 
-/** The HTTP server, its routes typed by their zod schemas. */
+/** The HTTP server, with routes typed by their zod schemas. */
 export type Api = FastifyInstance<
   RawServerDefault,
   IncomingMessage,
@@ -43,7 +43,7 @@ export type Api = FastifyInstance<
   ZodTypeProvider
 >
 
-/** Everything the API needs from outside; it reads no environment and keeps no state of its own. */
+/** Everything that the API needs from outside. The API reads no environment and keeps no state of its own. */
 export type ApiDeps = {
   store: ApiStore
   tenants: TenantAccess
@@ -59,7 +59,7 @@ export type ApiDeps = {
   now(): number
 }
 
-/** What tenants have in the store, by resource. */
+/** Access to the store, by resource. */
 export type ApiStore = {
   jobs: Jobs
   events: TenantEvents
@@ -73,101 +73,101 @@ export type ApiStore = {
   webhooks: Pick<WebhookStore, 'failing' | 'endpoints'>
 }
 
-/** Who may call, and what a tenant has used of what it may use. */
+/** Access to keys and tenants, and a tenant's usage of its limits. */
 export type TenantAccess = {
-  /** The keys as they stand now. */
+  /** The current keys. */
   keyring(): Keyring
-  /** Null: the keys that the API made are known as they stand. Else resolves when they are; rejects where the store does not tell. */
+  /** Null: this process knows the current keys of the API. Otherwise resolves when it does; rejects if the store does not answer. */
   freshenKeys(): Promise<void> | null
-  /** Keys that the API made, as this process knows them. */
+  /** Keys that the API created, as this process knows them. */
   madeKeys(): readonly RunTimeKey[]
-  /** Tenants and keys that the API makes, and the list of changes. */
+  /** Tenants and keys that the API creates, and the audit list. */
   registry: TenantRegistry
-  /** The configuration as its file says it, without what the API made. */
+  /** The configuration of its file, without what the API created. */
   configured(): Config
   stats: TenantStatsReader
   pauses: TenantPauses
   budgets: Budgets
 }
 
-/** What makes a job of a request, wherever the request came from. */
+/** Turns a request into a job, for every protocol. */
 export type Submission = {
-  /** The lanes that serve a `provider/model` or an alias, the first preferred; null: there is none. */
+  /** The lanes for a `provider/model` or an alias, the preferred one first; null: unknown model. */
   resolveModel(model: string): { lanes: Lane[] } | null
-  /** The names of lanes and aliases that the configuration has, for a hint at what was meant. */
+  /** The configured names of lanes and aliases, to suggest the one that was meant. */
   listModels(): string[]
   estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
-  /** How long a lane's provider batches took lately, ms; null: not known. */
+  /** How long a lane's provider batches took lately, ms; null: unknown. */
   batchTurnaround(lane: string): number | null
-  /** False: everyone who reaches this service may do everything. */
+  /** False: everyone who can reach this service may do everything. */
   hasTenants(): boolean
 }
 
-/** How providers are asked for what is no job. */
+/** Requests to providers that are not jobs. */
 export type ProviderAccess = {
-  /** Whose what is that providers keep. */
+  /** Owners of objects stored at providers. */
   state: ProviderState
   requests: Pick<StateRequests, 'ask'>
-  /** A turn in the limits of a lane for a request that is no job. Throws `rate_limited` and `exceeds_limit`. */
+  /** Takes a permit of a lane for a request that is not a job. Throws `rate_limited` and `exceeds_limit`. */
   takePermit(
     lane: Lane,
     cost: Cost,
     tenant: string,
     signal: AbortSignal,
   ): Promise<{ settle(actual: Cost | null): Promise<void> }>
-  /** Asks the lane's provider how many input tokens a message has; null where it has no endpoint for that. */
+  /** Asks the lane's provider for the number of input tokens of a message; null if it has no such endpoint. */
   countTokens(lane: Lane, body: JsonObject, signal: AbortSignal): Promise<ProviderAnswer> | null
 }
 
-/** The database of finished jobs; null where there is none. */
+/** The database of finished jobs. Null: there is none. */
 export type HistoryAccess = { usage: UsageReader | null; state: HistoryStateReader | null }
 
-/** What the overview shows besides what tenants have. */
+/** Sources of the overview besides the store. */
 export type OverviewSources = {
   history: Pick<OverviewHistory, 'read'>
-  /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */
+  /** The current maintainer, and since when, Unix ms; null: none at the moment. */
   readMaintainer: () => Promise<MaintainerView | null>
   providerBatches: Pick<ProviderBatchStore, 'recent'>
 }
 
-/** The process that serves the API, and how it is watched. */
+/** The process that serves the API, its log and metrics. */
 export type ServerParts = {
   version: string
   log: Logger
   metrics: ApiMetrics
   /** Null: requests are not traced. */
   traceRequest: TraceRequest | null
-  /** Whether this process can serve; the answer shows `reason`. */
+  /** Whether this process can serve. The answer contains `reason`. */
   ready(): Promise<{ ok: boolean; reason?: string }>
   /** True while the store has no memory for new work. */
   isMemoryShort(): Promise<boolean>
-  /** True for errors that say the store is away, so that asking again later may help. */
+  /** Whether an error means that the store is unavailable, so that a retry may help. */
   isUnavailable(error: unknown): boolean
   /** Makes request ids. */
   createId(): string
-  /** Where the built page for operators and the built site of docs/ are, if they are. */
+  /** Folders of the built dashboard and of the built site of docs/, if they are built. */
   folders: { dashboard: string; guide: string }
   limits: ApiLimits
 }
 
-/** Counts what the API does, and reports it. */
+/** Metrics of the API. */
 export type ApiMetrics = {
-  /** An answer is out. `route`: as it was registered; null: there is none. */
+  /** An answer was sent. `route`: as registered; null: unknown route. */
   onAnswer(answer: { method: string; route: string | null; status: number; ms: number }): void
-  /** One more event stream is open, or one less. */
+  /** An event stream was opened or closed. */
   onStreams(change: 1 | -1): void
-  /** One more WebSocket is open, or one less; `code`: how it was closed. */
+  /** A WebSocket was opened or closed; `code`: its close code. */
   onSocket(change: { opened: true } | { closed: number }): void
-  /** A message came over a WebSocket, or left by one; `type` is one of the protocol's, or `invalid`. */
+  /** A message was received or sent on a WebSocket. `type` is one of the protocol, or `invalid`. */
   onSocketMessage(direction: 'in' | 'out', type: string): void
-  /** What a scrape is answered; takes 3 s at the most. */
+  /** The body for a scrape. Takes at most 3 s. */
   render(): Promise<{ contentType: string; text: string }>
 }
 
 /** Sizes in bytes, durations in ms. */
 export type ApiLimits = {
-  /** Largest body of an ordinary request, and largest job of a bulk submission. */
+  /** Largest body of an ordinary request, and largest job of a bulk upload. */
   bodyBytes: number
   /** From the headers to the last byte of an ordinary body. */
   bodyTimeout: number
@@ -175,21 +175,21 @@ export type ApiLimits = {
   bulkJobs: number
   /** Longest silence of a bulk upload. */
   bulkIdleTimeout: number
-  /** Longest bulk upload altogether. */
+  /** Longest bulk upload in total. */
   bulkTimeout: number
-  /** Largest file; its upload has the times of a bulk one. */
+  /** Largest file. Its upload has the timeouts of a bulk upload. */
   fileBytes: number
-  /** Between the comments that keep proxies from closing a silent event stream. */
+  /** Interval of the comments that keep proxies from closing a silent event stream. */
   heartbeat: number
   /** Largest message of a WebSocket. */
   socketMessageBytes: number
-  /** What may wait to be sent by a WebSocket before no more is read for it. */
+  /** Bytes that may wait to be sent on a WebSocket before no more are read for it. */
   socketBufferBytes: number
-  /** How long that may last before its client counts as too slow. */
+  /** How long that may last before the client counts as too slow. */
   socketPatience: number
   /** How long a WebSocket may be open without a key. */
   socketAuthTimeout: number
-  /** What answers underway get at close before their connections are cut. */
+  /** Time for answers under way at close, before their connections are closed. */
   closeGrace: number
 }
 
@@ -214,6 +214,6 @@ export type RouteContext = {
   deps: ApiDeps
   limits: ApiLimits
   streams: OpenStreams
-  /** Aborts when the server begins to close: streams end, held answers are given as they stand. */
+  /** Aborts when the server begins to close: streams end, and long polls are answered. */
   closing: AbortSignal
 }

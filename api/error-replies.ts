@@ -6,7 +6,7 @@ import { isRedisUnavailable } from '../lib/redis.ts'
 import { UnfitRedisError } from '../lib/redis-fault.ts'
 import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
 
-/** Turns any thrown value into an error that the client may see. An unknown one becomes an internal error. */
+/** Converts any thrown value to an error for the client. An unknown one becomes an internal error. */
 export function toApiError(error: unknown, isUnavailable: (error: unknown) => boolean): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof FileStoreError) {
@@ -32,12 +32,12 @@ const fileStoreMessages: Record<FileStoreFault, string> = {
   missing: 'the store of files is not there; the log says which',
 }
 
-/** A file that a body names is not there. */
+/** A file that a body names does not exist. */
 export function fromInputError({ message, param }: InputError): ApiError {
   return new ApiError('invalid_request', message, { param })
 }
 
-/** Answers an error in the one shape; faults of our own are logged with everything the client is not told. */
+/** Answers an error in our shape. Internal errors are logged with everything that the client is not told. */
 export function sendError(
   error: unknown,
   request: FastifyRequest,
@@ -48,7 +48,7 @@ export function sendError(
   const shown = toApiError(error, isUnavailable)
   if (shown.code === 'internal_error') request.log.error({ err: error }, 'request failed')
   else if (shown.code === 'unavailable') {
-    // What is wrong with Redis or the history has a line of its own, once; a line for each request would be a flood.
+    // An unavailable Redis or history has a log line of its own, once. A line for each request would flood the log.
     const isKnown = error instanceof ApiError || isRedisUnavailable(error) || isHistoryUnavailable(error)
     request.log[isKnown ? 'debug' : 'warn']({ err: error }, 'request refused: unavailable')
   }
@@ -57,7 +57,7 @@ export function sendError(
       .code(shown.status)
       .headers({ ...toErrorHeaders(shown), 'x-request-id': request.id, 'cache-control': 'no-store' })
       .type('application/json; charset=utf-8')
-      // Not the route's own serializer: an error must be answered even where a route's schemas are wrong.
+      // The route's own serializer is not used: an error must be answered even if a route's schemas are wrong.
       .serializer((payload: unknown) => JSON.stringify(payload))
       .send(shape(shown, request.id))
   )
@@ -77,7 +77,7 @@ function fromFrameworkError(error: FastifyError): ApiError {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new ApiError(
         'invalid_request',
-        'the content-type is not one that this route takes; most take application/json',
+        'this route does not accept the content-type; most accept application/json',
         {
           param: 'content-type',
         },

@@ -1,4 +1,4 @@
-/** The `type` member of an error, as the OpenAI SDKs know it. */
+/** The `type` of an error, as the OpenAI SDKs know it. */
 export type ErrorType =
   | 'invalid_request_error'
   | 'authentication_error'
@@ -10,11 +10,11 @@ export type ErrorType =
 type ErrorRule = {
   status: number
   type: ErrorType
-  /** Seconds after which asking again may help; null: asking again will not help. */
+  /** Seconds after which a retry may help; null: a retry will not help. */
   retryAfterSeconds: number | null
 }
 
-/** Every error that the API answers: its status, its type, and whether asking again can help. */
+/** Every error of the API: its status, its type, and when a retry may help. */
 export const errorTable = {
   invalid_request: { status: 400, type: 'invalid_request_error', retryAfterSeconds: null },
   unauthorized: { status: 401, type: 'authentication_error', retryAfterSeconds: null },
@@ -55,17 +55,17 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable
 
-/** What every error answer carries under `error`; all four members are always present. */
+/** The members of `error` in every error answer; all four are always present. */
 export type ErrorMembers = { message: string; type: ErrorType; param: string | null; code: ErrorCode }
 
 export type ApiErrorOptions = {
   /** The member or header at fault. */
   param?: string | null
-  /** Overrides the table's time for errors that asking again can cure; null: it cannot. */
+  /** Overrides the table's time; null: a retry will not help. */
   retryAfterSeconds?: number | null
 }
 
-/** A rejection that may be shown to the client as it stands. */
+/** A refusal whose message is for the client. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly code: ErrorCode
@@ -85,12 +85,12 @@ export class ApiError extends Error {
   }
 }
 
-/** The four members of an error, for a reply of its own or for one line of a bulk answer. */
+/** The four members of an error, for an answer of its own or for one line of a bulk answer. */
 export function toErrorMembers(error: ApiError): ErrorMembers {
   return { message: error.message, type: errorTable[error.code].type, param: error.param, code: error.code }
 }
 
-/** The headers that tell a client whether and when to ask again. */
+/** Headers that tell a client whether and when to retry. */
 export function toErrorHeaders(error: ApiError): Record<string, string> {
   const headers: Record<string, string> =
     error.retryAfterSeconds === null
@@ -100,7 +100,7 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
   return headers
 }
 
-/** A thing of another tenant is answered with the very same bytes as one that does not exist. */
+/** An object of another tenant gets exactly the same answer as one that does not exist. */
 export function notFound(
   what:
     | 'job'
@@ -123,7 +123,7 @@ export function notFound(
   return new ApiError('not_found', `no such ${what}`)
 }
 
-/** What ids and names look like; others cannot exist, and could name keys beside the records. */
+/** Patterns of ids and names. Other texts cannot exist, and could name other keys. */
 export const idPatterns = {
   job: /^job_[A-Za-z0-9_-]{1,64}$/,
   group: /^[A-Za-z0-9_.:-]{1,128}$/,
@@ -137,7 +137,7 @@ export const idPatterns = {
   run: /^run_[0-9]{1,15}$/,
 } as const satisfies Record<string, RegExp>
 
-/** An id of a path. One that cannot exist is answered as one that does not. */
+/** Checks an id of a path. An impossible id gets the same answer as an unknown one. */
 export function checkId(id: string, what: Exclude<keyof typeof idPatterns, 'run'>): string {
   if (!idPatterns[what].test(id)) throw notFound(what)
   return id

@@ -2,8 +2,8 @@ import { ApiError } from './errors.ts'
 import { type CreateJob, fairKeySchema } from './jobs/create-schema.ts'
 
 /**
- * Reads an `x-fair-key` header, UTF-8: whose job it is inside the tenant. Undefined: there is none; throws `invalid_request`, without
- * the value, which may be private.
+ * Reads an `x-fair-key` header, UTF-8: the user of the tenant that the job is for. Undefined: none. Throws `invalid_request` without the
+ * value, which may be private.
  */
 export function parseFairKey(header: string | string[] | undefined): string | undefined {
   if (header === undefined) return undefined
@@ -14,12 +14,12 @@ export function parseFairKey(header: string | string[] | undefined): string | un
   })
 }
 
-/** A create object with the fair key of the header, where it has none of its own. */
+/** Adds the header's fair key to a create object that has none. */
 export function withFairKey<Create extends CreateJob>(create: Create, fairKey: string | undefined): Create {
   return fairKey === undefined || create.fair_key !== undefined ? create : { ...create, fair_key: fairKey }
 }
 
-/** Node reads the bytes of a header as Latin-1. */
+/** Node decodes header bytes as Latin-1. */
 function decodeUtf8(header: string): string {
   return Buffer.from(header, 'latin1').toString('utf8')
 }

@@ -5,8 +5,8 @@ const maxLength = 255
 export type IdempotencyPolicy = 'replay' | 'retry-failed'
 
 /**
- * Reads an `Idempotency-Key` header: a structured-field string (`"…"`, RFC 8941 section 3.3.3, with `\"` and `\\`) or a
- * bare token. Both spellings of one key are the same key. Null: there is none; throws `invalid_request`.
+ * Reads an `Idempotency-Key` header: a structured-field string (`"…"`, RFC 8941 section 3.3.3, with `\"` and `\\`) or a bare token. Both
+ * spellings of a key are the same key. Null: no header. Throws `invalid_request`.
  */
 export function parseIdempotencyKey(header: string | string[] | undefined): string | null {
   if (header === undefined) return null
@@ -15,7 +15,7 @@ export function parseIdempotencyKey(header: string | string[] | undefined): stri
   return checkIdempotencyKey(key)
 }
 
-/** Checks a key wherever it came from; answers it unchanged. */
+/** Checks a key from any source. Returns it unchanged. */
 export function checkIdempotencyKey(key: string): string {
   if (key.length === 0) throw invalid('is empty')
   if (key.length > maxLength) throw invalid(`has more than ${maxLength} characters`)
@@ -24,8 +24,8 @@ export function checkIdempotencyKey(key: string): string {
 }
 
 /**
- * Reads `Idempotency-Key-Policy`: what a key does whose job failed or was cancelled. `replay`, the default, answers that
- * end again; `retry-failed` queues the job once more. Throws `invalid_request`.
+ * Reads `Idempotency-Key-Policy`: what to do when the key's job failed or was cancelled. `replay`, the default, returns that job;
+ * `retry-failed` queues it again. Throws `invalid_request`.
  */
 export function parseIdempotencyPolicy(header: string | string[] | undefined): IdempotencyPolicy {
   if (header === undefined) return 'replay'

@@ -6,10 +6,10 @@ import { ApiError } from './errors.ts'
 type Issue = z.core.$ZodIssue
 type RawIssue = z.core.$ZodRawIssue
 
-/** More faults than this are counted, not listed. */
+/** Faults beyond this number are counted, not listed. */
 const maxListed = 5
 
-/** Where a path of zod points to, as people write it: `body.messages[0].role`. */
+/** Formats a path of zod for people: `body.messages[0].role`. */
 export function formatPath(path: readonly PropertyKey[]): string {
   let text = ''
   for (const key of path) {
@@ -20,7 +20,7 @@ export function formatPath(path: readonly PropertyKey[]): string {
   return text
 }
 
-/** zod's error map for requests: says what was expected and never repeats a value, which may be a prompt. */
+/** zod's error map for requests. It says what was expected and never repeats a value, which may be a prompt. */
 function describeIssue(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
@@ -44,7 +44,7 @@ function describeIssue(issue: RawIssue): string | undefined {
   }
 }
 
-/** One `invalid_request` for all faults of a value; `root` names the value itself, `prefix` stands before every place. */
+/** One `invalid_request` for all faults of a value. `root` names the value itself; `prefix` is put before every path. */
 function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): ApiError {
   const faults = issues
     .flatMap((issue) => expandIssue(issue))
@@ -59,7 +59,7 @@ function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): 
   return new ApiError('invalid_request', message, { param: faults[0]?.place ?? root })
 }
 
-/** An unknown member is reported at its own place, and a wrong discriminator with the choices there are. */
+/** An unknown member is reported at its own path, and a wrong discriminator with the allowed values. */
 function expandIssue(issue: Issue): { path: PropertyKey[]; message: string }[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ path: [...issue.path, key], message: issue.message }))
@@ -93,8 +93,8 @@ function nameType(value: unknown): string {
 }
 
 /**
- * Parses a value that came from a client, throwing one `invalid_request` for all its faults. What comes of an object keeps the
- * text of it, and of its member `body`: schemas check, and change nothing of either.
+ * Parses a client's value. Throws one `invalid_request` for all its faults. A parsed object, and its member `body`, keep their source text:
+ * schemas check them but change nothing.
  */
 export function parseRequest<Schema extends z.ZodType>(
   schema: Schema,

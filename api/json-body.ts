@@ -6,7 +6,7 @@ import { createBodyScanner } from './json-bounds.ts'
 import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from './parse-json.ts'
 import { readBody } from './read-body.ts'
 
-/** Makes JSON the one body the routes of `app` take. An empty body is no body. */
+/** Accepts only JSON bodies for the routes of `app`. An empty body counts as none. */
 export function registerJsonBody(app: Api, limits: ApiLimits): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
@@ -23,7 +23,7 @@ export function registerJsonBody(app: Api, limits: ApiLimits): void {
   })
 }
 
-/** Compressed bodies are refused rather than inflated, which would void every size limit. */
+/** Compressed bodies are refused: inflating them would bypass every size limit. */
 export function refuseEncodings(contentEncoding: string | undefined): void {
   if (contentEncoding === undefined || contentEncoding.toLowerCase() === 'identity') return
   throw new ApiError('invalid_request', 'content-encoding: compressed bodies are not supported', {

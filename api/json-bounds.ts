@@ -8,8 +8,9 @@ import {
 import { ApiError } from './errors.ts'
 
 /**
- * What a body may hold, however small its values are. 300,000 tokens of an embedding request, the most that OpenAI takes, are
- * values; a conversation of 10,000 messages has 20,000 names; a JSON text of 15 MB within a string has 3 million escapes. At the bounds every step of taking a body in ends within 100 ms.
+ * Bounds on the structure of a body, whatever the size of its values. OpenAI's maximum for an embedding request, 300,000 tokens, are as
+ * many values; a conversation of 10,000 messages has 20,000 names; a JSON text of 15 MB inside a string has 3 million escapes. At these
+ * bounds each step of accepting a body takes at most 100 ms.
  */
 export const bodyBounds: JsonBounds = {
   depth: 64,
@@ -19,10 +20,10 @@ export const bodyBounds: JsonBounds = {
   escapes: 3_000_000,
 }
 
-/** Shorter texts, in bytes, pass no bound but that of depth, which their parser checks, and says where. */
+/** Shorter texts, in bytes, can exceed only the bound on depth. Their parser checks that one and names the path. */
 const scanFromBytes = 64 * 1024
 
-/** A scanner with the bounds of a body, for bodies that may be long. */
+/** Creates a scanner with the bounds of a body, for bodies that may be long. */
 export function createBodyScanner(): JsonScanner {
   const scanner = createJsonScanner(bodyBounds)
   let waiting: Uint8Array[] = []
@@ -41,7 +42,7 @@ export function createBodyScanner(): JsonScanner {
   }
 }
 
-/** 400 for nesting, which is a matter of form, and 413 for amounts. `root` names what has too much. */
+/** 400 for nesting, which is about form, and 413 for amounts. `root` names the value that exceeds a bound. */
 export function refuseExcess(excess: JsonExcess, root: string): ApiError {
   const code = excess.bound === 'depth' ? 'invalid_request' : 'payload_too_large'
   return new ApiError(code, `${root}: ${describeJsonExcess(excess)}`, { param: root })

@@ -7,7 +7,7 @@ import { ApiError } from './errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** A page that holds no data, or a part of one: other sites may lead to it. */
+    /** A page without data, or a part of one: other sites may link to it. */
     isPage?: boolean
   }
 }
@@ -15,10 +15,10 @@ declare module 'fastify' {
 const advice = 'while no tenants are configured only this machine is served; tenants with keys lift that'
 
 /**
- * While no key is asked, keeps out web pages of others, which a browser on this machine would let in. A page may have made its
- * own name lead here (DNS rebinding): only names of this machine are taken in `Host`. It may send requests without reading
- * their answers: only what no browser sent, or a page of this service, is taken. The pages of the service may be led to from
- * everywhere, and pages that `server.cors` names may ask. Programs send neither `Origin` nor `Sec-Fetch-Site` and notice nothing.
+ * While no key is needed, keeps out foreign web pages, which a browser on this machine would let in. A page may point its own name here
+ * (DNS rebinding), so `Host` must be a name of this machine. A page may send requests without reading the answers, so only requests of this
+ * service's own pages, or without a browser, are accepted. Pages of the service may be linked from anywhere, and pages listed in
+ * `server.cors` may call it. Programs send neither `Origin` nor `Sec-Fetch-Site` and are not affected.
  */
 export function createLocalOnlyHook(deps: {
   keyring(): Pick<Keyring, 'open'>
@@ -37,24 +37,24 @@ function findForeignHeader(
   config: Config,
 ): 'host' | 'origin' | 'sec-fetch-site' | null {
   const { host, origin, 'sec-fetch-site': site } = request.headers
-  // HTTP/1.0 knows no `Host`, and no browser sends that.
+  // HTTP/1.0 has no `Host`, but browsers do not use it.
   if (host !== undefined && !isLocalName(host)) return 'host'
   const { isPage } = request.routeOptions.config
   if (isPage && (request.method === 'GET' || request.method === 'HEAD')) return null
   if (isListedOrigin(origin, config)) return null
   if (origin !== undefined && !isOwnOrigin(origin, host)) return 'origin'
-  // `none`: a person typed the address, or followed a bookmark.
+  // `none`: the user typed the URL or opened a bookmark.
   if (site !== undefined && site !== 'same-origin' && site !== 'none') return 'sec-fetch-site'
   return null
 }
 
-/** A loopback address, or `localhost` and names below it, which lead nowhere else (RFC 6761, 6.3); with or without a port. */
+/** A loopback address, or `localhost` and names below it, which resolve to nothing else (RFC 6761, 6.3); with or without a port. */
 function isLocalName(host: string): boolean {
   const name = host.toLowerCase().replace(/:\d{1,5}$/, '')
   return isLoopback(name) || name.endsWith('.localhost')
 }
 
-/** A page on another port of this machine is somebody else's. Whether TLS ends before this process does not matter. */
+/** A page on another port of this machine is foreign. It does not matter whether TLS ends before this process. */
 export function isOwnOrigin(origin: string, host: string | undefined): boolean {
   const own = host?.toLowerCase()
   return own !== undefined && [`http://${own}`, `https://${own}`].includes(origin.toLowerCase())

@@ -3,12 +3,12 @@ import { findNearest } from '../lib/nearest.ts'
 import type { Api } from './deps.ts'
 import { ApiError } from './errors.ts'
 
-/** Longest part of a path that a message repeats. */
+/** Longest path that a message repeats. */
 const LONGEST_PATH = 200
 
 /**
- * Answers paths that are not there with a 404 that names the path, the methods that it takes, or the path that is most
- * like it. Call it before the routes are registered.
+ * Answers unknown paths with a 404 that names the path, its allowed methods, or the most similar path. Call it before the routes are
+ * registered.
  */
 export function registerMissingRoute(app: Api): void {
   const methods = new Map<string, Set<string>>()
@@ -37,7 +37,7 @@ function describe(request: FastifyRequest, methods: ReadonlyMap<string, Readonly
     : `no such route: ${shown}; did you mean ${[...methods.get(near)!].sort().join(' or ')} ${near}?`
 }
 
-/** The route's pattern with the path's own parts where it has parameters, so that only what differs counts. */
+/** The route's pattern with the path's own segments in place of parameters, so that only real differences count. */
 function fillParameters(url: string, path: string): string {
   const parts = path.split('/')
   return url

@@ -2,9 +2,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ApiError } from './errors.ts'
 
 /**
- * Says that pages of this process were not built, and how to build them: 503, as HTML for browsers.
- * @param what what is not there, as in `the dashboard`
- * @param command what builds it
+ * Answers 503 for pages that were not built, with the command that builds them; as HTML for browsers.
+ *
+ * @param what what is missing, such as `the dashboard`
+ * @param command the command that builds it
  */
 export function sayNotBuilt(
   request: FastifyRequest,

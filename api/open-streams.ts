@@ -4,25 +4,25 @@ import type { Keyring } from '../config/tenants.ts'
 import { callerOf, findTenant, mayUse, readActing, readKeyHeader } from './auth.ts'
 import { ApiError } from './errors.ts'
 
-/** How often open streams are checked against a changed keyring, in ms: a removed key may serve for at most 5 s. */
+/** How often open streams are checked against a changed keyring, ms. A removed key may serve for at most 5 s. */
 const CHECK_MS = 1_000
 
 export type OpenStreams = {
   /**
-   * Counts a stream until its answer is closed, for the tenant whose key was sent. The signal aborts when that key is no longer valid,
-   * because a stream outlives the check at its beginning. Throws `rate_limited` when the tenant has too many.
+   * Counts a stream for its caller's tenant until the answer is closed. A stream outlives the check at its beginning, so the signal aborts
+   * when the key is no longer valid. Throws `rate_limited` when the tenant has too many.
    */
   open(request: FastifyRequest, reply: FastifyReply): AbortSignal
-  /** The same for a connection that is not an answer, until it is released. */
+  /** The same for a connection that is not an answer, until `release`. */
   hold(holder: StreamHolder): { signal: AbortSignal; release(): void }
 }
 
 export type StreamHolder = {
-  /** What was sent as `Authorization`, or would have been. */
+  /** The value of the `Authorization` header, or its equivalent. */
   authorization: string | undefined
-  /** The name of the tenant whose key that is. */
+  /** The name of the tenant whose key was sent. */
   caller: string
-  /** What the key has to grant. */
+  /** The scope that the key needs. */
   needs: Scope
 }
 
@@ -32,7 +32,7 @@ type OpenStream = StreamHolder & { revoked: AbortController }
 export function createOpenStreams(deps: {
   keyring: () => Keyring
   most: () => number
-  /** One more is open, or one less. */
+  /** Called when a stream opens (1) or closes (-1). */
   onChange: (change: 1 | -1) => void
 }): OpenStreams {
   const tenants = new Map<string, Set<OpenStream>>()
@@ -64,7 +64,7 @@ export function createOpenStreams(deps: {
   }
 
   function open(request: FastifyRequest, reply: FastifyReply): AbortSignal {
-    // A client that is gone already will not close a second time.
+    // A client that has disconnected will not emit `close` again.
     if (reply.raw.destroyed) return AbortSignal.abort()
     const { signal, release } = hold({
       authorization: readKeyHeader(request),

@@ -4,14 +4,14 @@ type Document = ReturnType<SwaggerTransformObject>
 type Schema = { $ref?: string; properties?: Record<string, object> }
 type Content = Record<string, { schema?: Schema }>
 
-/** Members of forms that are files there; in JSON they are ids of files. */
+/** Members that are files in forms, and ids of files in JSON. */
 const FILES: Record<string, object> = {
   file: { type: 'string', format: 'binary' },
   mask: { type: 'string', format: 'binary' },
   image: { type: 'array', items: { type: 'string', format: 'binary' }, description: 'One or several.' },
 }
 
-/** Describes the files in forms of routes that take JSON with ids as well: both come with the one schema of the route. */
+/** Describes the files of forms on routes that also accept JSON with ids: the route has one schema for both. */
 export function describeFiles(document: Document): Document {
   const { paths = {}, components } = document as unknown as {
     paths?: Record<string, Record<string, { requestBody?: { content?: Content } }>>

@@ -15,34 +15,36 @@ const text = (description: string): Header => ({ description, schema: { type: 's
 
 const requestHeaders = {
   'Idempotency-Key': text(
-    'Names the submission, for 24 h: the same key with the same payload is the same job. Up to 255 printable ASCII characters.',
+    'Identifies the submission for 24 h: the same key with the same payload is the same job. Up to 255 printable ASCII characters.',
   ),
   'Idempotency-Key-Policy': text(
-    'What a key does whose job failed: `replay` (default) answers the failure again, `retry-failed` queues the job again.',
+    'What to do if the job of the key failed: `replay` (default) returns the failure again, `retry-failed` queues the job again.',
   ),
   'x-fair-key': text(
-    "Whose job it is inside the tenant, as `fair_key` of a job: turns go round the tenant's keys. 1 to 256 characters.",
+    "The user of the tenant that the job is for, like `fair_key` of a job: turns rotate among the tenant's keys. 1 to 256 characters.",
   ),
   Prefer: text(
     '`wait=N` holds the answer up to N seconds; `respond-async` answers 202 with the job (RFC 7240).',
   ),
-  'Cache-Control': text('`no-cache` asks for a new answer, `no-store` keeps out of the cache.'),
-  'Last-Event-ID': text('The `id` of the last event that was read: only later ones come.'),
+  'Cache-Control': text('`no-cache` asks for a new answer, `no-store` bypasses the cache.'),
+  'Last-Event-ID': text('The `id` of the last event that you read: only later ones are sent.'),
 }
 
-const everyAnswer = { 'x-request-id': text('Names the request in the log. A valid one of yours is kept.') }
+const everyAnswer = {
+  'x-request-id': text('Identifies the request in the log. Your own is used if it is valid.'),
+}
 const errorAnswer = {
   ...everyAnswer,
-  'retry-after': text('Seconds after which asking again may help; absent where it will not.'),
-  'x-should-retry': text('`false` where asking again will not help.'),
+  'retry-after': text('Seconds after which a retry may help; absent if it will not.'),
+  'x-should-retry': text('`false` if a retry will not help.'),
 }
 const callAnswer = {
-  'x-job-id': text('The job that this call is.'),
+  'x-job-id': text('The job of this call.'),
   'x-cache': text('Where the answer came from: `miss`, `hit`, `shared` or `off`.'),
   'x-dropped-members': text(
-    'Members of the body that the provider has no counterpart for, where they were left out.',
+    'Members of the body that were left out because the provider has no counterpart.',
   ),
-  'idempotent-replayed': text('`true` where an Idempotency-Key brought an earlier job back.'),
+  'idempotent-replayed': text('`true` if the Idempotency-Key returned an earlier job.'),
 }
 const scheduleLocation = { location: text('The path of the schedule.') }
 const location = { location: text('The path of the job.') }
@@ -79,7 +81,7 @@ const declared: Record<string, Declared> = {
   getResponse: { answer: { 'x-job-id': callAnswer['x-job-id'], 'x-cache': callAnswer['x-cache'] } },
 }
 
-/** Declares the headers of one operation, and gives it a description where it has none. Changes it in place. */
+/** Declares the headers of one operation, and adds a description where there is none. Changes it in place. */
 export function declareHeaders(operation: Operation): void {
   const { request = [], answer = {} } = declared[operation.operationId ?? ''] ?? {}
   operation.description ??= `${operation.summary}.`

@@ -12,8 +12,9 @@ type OpenApiDocument = ReturnType<SwaggerTransformObject>
 const documentPath = '/openapi.json'
 
 /**
- * Describes the routes registered after it; to be awaited before they are.
- * @param url how clients reach the service; `/` where only they know
+ * Describes the routes that are registered after it. Await it before registering them.
+ *
+ * @param url how clients reach the service; `/` if only they know
  */
 export async function registerOpenApi(
   app: Api,
@@ -59,7 +60,7 @@ export async function registerOpenApi(
   })
 }
 
-/** Tells of `x-tenant` on the routes where it does something. It is read by the key's check, not by the routes. */
+/** Documents `x-tenant` on routes where it has an effect. The key check reads it, not the routes. */
 function addTenantHeader<Described extends { schema: object | null }>(
   described: Described,
   access: Access,
@@ -70,7 +71,7 @@ function addTenantHeader<Described extends { schema: object | null }>(
   return { ...described, schema: { ...described.schema, headers } }
 }
 
-/** Serves the document and a page that reads it; to be registered after every route. */
+/** Serves the document and a page that shows it. Register it after all routes. */
 export async function registerDocs(app: Api): Promise<void> {
   app.get(documentPath, { config: { access: 'public' }, schema: { hide: true } }, async (_request, reply) =>
     reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger())),
@@ -80,7 +81,7 @@ export async function registerDocs(app: Api): Promise<void> {
     docs.addHook('onRoute', (route) => {
       route.config = { ...route.config, access: 'public' }
     })
-    // Its scripts are one file of ours and one inline start, which is named by its hash; nothing comes from elsewhere.
+    // The page's scripts are one file of ours and one inline start script, allowed by its hash. Nothing is loaded from elsewhere.
     docs.addHook('onSend', async (_request, reply, payload) => {
       reply.header('content-security-policy', createPolicy(typeof payload === 'string' ? payload : ''))
       return payload
@@ -93,7 +94,7 @@ export async function registerDocs(app: Api): Promise<void> {
         withDefaultFonts: false,
         telemetry: false,
         agent: { disabled: true },
-        // The maker's toolbar, and its button that opens their hosted client.
+        // Hides the maker's toolbar, and the button that opens their hosted client.
         showDeveloperTools: 'never',
         hideClientButton: true,
         customCss: 'a[href*="utm_source=powered-by"] { display: none }',
@@ -116,7 +117,7 @@ function createPolicy(html: string): string {
   return [
     "default-src 'none'",
     ["script-src 'self'", ...hashes].join(' '),
-    // The page writes style elements and attributes of its own.
+    // The page writes style elements and attributes.
     "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data:",
     "font-src 'self' data:",
@@ -135,7 +136,7 @@ function declareAllHeaders(document: OpenApiDocument): OpenApiDocument {
   return document
 }
 
-/** Keeps the components that something refers to: each named schema comes in an input and an output form, most unused. */
+/** Keeps only referenced components: each named schema has an input and an output form, and most are unused. */
 function pruneComponents(document: OpenApiDocument): OpenApiDocument {
   if (!('openapi' in document)) return document
   const schemas: Record<string, unknown> = document.components?.schemas ?? {}

@@ -8,7 +8,7 @@ import type { RequestTrace, TraceRequest } from './request-trace.ts'
 
 const traceDecorator = 'trace'
 
-/** Requests that make jobs; of the others no job tells where it came from. */
+/** Routes that create jobs, which record their origin. */
 const tracedRoutes = new Set<string>([
   '/v1/jobs',
   '/v1/jobs/bulk',
@@ -18,10 +18,7 @@ const tracedRoutes = new Set<string>([
   '/v1/flows',
 ])
 
-/**
- * Traces every request that makes jobs, if tracing is on. Call it after keys are checked, because strangers must not write
- * into anybody's traces.
- */
+/** Traces every request that creates jobs, if tracing is on. Call it after keys are checked, so that strangers cannot write into traces. */
 export function addTracing(app: Api, traceRequest: TraceRequest | null): void {
   app.decorateRequest<RequestTrace | null>(traceDecorator, null)
   if (traceRequest === null) return
@@ -37,7 +34,7 @@ export function addTracing(app: Api, traceRequest: TraceRequest | null): void {
         tracestate: typeof tracestate === 'string' ? tracestate : undefined,
       })
       request.setDecorator<RequestTrace | null>(traceDecorator, trace)
-      // Also where the client goes away, and the framework has nothing to answer.
+      // Also when the client disconnects, and the framework has nothing to answer.
       reply.raw.once('close', () => {
         const tenant = request.getDecorator<Tenant | null>(tenantDecorator)
         const status = reply.raw.headersSent ? reply.raw.statusCode : null
@@ -48,13 +45,13 @@ export function addTracing(app: Api, traceRequest: TraceRequest | null): void {
   })
 }
 
-/** What a job's record says of the request that made it. */
+/** The parts of a job's record about the request that created it. */
 export function originOf(request: FastifyRequest): Pick<NewJob, 'requestId' | 'trace'> {
   const trace = request.getDecorator<RequestTrace | null>(traceDecorator)
   return { requestId: request.id, ...(trace === null ? {} : { trace: trace.traceparent }) }
 }
 
-/** What the jobs of a batch have of it. */
+/** The origin that the jobs of a batch get from it. */
 export function originOfBatch({ requestId, trace }: Pick<Batch, 'requestId' | 'trace'>) {
   return { ...(requestId === undefined ? {} : { requestId }), ...(trace === undefined ? {} : { trace }) }
 }

@@ -8,7 +8,7 @@ import { ApiError } from './errors.ts'
 import { formatPath } from './issues.ts'
 import { bodyBounds, createBodyScanner, refuseExcess } from './json-bounds.ts'
 
-/** Deeper values overflow `JSON.stringify` on their way out, some thousand levels down; nobody needs 64. */
+/** Deeper values would overflow `JSON.stringify` some thousand levels down; nobody needs 64. */
 const maxDepth = bodyBounds.depth
 
 /** The mark that some clients put before UTF-8. It is no part of the JSON, whose text goes on to the provider. */
@@ -17,12 +17,12 @@ const MARK = Buffer.from([0xef, 0xbb, 0xbf])
 type JsonFault = { path: PropertyKey[]; what: string }
 
 /**
- * Parses JSON text, which an object keeps (lib/json-source.ts): what a double cannot hold passes on as it was written. Refuses
- * what later steps could not carry: `__proto__` keys and nesting beyond 64; and names that stand twice in one object, of which
- * we and the provider might read different ones. Texts with more structure than `bodyBounds` allows are not even parsed.
- * Throws `invalid_request` and `payload_too_large`; `root` names the whole value in its message.
+ * Parses JSON text. An object keeps its text (lib/json-source.ts), so that numbers that a double cannot hold are passed on as written.
+ * Refuses what later steps could not handle: `__proto__` keys, nesting beyond 64, and duplicate names in an object, of which we and the
+ * provider might read different ones. Texts with more structure than `bodyBounds` allows are not parsed at all. Throws `invalid_request`
+ * and `payload_too_large`; `root` names the whole value in messages.
  *
- * @param options.isScanned a scanner saw the text already, as it came
+ * @param options.isScanned a scanner has already checked the text
  */
 export function parseJson(text: Buffer, root: string, options: { isScanned?: boolean } = {}): JsonValue {
   const excess = options.isScanned ? null : createBodyScanner().push(text)
@@ -31,10 +31,10 @@ export function parseJson(text: Buffer, root: string, options: { isScanned?: boo
   return check(parseSource(source, root), source, root)
 }
 
-/** Texts from here on, in bytes, are for `parseLargeJson`. */
+/** Texts of this many bytes or more are for `parseLargeJson`. */
 export const LARGE_TEXT_BYTES = 1024 * 1024
 
-/** The same for a large text that a scanner saw, each step in a turn of the event loop of its own. */
+/** The same for a large text that was scanned, with each step in its own turn of the event loop. */
 export async function parseLargeJson(text: Buffer, root: string): Promise<JsonValue> {
   await longWorkTurn()
   const source = decode(text, root)
@@ -68,14 +68,14 @@ function check(value: JsonValue, source: string, root: string): JsonValue {
   throw new ApiError('invalid_request', `${place}: ${fault.what}`, { param: place })
 }
 
-/** A name that stands twice in one object. Looked for only where the text has more members than its value. */
+/** Finds a duplicate name in an object. Searches only if the text has more members than the value. */
 function findRepetition(source: string, members: number): JsonFault | null {
   if (countMembers(source) === members) return null
   const path = findRepeatedName(source)
   return path && { path: path.reverse(), what: 'stands twice in its object' }
 }
 
-/** V8 repeats some of the text in its messages. We pass on only the position, because the text may be a prompt. */
+/** V8's messages repeat parts of the text, which may be a prompt. Only the position is passed on. */
 function explain(error: unknown): string {
   if (!(error instanceof SyntaxError)) return 'is not valid JSON'
   if (error.message.includes('forbidden prototype'))
@@ -84,7 +84,9 @@ function explain(error: unknown): string {
   return position === undefined ? 'is not valid JSON' : `is not valid JSON ${position}`
 }
 
-/** The first thing that cannot be carried on, its path from the inside out; counts members. Recursion ends at `maxDepth`. */
+/**
+ * Finds the first value that later steps could not handle, with its path from the inside out. Counts members. Recursion ends at `maxDepth`.
+ */
 function findFault(value: JsonValue | undefined, depth: number, seen: { members: number }): JsonFault | null {
   if (typeof value !== 'object' || value === null) return null
   if (depth === maxDepth) return { path: [], what: `is nested more than ${maxDepth} levels deep` }

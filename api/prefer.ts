@@ -1,6 +1,6 @@
 /**
- * The seconds of `Prefer: wait=N` (RFC 7240 section 4.3), at most `maxSeconds`; null where there is no such preference. A
- * preference that cannot be understood is ignored, as the RFC asks.
+ * The seconds of `Prefer: wait=N` (RFC 7240 section 4.3), at most `maxSeconds`; null if there is none. An invalid preference is ignored, as
+ * the RFC requires.
  */
 export function parsePreferWait(header: string | string[] | undefined, maxSeconds: number): number | null {
   for (const preference of listPreferences(header)) {

@@ -6,19 +6,19 @@ import { refuseExcess } from './json-bounds.ts'
 export type ReadBodyOptions = {
   /** Bytes. */
   limit: number
-  /** Milliseconds for the whole body. */
+  /** Timeout for the whole body, ms. */
   timeout: number
-  /** The `content-length`, where it was sent: a body that says it is too large is not even kept. */
+  /** The `content-length`, if it was sent: a body whose declared length is too large is not kept. */
   declared?: string
-  /** Looks at the body as it comes: one with more structure than it allows is not kept either. */
+  /** Scans the body while it arrives: one that exceeds its bounds is not kept. */
   scanner?: JsonScanner
 }
 
 /**
- * Reads a whole body. One that is too large is still taken in and thrown away, as long as time allows, before it is
- * refused: closing on a client that is sending resets the connection, and the client never sees the answer.
+ * Reads a whole body. One that is too large is read and discarded, as long as time allows, before it is refused: closing the connection
+ * while the client sends would reset it, and the client would never see the answer.
  *
- * Throws `payload_too_large`, `request_timeout`, `invalid_request` where the client went away, and what `refuseExcess` makes of an excess.
+ * Throws `payload_too_large`, `request_timeout`, `invalid_request` if the client disconnected, and the error of `refuseExcess`.
  */
 export function readBody(stream: Readable, options: ReadBodyOptions): Promise<Buffer> {
   return new Promise((resolve, reject) => {

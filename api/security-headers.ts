@@ -4,8 +4,8 @@ import helmet from 'helmet'
 import type { Api } from './deps.ts'
 
 /**
- * Gives every answer the headers by which browsers are kept from doing harm. They are the same for all, so helmet is asked for
- * them once: as a middleware it makes them again for each request, which took 4% of the time of a call.
+ * Adds the security headers for browsers to every answer. They are always the same, so helmet is run once: as a middleware it would build
+ * them for each request, which took 4 % of the time of a call.
  */
 export function addSecurityHeaders(app: Api): void {
   const headers = readSecurityHeaders()
@@ -18,7 +18,7 @@ export function addSecurityHeaders(app: Api): void {
 function readSecurityHeaders(): Record<string, string> {
   const response = new ServerResponse(new IncomingMessage(new Socket()))
   const write = helmet({
-    // Only the proxy that terminates TLS knows whether a host speaks TLS alone.
+    // Only the proxy that terminates TLS knows whether a host uses only TLS.
     strictTransportSecurity: false,
     contentSecurityPolicy: {
       useDefaults: false,

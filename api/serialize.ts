@@ -4,10 +4,7 @@ import { z } from 'zod'
 import { withUnparsedResult } from '../jobs/job-result.ts'
 import { stringifyJson } from '../lib/json-source.ts'
 
-/**
- * Writes answers by their zod schemas. What passes through from a provider (`passedOn` in the schemas) keeps the text that it
- * came as.
- */
+/** Serializes answers by their zod schemas. Objects passed on from a provider (`passedOn` in the schemas) keep their original text. */
 export const serializerCompiler: FastifySerializerCompiler<z.ZodType> = ({ schema, method, url }) => {
   const response = schema instanceof z.ZodType ? schema : (schema as { properties: z.ZodType }).properties
   return (data) => {

@@ -4,46 +4,46 @@ import type { FastifyReply } from 'fastify'
 import { withUnparsedResult } from '../jobs/job-result.ts'
 import { stringifyLine } from '../lib/json-source.ts'
 
-/** Milliseconds a client waits before it connects again. */
+/** How long a client waits before it reconnects, ms. */
 const retryAfter = 1000
 
-/** Texts from here on, in characters, take some milliseconds to copy. */
+/** Texts of this many characters or more take some milliseconds to copy. */
 const LARGE_TEXT = 1024 * 1024
 
-/** Says nothing, and keeps proxies and clients from giving up. */
+/** A comment that keeps proxies and clients from giving up. */
 export const COMMENT = ': keep-alive\n'
 
-/** An event of any stream. `cursor` is what `Last-Event-ID` names. */
+/** An event of any stream. `cursor` is the value for `Last-Event-ID`. */
 export type SseEvent = { cursor: string; event: string; data: object }
 
 /**
- * Tells a client where to go on from, and nothing else: an event without data is none, but its id counts (WHATWG HTML). For
- * streams whose filter may let nothing through for so long that the last event's cursor expires.
+ * Sends a client only a cursor: an event without data is ignored, but its id counts (WHATWG HTML). For streams whose filter may let nothing
+ * through for so long that the last event's cursor expires.
  */
 export function formatCursorMark(cursor: string): string {
   return `id: ${cursor}\n\n`
 }
 
-/** One event on the wire (WHATWG HTML, server-sent events). JSON in one line, so one `data` line holds it. */
+/** Formats one event (WHATWG HTML, server-sent events). Its JSON is one line, so one `data` line holds it. */
 export function formatEvent({ cursor, event, data }: SseEvent): string {
   const shown = 'job' in data ? { ...data, job: withUnparsedResult(data.job) } : data
   return `id: ${cursor}\nevent: ${event}\ndata: ${stringifyLine(shown)}\n\n`
 }
 
-/** Answers with the text of an event stream, sent as it comes. */
+/** Answers with the text of an event stream while it arrives. */
 export function sendEventStream(reply: FastifyReply, text: AsyncIterable<string>): FastifyReply {
   return (
     reply
       .type('text/event-stream; charset=utf-8')
-      // nginx buffers answers otherwise.
+      // Keeps nginx from buffering the answer.
       .headers({ 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' })
       .send(Readable.from(text, { objectMode: false }))
   )
 }
 
 /**
- * The text of an event stream; see `fillSilences`. Neither `retry` nor a comment has a blank line of its own: it would end
- * an event without data, which some clients hand to their application.
+ * The text of an event stream; see `fillSilences`. Neither `retry` nor a comment is followed by a blank line: that would end an event
+ * without data, which some clients pass to their application.
  */
 export async function* encodeEvents(
   events: AsyncIterable<SseEvent>,
@@ -56,13 +56,13 @@ export async function* encodeEvents(
 export type FillOptions = {
   heartbeat: number
   signal: AbortSignal
-  /** What to fill a silence with, in place of a comment. */
+  /** What to send during a silence, instead of a comment. */
   fill?: () => string
 }
 
 /**
- * The texts of a source. It asks for an item only when the one before was taken, so a slow reader holds back the
- * source; a silence longer than `heartbeat` ms is filled with a comment. Ends with the source or the signal.
+ * The texts of a source. It requests an item only when the previous one was consumed, so a slow reader holds back the source. A silence
+ * longer than `heartbeat` ms is filled with a comment. Ends with the source or the signal.
  */
 export async function* fillSilences<Item>(
   source: AsyncIterable<Item>,
@@ -80,18 +80,18 @@ export async function* fillSilences<Item>(
       }
       if (result === 'aborted' || result.done === true) return
       const text = format(result.value)
-      // What hands a large text on copies it, in another turn of the event loop.
+      // Consumers copy a large text, so they get it in another turn of the event loop.
       if (text.length >= LARGE_TEXT) await nextTurn()
       yield text
       next = iterator.next()
     }
   } finally {
-    // Not awaited: a source in the middle of a read ends when the signal ends that.
+    // Not awaited: a source in the middle of a read ends when the signal ends that read.
     iterator.return?.().catch(() => undefined)
   }
 }
 
-/** The first of: the event, a silence of `heartbeat` ms, the abort. */
+/** The first of: the next item, a silence of `heartbeat` ms, the abort. */
 function waitFor<T>(
   next: Promise<T>,
   { heartbeat, signal }: { heartbeat: number; signal: AbortSignal },

@@ -3,12 +3,12 @@ import { z } from 'zod'
 import { ApiError } from './errors.ts'
 import { parseRequest } from './issues.ts'
 
-/** Routes that other makers' clients call, which send what their own servers know besides. */
+/** Routes for other makers' clients, which may send parameters unknown here. */
 const TOLERANT = ['OpenAI-compatible', 'Anthropic-compatible']
 
 /**
- * Makes a query parameter that a route does not know a fault: a filter that is misspelt would otherwise filter nothing. Where
- * clients of OpenAI and Anthropic call, what is not known is ignored.
+ * Makes an unknown query parameter an error: a misspelt filter would otherwise filter nothing. On routes for clients of OpenAI and
+ * Anthropic unknown parameters are ignored.
  */
 export function refuseUnknownQuery(route: RouteOptions): void {
   const { url, schema, config } = route
@@ -16,7 +16,7 @@ export function refuseUnknownQuery(route: RouteOptions): void {
     return
   const known = schema.querystring instanceof z.ZodObject ? Object.keys(schema.querystring.shape) : []
   const prefix = config?.queryPrefix
-  // Before the body is looked at, whose faults are another matter.
+  // Before the body is validated.
   route.preValidation = [
     ...[route.preValidation ?? []].flat(),
     (request, _reply, done) => {
@@ -24,8 +24,8 @@ export function refuseUnknownQuery(route: RouteOptions): void {
         (name) => !known.includes(name) && !(prefix !== undefined && name.startsWith(prefix)),
       )
       const places = unknown.slice(0, 5).map((name) => `query.${name.slice(0, 64)}`)
-      const choice = known.length === 0 ? 'it takes none' : `it knows ${known.join(', ')}`
-      const message = `${places.join(', ')}: is no parameter of this route; ${choice}`
+      const choice = known.length === 0 ? 'it has none' : `it has ${known.join(', ')}`
+      const message = `${places.join(', ')}: is not a parameter of this route; ${choice}`
       done(
         unknown.length === 0
           ? undefined
@@ -35,7 +35,7 @@ export function refuseUnknownQuery(route: RouteOptions): void {
   ]
 }
 
-/** How the parts of a request are called in messages: the root, and what stands before each place in it. */
+/** Names of the parts of a request in messages: the root, and the prefix of paths in it. */
 const parts: Record<string, { root: string; prefix: string }> = {
   body: { root: 'body', prefix: '' },
   querystring: { root: 'query', prefix: 'query' },
@@ -44,9 +44,8 @@ const parts: Record<string, { root: string; prefix: string }> = {
 }
 
 /**
- * Validates the parts of a request with their zod schemas. A fault in a JSON body is placed by its path alone:
- * a job's body has a member `body`, so `body.messages[0].role` reads right. Routes whose own JSON is the
- * provider's body pass `bodyPrefix: 'body'` to read the same.
+ * Validates the parts of a request with their zod schemas. Paths in a JSON body have no prefix: a job's body has a member `body`, so
+ * `body.messages[0].role` is right. Routes whose JSON is the provider's body itself pass `bodyPrefix: 'body'` for the same paths.
  */
 export function createValidatorCompiler(options: { bodyPrefix: string }): FastifySchemaCompiler<z.ZodType> {
   return ({ schema, httpPart }) => {

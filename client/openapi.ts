@@ -26,22 +26,22 @@ export type Attempt = {
   usage: Usage | null
   /** True: the provider did not state all of the usage; the rest is estimated. */
   usage_is_estimate: boolean
-  /** Null: not known, or none. */
+  /** Null: unknown, or none. */
   cost_usd: number | null
-  /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
+  /** True: the cost, or a part of it, is estimated, because the provider did not report all counts. */
   cost_is_estimate: boolean
   waited_ms: number
   waited_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | 'budget' | 'provider_batch' | 'fair_key' | 'tenant_pause' | null
-  /** True when it is not known whether the provider did, and billed, the work. */
+  /** True if it is unknown whether the provider did, and billed, the work. */
   ambiguous: boolean
-  /** How many jobs the provider request carried. */
+  /** Number of jobs in the provider request. */
   coalesced: number
 }
 
 export type Budget = {
-  /** To whom the budget belongs. */
+  /** The kind of owner of the budget. */
   owner: 'tenant' | 'key' | 'fair_key' | 'group' | 'flow'
-  /** Id of the key or the flow, name of the group, digest of the fair key; null: of the tenant. */
+  /** Id of the key or flow, name of the group, or digest of the fair key; null for the tenant. */
   name: string | null
   usd: number
   per: 'day' | 'week' | 'month' | 'total'
@@ -76,7 +76,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -89,10 +89,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'response'
@@ -107,7 +107,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -120,10 +120,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'message'
@@ -138,7 +138,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -151,10 +151,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'embedding'
@@ -169,7 +169,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -182,10 +182,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'completion'
@@ -200,7 +200,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -213,10 +213,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'moderation'
@@ -231,7 +231,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -244,10 +244,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'rerank'
@@ -262,7 +262,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -275,10 +275,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'image'
@@ -293,7 +293,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -306,10 +306,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'image_edit'
@@ -324,7 +324,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -337,10 +337,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'speech'
@@ -355,7 +355,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -368,10 +368,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'transcription'
@@ -386,7 +386,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -399,10 +399,10 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 } | {
   type: 'translation'
@@ -417,7 +417,7 @@ export type BulkLine = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -430,15 +430,15 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
-  /** What the `Idempotency-Key` header is for a single job. */
+  /** Like the `Idempotency-Key` header of a single job. */
   idempotency_key?: string | null
 }
 
 export type ChangeSchedule = {
-  /** For people; it need not be the only one of its kind. */
+  /** For people; it need not be unique. */
   name?: string | null
   /** Five fields, six with seconds in front, or `@daily` and its like; local times of `time_zone`. */
   cron?: string | null
@@ -449,7 +449,7 @@ export type ChangeSchedule = {
   job?: CreateJob | null
   /** Instead of `job`: what `POST /v1/flows` takes. */
   flow?: CreateFlow | null
-  /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
+  /** What happens to a slot while the job of the previous slot is open. Default `allow`. */
   overlap?: 'allow' | 'skip' | 'cancel_previous' | null
   /** Which missed slots are made up for: `none`, the `latest`, or `all` (at most 100). Default `latest`. */
   catch_up?: 'none' | 'latest' | 'all' | null
@@ -459,7 +459,7 @@ export type ChangeSchedule = {
   ends_at?: string | null
   /** The schedule ends after this many slots have created a job. */
   max_runs?: number | null
-  /** While true no slot is run, or made up for later. */
+  /** While true no slot is run, nor caught up later. */
   paused?: boolean | null
   metadata?: Record<string, string> | null
 }
@@ -533,7 +533,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -546,7 +546,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -562,7 +562,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -575,7 +575,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -591,7 +591,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -604,7 +604,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -620,7 +620,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -633,7 +633,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -649,7 +649,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -662,7 +662,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -678,7 +678,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -691,7 +691,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -707,7 +707,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -720,7 +720,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -736,7 +736,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -749,7 +749,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -765,7 +765,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -778,7 +778,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -794,7 +794,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -807,7 +807,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -823,7 +823,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -836,7 +836,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -852,7 +852,7 @@ export type CreateJob = {
   deadline?: string | null
   /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
-  /** Of one call. Default: the lane's. */
+  /** Timeout of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
   max_attempts?: number | null
@@ -865,13 +865,13 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
+  /** The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 }
 
 export type CreateSchedule = {
-  /** For people; it need not be the only one of its kind. */
+  /** For people; it need not be unique. */
   name?: string | null
   /** Five fields, six with seconds in front, or `@daily` and its like; local times of `time_zone`. */
   cron?: string | null
@@ -882,7 +882,7 @@ export type CreateSchedule = {
   job?: CreateJob | null
   /** Instead of `job`: what `POST /v1/flows` takes. */
   flow?: CreateFlow | null
-  /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
+  /** What happens to a slot while the job of the previous slot is open. Default `allow`. */
   overlap?: 'allow' | 'skip' | 'cancel_previous' | null
   /** Which missed slots are made up for: `none`, the `latest`, or `all` (at most 100). Default `latest`. */
   catch_up?: 'none' | 'latest' | 'all' | null
@@ -892,7 +892,7 @@ export type CreateSchedule = {
   ends_at?: string | null
   /** The schedule ends after this many slots have created a job. */
   max_runs?: number | null
-  /** While true no slot is run, or made up for later. */
+  /** While true no slot is run, nor caught up later. */
   paused?: boolean | null
   metadata?: Record<string, string> | null
 }
@@ -993,33 +993,33 @@ export type Estimate = {
   /** Jobs that share the call of an equal one. */
   shared: number
   input_tokens: number
-  /** Were every answer as long as its request allows. */
+  /** If every answer is as long as its request allows. */
   output_tokens: number
-  /** Pictures that are asked for. */
+  /** Images requested. */
   images: number
-  /** Of sound that is sent. */
+  /** Seconds of audio sent. */
   audio_seconds: number
-  /** Of all jobs; on lanes without a tier they count at standard. */
+  /** Sums of all jobs. On lanes without a tier they count at standard. */
   tiers: {
     /** Null: no lane of the jobs has this tier. */
     standard: {
-      /** At the most; null: the price of a model is not known. */
+      /** At most; null: the price of a model is unknown. */
       usd: number | null
-      /** The latest end; null: nothing known limits it. */
+      /** The latest end; null: unknown. */
       ends_at: string | null
     } | null
     /** Null: no lane of the jobs has this tier. */
     flex: {
-      /** At the most; null: the price of a model is not known. */
+      /** At most; null: the price of a model is unknown. */
       usd: number | null
-      /** The latest end; null: nothing known limits it. */
+      /** The latest end; null: unknown. */
       ends_at: string | null
     } | null
     /** Null: no lane of the jobs has this tier. */
     batch: {
-      /** At the most; null: the price of a model is not known. */
+      /** At most; null: the price of a model is unknown. */
       usd: number | null
-      /** The latest end; null: nothing known limits it. */
+      /** The latest end; null: unknown. */
       ends_at: string | null
     } | null
   }
@@ -1029,34 +1029,34 @@ export type Estimate = {
     /** Jobs that share the call of an equal one. */
     shared: number
     input_tokens: number
-    /** Were every answer as long as its request allows. */
+    /** If every answer is as long as its request allows. */
     output_tokens: number
-    /** Pictures that are asked for. */
+    /** Images requested. */
     images: number
-    /** Of sound that is sent. */
+    /** Seconds of audio sent. */
     audio_seconds: number
     /** The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none. */
     bound_by: string | null
     tiers: {
       /** Null: no lane of the jobs has this tier. */
       standard: {
-        /** At the most; null: the price of a model is not known. */
+        /** At most; null: the price of a model is unknown. */
         usd: number | null
-        /** The latest end; null: nothing known limits it. */
+        /** The latest end; null: unknown. */
         ends_at: string | null
       } | null
       /** Null: no lane of the jobs has this tier. */
       flex: {
-        /** At the most; null: the price of a model is not known. */
+        /** At most; null: the price of a model is unknown. */
         usd: number | null
-        /** The latest end; null: nothing known limits it. */
+        /** The latest end; null: unknown. */
         ends_at: string | null
       } | null
       /** Null: no lane of the jobs has this tier. */
       batch: {
-        /** At the most; null: the price of a model is not known. */
+        /** At most; null: the price of a model is unknown. */
         usd: number | null
-        /** The latest end; null: nothing known limits it. */
+        /** The latest end; null: unknown. */
         ends_at: string | null
       } | null
     }
@@ -1091,7 +1091,7 @@ export type Flow = {
   usage: Usage
   /** USD, of the calls whose models have a price. Null: none of them has one. */
   cost_usd: number | null
-  /** Calls whose models have no price; what they cost is not known. */
+  /** Calls whose models have no price; their cost is unknown. */
   unpriced_calls: number
   budget_usd: number | null
   budgets: ({
@@ -1200,7 +1200,7 @@ export type FlowSummary = {
   usage: Usage
   /** USD, of the calls whose models have a price. Null: none of them has one. */
   cost_usd: number | null
-  /** Calls whose models have no price; what they cost is not known. */
+  /** Calls whose models have no price; their cost is unknown. */
   unpriced_calls: number
   budget_usd: number | null
   budgets: ({
@@ -1246,10 +1246,10 @@ export type Group = {
   }
   /** USD, of the calls whose models have a price. Null: none of them has one. */
   cost_usd: number | null
-  /** Calls whose models have no price; what they cost is not known. */
+  /** Calls whose models have no price; their cost is unknown. */
   unpriced_calls: number
   estimated_finish_at: string | null
-  /** Those that were set for it, and how they stand. */
+  /** Its budgets, with their usage. */
   budgets: Budget[]
 }
 
@@ -1258,7 +1258,7 @@ export type ImageBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
   prompt: string
-  /** How many pictures; each counts. */
+  /** Number of images; each counts. */
   n?: number | null
   /** True: chunks are published as `job.delta` events as they arrive. */
   stream?: boolean | null
@@ -1270,13 +1270,13 @@ export type ImageEditBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
   prompt: string
-  /** How many pictures; each counts. */
+  /** Number of images; each counts. */
   n?: number | null
   /** True: chunks are published as `job.delta` events as they arrive. */
   stream?: boolean | null
-  /** The pictures to edit, by the ids of files. */
+  /** The images to edit, as ids of files. */
   image: string | string[]
-  /** Transparent where the picture is to change. */
+  /** Transparent where the image should change. */
   mask?: string | null
   [member: string]: Untouched
 }
@@ -1289,7 +1289,7 @@ export type Job = {
   model: string
   lane: string
   group: string | null
-  /** Whose job it is inside the tenant, as asked or by the body; null: nobody's. */
+  /** The user of the tenant that the job is for, as set or by its body; null: none. */
   fair_key: string | null
   /** The durable run that it belongs to, and its step; absent elsewhere. */
   durable?: {
@@ -1303,9 +1303,9 @@ export type Job = {
     index: number
   }
   priority: 'high' | 'normal' | 'low'
-  /** How it is to be served: as asked, or by the lane's default. */
+  /** The tier it is served at: as set, or the lane's default. */
   tier: 'standard' | 'flex' | 'batch' | 'auto'
-  /** The tier that the answer names, which decides the price: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer. */
+  /** The tier that the answer names, which decides the price: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: no answer yet. */
   served_tier: string | null
   metadata: Record<string, string>
   /** RFC 3339, UTC, with milliseconds. */
@@ -1316,7 +1316,7 @@ export type Job = {
   deadline: string | null
   attempts: number
   max_attempts: number
-  /** How often the configuration had it queued again after it had failed. */
+  /** How often it was queued again by the configuration after it failed. */
   redrives: number
   next_attempt_at: string | null
   estimated_start_at: string | null
@@ -1335,11 +1335,11 @@ export type Job = {
   dropped_members: string[]
   /** True: the provider did not state all of the usage; the rest is estimated. */
   usage_is_estimate: boolean
-  /** USD, of all calls made for it. Null: not known, or no call has ended. */
+  /** USD for all calls of the job. Null: unknown, or no call has ended. */
   cost_usd: number | null
-  /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
+  /** True: the cost, or a part of it, is estimated, because the provider did not report all counts. */
   cost_is_estimate: boolean
-  /** What the provider's prompt cache saved against plain input; absent: nothing. */
+  /** Savings by the provider's prompt cache, compared with plain input; absent: none. */
   prompt_cache_saved_usd?: number
   error: JobError | null
 }
@@ -1418,7 +1418,7 @@ export type ListJobsAnswer = {
   last_id: string | null
   /** How many jobs were read, if the page ended at the limit of jobs that a page reads. The page may be short; continue with `last_id`. */
   scanned?: number
-  /** With `include=result`: how many jobs of this page have `result_omitted` all the same. */
+  /** With `include=result`: how many jobs of this page still have `result_omitted`. */
   omitted_results?: number
 }
 
@@ -1429,7 +1429,7 @@ export type ListJobsQuery = {
   lane?: string
   /** Jobs of this schedule. */
   schedule?: string
-  /** As the client named it: `provider/model`, or an alias. */
+  /** The model as the client named it: `provider/model`, or an alias. */
   model?: string
   error_code?: string
   /** Created at this time or later. */
@@ -1441,7 +1441,7 @@ export type ListJobsQuery = {
   limit?: number
   /** The last id of the page before. It may have been deleted since. */
   after?: string
-  /** With results, up to 4 MB a page; of the jobs behind those `result_omitted` is true. */
+  /** Include results, up to 4 MB a page; the jobs after those have `result_omitted: true`. */
   include?: 'result'
 }
 
@@ -1477,7 +1477,7 @@ export type ListSchedulesQuery = {
 export type MessageBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
-  /** The most output tokens; the Messages API demands it. */
+  /** The maximum number of output tokens; the Messages API requires it. */
   max_tokens: number
   messages: {
     role: string
@@ -1515,7 +1515,7 @@ export type PutDurableStepQuery = {
   wait?: number
 }
 
-/** A body of `POST /rerank`, as Cohere and Jina have it. */
+/** A body of `POST /rerank`, as at Cohere and Jina. */
 export type RerankBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
@@ -1558,9 +1558,9 @@ export type Schedule = {
   max_runs: number | null
   paused: boolean
   metadata: Record<string, string>
-  /** `file`: it stands in the configuration, and is read-only here. */
+  /** `file`: defined in the configuration, and read-only here. */
   source: 'api' | 'file'
-  /** The next five slots; of a paused schedule those that it would have if it went on now. */
+  /** The next five slots; of a paused schedule, those that it would have if it were resumed now. */
   next_runs: string[]
   last_run: {
     /** RFC 3339, UTC, with milliseconds. */
@@ -1616,7 +1616,7 @@ export type SpeechBody = {
 export type TranscriptionBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
-  /** The sound, by the id of a file. */
+  /** The audio, as the id of a file. */
   file: string
   /** True: chunks are published as `job.delta` events as they arrive. */
   stream?: boolean | null
@@ -1627,12 +1627,12 @@ export type TranscriptionBody = {
 export type TranslationBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
-  /** The sound, by the id of a file. */
+  /** The audio, as the id of a file. */
   file: string
   [member: string]: Untouched
 }
 
-/** As the provider counted. A detail is there where the provider tells it and it is not 0. */
+/** As the provider counted. A detail is present if the provider reports it and it is not 0. */
 export type Usage = {
   input_tokens: number
   /** Of the input: read from the prompt cache. */

@@ -165,7 +165,9 @@ export function createFileStore(deps: {
     try {
       written = await objects.write(tenant, id, cutParts(readParts(tenant, id, staged, 0)))
     } catch (error) {
-      if (!(error instanceof FileStoreError) || bytes > MAX_KEPT_BYTES) throw error
+      // If another process sealed the file meanwhile, its parts are gone, and this returns its record.
+      const isSealedByOther = (await redis.exists(key)) === 1
+      if (!isSealedByOther && (!(error instanceof FileStoreError) || bytes > MAX_KEPT_BYTES)) throw error
       return await sealAs(tenant, id, described, { parts }, null)
     }
     return await sealWritten(tenant, id, described, { ...written, staged: { parts, bytes } })

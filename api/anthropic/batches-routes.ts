@@ -23,7 +23,7 @@ import {
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
-/** How long results are kept, as at Anthropic. */
+/** How long results are kept: the same as at Anthropic. */
 const KEPT_DAYS = 29
 
 const idParams = z.object({ id: z.string() })
@@ -33,8 +33,8 @@ const listQuery = z.looseObject({
 })
 
 /**
- * Batches as Anthropic has them: requests in one body, results by their `custom_id`. Each is a batch of `/v1/batches` whose lines are
- * messages; both routes show it, under ids that differ in their beginning.
+ * Batches with Anthropic's API: requests in one body, results by `custom_id`. Each is a batch of `/v1/batches` whose lines are messages.
+ * Both APIs show it, with different id prefixes.
  */
 export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): void {
   const { batches, files } = deps.store
@@ -188,7 +188,7 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
         tags,
         operationId: 'deleteMessageBatch',
         summary: 'Delete a batch of messages that has ended',
-        description: 'Its requests and results are gone with it. Its jobs stay as long as others do.',
+        description: 'Its requests and results are deleted with it. Its jobs are kept as long as other jobs.',
         params: idParams,
         response: {
           200: z
@@ -208,7 +208,7 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
         )
       }
       const tenant = tenantOf(request).name
-      // The batch goes last: what a crash leaves of it can be deleted again.
+      // The batch is removed last: after a crash it can be deleted again.
       for (const file of [batch.inputFileId, batch.outputFileId, batch.errorFileId]) {
         if (file !== null) await files.remove(tenant, file)
       }
@@ -255,7 +255,7 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
   )
 }
 
-/** The lines of a file that comes in parts; the last may be without its break. */
+/** The lines of a file that arrives in chunks. The last line may have no line break. */
 async function* readLines(content: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder()
   let rest = ''

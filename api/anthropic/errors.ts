@@ -14,7 +14,7 @@ const errorSchema = z
 
 export const anthropicErrors = { '4xx': errorSchema, '5xx': errorSchema }
 
-/** The types of errors that Anthropic's clients know, by their status (Anthropic, "Errors"). */
+/** Error types that Anthropic's clients know, by status (Anthropic, "Errors"). */
 const TYPES: Record<number, string> = {
   400: 'invalid_request_error',
   401: 'authentication_error',
@@ -29,8 +29,8 @@ const TYPES: Record<number, string> = {
 }
 
 /**
- * An error as Anthropic's clients read it. What Anthropic itself answered keeps its type; every other gets the one of its status.
- * `code` and `param` are ours, and stay beside it.
+ * Converts an error to Anthropic's shape. An error of Anthropic keeps its type; others get the type for their status. Our `code` and
+ * `param` are added.
  */
 export function shapeError(
   { status, error }: { status: number; error: JsonObject },
@@ -45,7 +45,7 @@ export function shapeError(
   }
 }
 
-/** The same for what is refused before there is a job. */
+/** The same for a request that is refused before it becomes a job. */
 export function shapeApiError(error: ApiError, requestId: string): JsonObject {
   return shapeError(
     { status: error.status, error: { ...toErrorMembers(error), type: typeOf(error.status) } },

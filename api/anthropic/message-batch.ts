@@ -5,7 +5,7 @@ import { keepSourcesAt, parseWithSource, stringifyLine } from '../../lib/json-so
 import { messageBodySchema } from '../schemas/bodies.ts'
 import { shapeError } from './errors.ts'
 
-/** Lines of the batch below, which has as many at the most. */
+/** The line limit of a batch. */
 const MOST_REQUESTS = 50_000
 
 const customId = z
@@ -24,7 +24,7 @@ export const createMessageBatchSchema = z
     for (const [index, { custom_id: id }] of requests.entries()) {
       if (seen.has(id)) {
         const path = ['requests', index, 'custom_id']
-        context.addIssue({ code: 'custom', path, message: 'stands twice in this batch' })
+        context.addIssue({ code: 'custom', path, message: 'is used twice in this batch' })
         return
       }
       seen.add(id)
@@ -55,7 +55,7 @@ export const messageBatchSchema = z
   })
   .meta({ id: 'MessageBatch', description: 'A batch as Anthropic shapes it.' })
 
-/** Both name the same batch. */
+/** Both ids name the same batch. */
 export function toMessageBatchId(batch: string): string {
   return batch.replace(/^batch_/, 'msgbatch_')
 }
@@ -65,9 +65,9 @@ export function toBatchId(messageBatch: string): string {
 }
 
 /**
- * The batch as Anthropic shapes it. As there, requests count as processing until all of them have ended.
+ * Converts a batch to Anthropic's shape. As at Anthropic, requests count as processing until all have ended.
  *
- * @param url where the API is
+ * @param url public URL of the API
  */
 export function toMessageBatch(batch: Batch, url: string): z.output<typeof messageBatchSchema> {
   const { times, tally, total, status } = batch
@@ -96,7 +96,7 @@ export function toMessageBatch(batch: Batch, url: string): z.output<typeof messa
   }
 }
 
-/** The lines of the batch's input, each request as its client wrote it. */
+/** The lines of the batch's input; each request keeps its client's text. */
 export function* listInputLines(body: JsonObject): Generator<Buffer> {
   keepSourcesAt(body, ['requests', '*', 'params'])
   for (const request of body.requests as JsonObject[]) {
@@ -107,7 +107,7 @@ export function* listInputLines(body: JsonObject): Generator<Buffer> {
   }
 }
 
-/** A line of a result file as Anthropic writes it. */
+/** Converts a line of a result file to Anthropic's form. */
 export function toMessageResult(line: string, requestId: string): string {
   const answered = parseWithSource(line)
   keepSourcesAt(answered, ['response', 'body'])

@@ -5,11 +5,11 @@ import { shapeError } from './errors.ts'
 import { listMessageEvents } from './replay-message.ts'
 
 /**
- * How messages are streamed: events with their type as their name. The event that ends a message is held back until its job has ended:
- * a client that then asks again finds the answer in the cache.
+ * Streams messages: each event has its type as its name. The event that ends a message is held back until the job has ended, so that a
+ * client that asks again then finds the answer in the cache.
  */
 export function createMessageForm(requestId: string): StreamForm {
-  /** Characters of text that were sent. */
+  /** Characters of text sent so far. */
   let sent = 0
   let hasStopReason = false
   let last: JsonObject | null = null
@@ -39,7 +39,7 @@ function isText(type: JsonValue | undefined): boolean {
   return type === 'text' || type === 'text_delta'
 }
 
-/** Characters of a message's text: those that were sent must be as many, or some were lost. */
+/** Characters of a message's text. If fewer were sent, some were lost. */
 function countText(content: JsonValue | undefined): number {
   if (!Array.isArray(content)) return 0
   const texts = content.map((block) => (isJsonObject(block) && block.type === 'text' ? block.text : ''))

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 
-/** A model as Anthropic's clients read it. When it was made is not known here. */
+/** A model in Anthropic's shape. Its creation time is unknown. */
 export const anthropicModelSchema = z
   .object({
     type: z.literal('model'),
@@ -18,7 +18,7 @@ export const anthropicListSchema = z.object({
   last_id: z.string().nullable(),
 })
 
-/** Anthropic's clients name the version of its API with every request. */
+/** Anthropic's clients send the API version with every request. */
 export function isForAnthropic({ headers }: FastifyRequest): boolean {
   return headers['anthropic-version'] !== undefined
 }
@@ -27,7 +27,7 @@ export function toAnthropicModel(id: string): z.output<typeof anthropicModelSche
   return { type: 'model', id, display_name: id, created_at: '1970-01-01T00:00:00Z' }
 }
 
-/** All of them: there are no further pages. */
+/** Returns all models: there are no further pages. */
 export function toAnthropicList(ids: readonly string[]): z.output<typeof anthropicListSchema> {
   return {
     data: ids.map(toAnthropicModel),

@@ -3,8 +3,8 @@ import { keepSourcesAt, stringifyJson } from '../../lib/json-source.ts'
 import { cutText } from '../openai/cut-text.ts'
 
 /**
- * The events by which a finished message would have come: texts, thoughts and inputs of tools in pieces, every other block whole with
- * its beginning, as Anthropic sends those.
+ * The events that a finished message would have been streamed with. Text, thinking and tool inputs are cut into pieces; every other block
+ * comes whole with its start event, as at Anthropic.
  */
 export function* listMessageEvents(message: JsonObject): Generator<JsonObject> {
   keepSourcesAt(message, ['content', '*', 'input'])
@@ -25,7 +25,7 @@ export function* listMessageEvents(message: JsonObject): Generator<JsonObject> {
       content: [],
       stop_reason: null,
       stop_sequence: null,
-      // What is written is counted at the end.
+      // Output tokens are reported at the end.
       usage: { ...spent, output_tokens: 0 },
     },
   }

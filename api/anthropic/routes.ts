@@ -19,7 +19,7 @@ import { registerMessageBatchRoutes } from './batches-routes.ts'
 import { anthropicErrors, shapeApiError, shapeError, anthropicTags as tags } from './errors.ts'
 import { createMessageForm } from './message-form.ts'
 
-/** Untyped, for results go out as they are. */
+/** Untyped, because results are sent as they are. */
 const messageResponse: unknown = {
   200: {
     description: 'The message; with `stream: true` its events.',
@@ -32,7 +32,7 @@ const messageResponse: unknown = {
   ...anthropicErrors,
 }
 
-/** The routes that Anthropic's clients know. Register them in a scope of their own. */
+/** Registers the routes of Anthropic's API. They need a scope of their own. */
 export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
   const { deps } = context
   app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: 'body' }))
@@ -111,7 +111,7 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
   )
 }
 
-/** The body with the betas that the client's header names; they change the answer, so they belong to what is asked. */
+/** Adds the betas of the client's header to the body: they change the answer, so they are part of the request. */
 function withBetas(request: FastifyRequest): JsonObject {
   const body = request.body as JsonObject
   const header = request.headers['anthropic-beta']

@@ -34,13 +34,13 @@ import {
   translationBodySchema,
 } from '../schemas/bodies.ts'
 
-/** Reads the lines of batches as their endpoints would read them; the workers' side of this is batches/runner/lines.ts. */
+/** Reads the lines of batches like their endpoints do. batches/runner/lines.ts declares it for the workers. */
 export type BatchLineReader = {
-  /** Finds lines with more structure than a request may have, as they are read. */
+  /** Makes a scanner that finds lines with more structure than a request may have, while they are read. */
   createScanner(): JsonScanner
-  /** What a whole batch depends on: everything around the body, and a model that there is. */
+  /** Checks what makes the whole batch invalid: everything around the body, and that the model exists. */
   check(text: Buffer, endpoint: BatchEndpoint): Promise<{ customId: string; model: string } | LineFault>
-  /** The job that a line asks for, or the answer that its endpoint would have given. Null: the tenant is gone. */
+  /** The job for a line, or the error that its endpoint would return. Null: the tenant is no longer configured. */
   read(
     text: Buffer,
     place: { batch: Batch; index: number },
@@ -78,7 +78,7 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
       if (owner === null) return null
       const tenant = underTerms(owner, termsOf(batch))
       const found = await readEnvelope(text, batch.endpoint)
-      // It was none of these when the batch was validated.
+      // These faults did not exist when the batch was validated.
       if (isFault(found)) return { customId: '', made: { code: found.code, message: found.message } }
       const { customId, body } = found
       try {
@@ -92,7 +92,7 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
           group: batch.id,
           metadata: { custom_id: customId },
         } as CreateJob
-        // No client can send such a key, which has a line break in it.
+        // Clients cannot send such a key, because it contains a line break.
         const key = `${batch.id}\n${index}`
         const { gather: _, ...job } = toNewJob(tenant, create, key, deps)
         const made = { ...job, ...originOfBatch(batch), deadline: batch.expiresAt, fingerprint: key }
@@ -108,7 +108,7 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
   }
 }
 
-/** The provider's answer where it gave one; else a fault of the batch, for nobody answered. */
+/** The provider's error where it gave one; otherwise an error of the batch. */
 export function describeLineFailure(failed: JobError): LineFailure {
   if (failed.provider_status === null) return { code: failed.code, message: failed.message }
   const { status, error } = describeFailure(failed)
@@ -127,13 +127,13 @@ async function readEnvelope(text: Buffer, endpoint: BatchEndpoint) {
   return checkLine(value, endpoint)
 }
 
-/** A result as its endpoint shows it: a response has an id of ours, by which it can be fetched. */
+/** A result in the form of its endpoint. A response has our id, by which it can be fetched. */
 export function showLineResult(job: Job): JsonObject {
   const result = job.result ?? {}
   return job.type === 'response' ? withMembers(result, { id: toResponseId(job.id) }) : result
 }
 
-/** Nobody is there to be shown a stream, or to come back for a background response; a conversation needs both sides. */
+/** Streams, background responses and conversations need a client that waits, so batches refuse them. */
 function refuseModes(body: JsonObject): void {
   for (const name of ['stream', 'background', 'previous_response_id']) {
     if (!body[name]) continue
@@ -143,7 +143,7 @@ function refuseModes(body: JsonObject): void {
   }
 }
 
-/** As the endpoint says it: `param` is a place in the body. */
+/** In the form of the endpoint: `param` is a path within the body. */
 function shapeError(error: ApiError): Record<string, unknown> {
   const members = toErrorMembers(error)
   return { ...members, param: members.param?.replace(/^body\.?/, '') || null }

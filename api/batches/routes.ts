@@ -19,7 +19,7 @@ const listQuery = z.object({
 
 const hourMs = 3_600_000
 
-/** Batches as OpenAI has them: a file of requests, each of which becomes a job. Workers run them. */
+/** Batches with OpenAI's API: a file of requests, each of which becomes a job. Workers run them. */
 export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
   const { batches, files } = deps.store
 
@@ -114,7 +114,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
         tags,
         operationId: 'cancelBatch',
         summary: 'Cancel a batch',
-        description: 'What has a result by then is written to its files as ever.',
+        description: 'Results so far are written to its files.',
         params: idParams,
         response: { 200: batchSchema, ...errorResponses },
       },

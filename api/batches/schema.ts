@@ -4,15 +4,15 @@ import { type Batch, BatchStatus, batchEndpoints } from '../../batches/batch.ts'
 const minKeepSeconds = 3600
 const maxKeepSeconds = 30 * 24 * 3600
 
-/** What `POST /v1/batches` takes. */
+/** The body of `POST /v1/batches`. */
 export const createBatchSchema = z
   .looseObject({
     input_file_id: z.string().min(1).max(128).describe('A file of the purpose `batch`.'),
-    endpoint: z.enum(batchEndpoints).describe('Of all lines.'),
+    endpoint: z.enum(batchEndpoints).describe('The endpoint of all lines.'),
     completion_window: z
       .string()
       .regex(/^([1-9]|1\d|2[0-4])h$/, { error: 'expected "24h", or fewer hours: "1h" to "24h"' })
-      .describe('What has no answer by then expires. `24h` as OpenAI has it, or any from `1h` on.'),
+      .describe('Requests without an answer by then expire. `24h` as at OpenAI, or from `1h` on.'),
     metadata: z
       .record(z.string().max(64), z.string().max(512))
       .refine((pairs) => Object.keys(pairs).length <= 16, { error: 'has more than 16 pairs' })
@@ -23,7 +23,7 @@ export const createBatchSchema = z
         seconds: z.int().min(minKeepSeconds).max(maxKeepSeconds),
       })
       .nullish()
-      .describe('When the result files go. Default: when they are deleted.'),
+      .describe('When the result files expire. Default: never.'),
   })
   .meta({ id: 'CreateBatch' })
 
@@ -34,7 +34,7 @@ export const batchSchema = z
     id: z.string(),
     object: z.literal('batch'),
     endpoint: z.string(),
-    model: z.string().nullable().describe('Of all lines; null where they name several.'),
+    model: z.string().nullable().describe('The model of all lines; null where they name several.'),
     errors: z
       .object({
         object: z.literal('list'),
@@ -43,7 +43,7 @@ export const batchSchema = z
             code: z.string(),
             message: z.string(),
             param: z.string().nullable(),
-            line: z.number().nullable().describe('Of the input file, from 1.'),
+            line: z.number().nullable().describe('Line of the input file, from 1.'),
           }),
         ),
       })
@@ -74,7 +74,7 @@ export const batchSchema = z
   })
   .meta({ id: 'Batch' })
 
-/** The batch as OpenAI shapes it. */
+/** Converts a batch to OpenAI's shape. */
 export function toBatchAnswer(batch: Batch): z.output<typeof batchSchema> {
   const { times, tally, total } = batch
   return {

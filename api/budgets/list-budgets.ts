@@ -6,15 +6,15 @@ import { type Budgets, type BudgetUsage, toDayUsage } from '../../jobs/budget-us
 import { type AnyBudget, type BudgetOwner, budgetOwners } from '../../jobs/budgets.ts'
 import type { TenantStatsReader } from '../../jobs/tenant-stats.ts'
 
-/** Of a tenant, open flows whose budgets are listed, by state; the newest ones. */
+/** Most open flows of a tenant, by state, whose budgets are listed; the newest ones. */
 const MOST_FLOWS = 100
-/** Whose budgets are read at once. */
+/** Owners whose budgets are read at once. */
 const BLOCK = 100
 
-/** A budget with whose it is. `label`: what its key is called; null: nothing. */
+/** A budget with its owner. `label`: the name of its key or flow; null: none. */
 export type ListedBudget = BudgetUsage & { tenant: string; label: string | null }
 
-/** Where a budget stands in the list: whose it is, and which of its owner's. */
+/** The position of a budget in the list: its owner, and its index among that owner's budgets. */
 export type BudgetPlace = { tenant: string; owner: BudgetOwner; name: string; index: number }
 
 export type BudgetListDeps = {
@@ -22,7 +22,7 @@ export type BudgetListDeps = {
   budgets: Pick<Budgets, 'read' | 'topFairKeys' | 'digestFairKey' | 'groups' | 'ofGroup'>
   flows: Pick<Flows, 'list'>
   tenantStats: Pick<TenantStatsReader, 'read'>
-  /** Keys that the API made. */
+  /** Keys that the API created. */
   madeKeys: () => readonly RunTimeKey[]
   /** Unix ms, by Redis' clock. */
   now: () => number
@@ -30,13 +30,13 @@ export type BudgetListDeps = {
 
 export type BudgetFilter = {
   tenants: readonly string[]
-  /** Without it of all owners. */
+  /** Default: all owners. */
   owner?: BudgetOwner | undefined
-  /** Of this fair key alone. */
+  /** Only budgets of this fair key. */
   fairKey?: string | undefined
 }
 
-/** Whose budgets are read when the list comes to them. */
+/** An owner whose budgets are read when the list reaches it. */
 type Owner = {
   owner: BudgetOwner
   name: string
@@ -44,7 +44,7 @@ type Owner = {
   read(): Promise<BudgetUsage[]>
 }
 
-/** Lists budgets in the order of tenants, owners and names, at most so many, behind a place. */
+/** Lists up to `limit` budgets by tenant, owner and name, after a position. */
 export async function listBudgets(
   deps: BudgetListDeps,
   filter: BudgetFilter,
@@ -82,13 +82,13 @@ function compare(
   return rank !== 0 ? rank : one.name < other.name ? -1 : one.name > other.name ? 1 : 0
 }
 
-/** Keys that have budgets, by their tenants. */
+/** Keys with budgets, by tenant. */
 export function keysByTenant(madeKeys: readonly RunTimeKey[]): Map<string, RunTimeKey[]> {
   const limited = madeKeys.filter(({ budgets = [] }) => budgets.length > 0)
   return Map.groupBy(limited, ({ tenant }) => tenant)
 }
 
-/** @param keys of the tenant that have budgets */
+/** @param keys the tenant's keys with budgets */
 async function listOwners(
   deps: BudgetListDeps,
   name: string,
@@ -110,7 +110,7 @@ async function listOwners(
   return lists.flat().sort(compare)
 }
 
-/** A tenant's own budgets; that of a UTC day, `budget_usd_per_day`, comes first. */
+/** A tenant's own budgets. The budget of a UTC day, `budget_usd_per_day`, comes first. */
 export async function readTenantBudgets(
   {
     budgets,

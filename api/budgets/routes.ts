@@ -11,7 +11,7 @@ const expectedCursor = 'expected the last_id of the page before'
 
 const placeSchema = z.tuple([z.string(), z.enum(budgetOwners), z.string(), z.int().min(0)])
 
-/** A place in the list, as clients see it. */
+/** A position in the list, as clients see it. */
 const cursor = z
   .string()
   .max(1000)
@@ -27,14 +27,14 @@ const cursor = z
 
 const listedBudgetSchema = budgetUsageSchema
   .extend({
-    id: z.string().describe('Its place in the list.'),
+    id: z.string().describe('Its position in the list.'),
     object: z.literal('budget'),
     tenant: z.string(),
     label: z.string().nullable().describe('The name of the key or flow.'),
   })
   .meta({ id: 'ListedBudget' })
 
-/** Budgets of tenants, keys, fair keys, groups and flows, and how they stand. */
+/** Budgets of tenants, keys, fair keys, groups and flows, and their usage. */
 export function registerBudgetRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/budgets',
@@ -45,11 +45,11 @@ export function registerBudgetRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'listBudgets',
         summary: 'List budgets with their state',
         description:
-          'In the order of tenants, owners and names. An admin key sees all tenants, as does one with `admin: read`; any other its own. Of fair keys those that spent most in the ' +
-          'present window, 100 at the most; of flows those that are open, 100 that run and 100 that wait. Keys of the configuration have no budgets.',
+          'By tenant, owner and name. A key with `admin` or `admin: read` sees all tenants, any other its own. Of fair keys it lists the up to 100 that spent most in the ' +
+          'current window; of flows up to 100 that run and 100 that wait. Keys of the configuration have no budgets.',
         querystring: z.object({
           owner: z.enum(budgetOwners).optional().describe('Budgets of this kind of owner.'),
-          fair_key: z.string().min(1).max(256).optional().describe('Budgets of this fair key alone.'),
+          fair_key: z.string().min(1).max(256).optional().describe('Only budgets of this fair key.'),
           limit: z.coerce.number().int().min(1).max(1000).default(100),
           after: cursor.optional().describe('The last id of the page before.'),
         }),

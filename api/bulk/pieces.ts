@@ -2,25 +2,25 @@ import type { JsonExcess } from '../../lib/scan-json.ts'
 import { createBodyScanner } from '../json-bounds.ts'
 
 /**
- * What a splitter finds in an upload: the text of one job; a job larger than it may be, in bytes or in structure, its text
- * thrown away; or the place from which the rest cannot be told apart, which is always the last piece.
+ * What a splitter finds in an upload: the text of one job; a job that is too large, in bytes or in structure, without its text; or the
+ * point after which nothing can be split, which is always the last piece.
  */
 export type Piece =
   | { kind: 'job'; text: Buffer }
   | { kind: 'too_large'; excess: JsonExcess | null }
   | { kind: 'broken'; what: string }
 
-/** Turns the bytes of an upload, cut anywhere, into pieces in order. Holds no more than one job. */
+/** Splits the bytes of an upload, which arrive in any chunks, into pieces in order. Holds at most one job. */
 export type Splitter = {
   push(chunk: Buffer): Iterable<Piece>
-  /** The upload is complete. */
+  /** Ends the upload. */
   end(): Iterable<Piece>
 }
 
-/** Gathers the parts of one job until it is complete or has grown beyond `limit` bytes. */
+/** Collects the parts of one job, up to `limit` bytes. */
 export type PieceBuffer = {
   add(part: Buffer): void
-  /** The piece, and begins the next. Null: nothing was added. */
+  /** Returns the piece and begins the next. Null: nothing was added. */
   take(): Piece | null
 }
 
@@ -54,7 +54,7 @@ export function createPieceBuffer(limit: number): PieceBuffer {
 
 const byteOrderMark = [0xef, 0xbb, 0xbf]
 
-/** Takes a UTF-8 byte order mark off the very beginning of an upload, however that is cut. */
+/** Removes a UTF-8 byte order mark from the beginning of an upload, also when it is split between chunks. */
 export function createMarkRemover(): (chunk: Buffer) => Buffer {
   let matched = 0
   let done = false
@@ -63,7 +63,7 @@ export function createMarkRemover(): (chunk: Buffer) => Buffer {
     while (!done && start < chunk.length) {
       if (chunk[start] !== byteOrderMark[matched]) {
         done = true
-        // A mark that began and broke off is no mark: its bytes belong to the upload.
+        // An incomplete mark is not one: its bytes belong to the upload.
         if (matched > 0)
           return Buffer.concat([Buffer.from(byteOrderMark.slice(0, matched)), chunk.subarray(start)])
         break

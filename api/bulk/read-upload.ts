@@ -1,13 +1,13 @@
 import type { Readable } from 'node:stream'
 import { ApiError } from '../errors.ts'
 
-/** Bytes that must come within an idle time-out: one that drips holds a connection as surely as one that is silent. */
-const LEAST_BYTES = 1024
+/** Bytes that must arrive within each idle timeout: a trickling upload holds a connection as long as a silent one. */
+const MIN_BYTES = 1024
 
 export type ReadUploadOptions = {
-  /** Longest time, in ms, that somebody waits for the next `LEAST_BYTES`. */
+  /** Longest wait for the next `MIN_BYTES`, ms. */
   idleTimeout: number
-  /** Longest upload altogether, in ms. */
+  /** Longest upload in total, ms. */
   timeout: number
   now: () => number
 }
@@ -15,16 +15,16 @@ export type ReadUploadOptions = {
 type State = 'open' | 'ended' | 'broken'
 
 /**
- * The bytes of an upload as they come, no faster than they are taken. When reading stops early the stream stays open and
- * flows away: closing it would close the answer's connection, and leaving it would block the next request.
- * Throws `request_timeout`, or `invalid_request` where the client went away.
+ * Yields the bytes of an upload, no faster than they are consumed. When reading stops early, the rest is read and discarded: closing the
+ * stream would close the connection before its answer, and leaving it would block the next request. Throws `request_timeout`, or
+ * `invalid_request` where the client disconnected.
  */
 export async function* readUpload(stream: Readable, options: ReadUploadOptions): AsyncGenerator<Buffer> {
   const deadline = options.now() + options.timeout
   const queue: Buffer[] = []
   let state = (stream.destroyed ? 'broken' : 'open') as State
   let wake: (() => void) | null = null
-  let wanted = LEAST_BYTES
+  let wanted = MIN_BYTES
   let patience = options.idleTimeout
 
   function change(to: State) {
@@ -47,7 +47,7 @@ export async function* readUpload(stream: Readable, options: ReadUploadOptions):
       if (chunk !== undefined) {
         wanted -= chunk.length
         if (wanted <= 0) {
-          wanted = LEAST_BYTES
+          wanted = MIN_BYTES
           patience = options.idleTimeout
         }
         yield chunk

@@ -45,13 +45,13 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
         summary: 'Create many jobs',
         description:
           `NDJSON, one create object a line, or a JSON array; up to ${limits.bulkJobs} jobs or ${limits.bulkBytes} bytes. ` +
-          'Answers in the form asked, one answer for each job, in order. A bad job costs only itself. A line whose key brings back a job ' +
-          'that failed answers that; with `Idempotency-Key-Policy: retry-failed` it is queued again.',
+          'Answers in the same form, one answer for each job, in order. A bad job does not affect the others. A line whose key matches a job ' +
+          'that failed returns that job; with `Idempotency-Key-Policy: retry-failed` it is queued again.',
         consumes: ['application/json', 'application/x-ndjson'],
         body: z.array(bulkLineSchema),
         response,
       },
-      // The body is a stream here; each job of it is validated when it is read.
+      // The body is a stream. Each job is validated when it is read.
       validatorCompiler: () => (value: unknown) => ({ value }),
     },
     async (request, reply) => {
@@ -84,7 +84,7 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
         },
       )
       const texts = form === 'array' ? encodeArray(answers) : encodeLines(answers)
-      // The status is chosen only now: a store that is away at the first batch is still a plain 503.
+      // The status is chosen after the first batch, so that an unavailable store is still a plain 503.
       const first = await texts.next()
       reply.type(form === 'array' ? 'application/json; charset=utf-8' : 'application/x-ndjson; charset=utf-8')
       return reply.send(pump(first, texts))
@@ -93,8 +93,8 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
 }
 
 /**
- * Answers as they come. They are held in memory for a client that reads none before it has sent everything (most do),
- * because waiting for it would wait for ever; the number of jobs bounds them.
+ * Streams the answers. They are buffered in memory, because most clients read nothing until they have sent everything. The number of jobs
+ * bounds the buffer.
  */
 function pump(first: IteratorResult<string>, rest: AsyncGenerator<string>): Readable {
   const out = new PassThrough()

@@ -9,9 +9,9 @@ const openBrace = 0x7b
 const closeBrace = 0x7d
 
 /**
- * Splits a JSON array into the texts of its elements without parsing them. It knows strings, escapes and depth and nothing
- * else: whether an element is valid JSON is for its parser to say, so one bad element costs only itself. All bytes it
- * looks for are ASCII, which never occur inside a character of UTF-8.
+ * Splits a JSON array into the texts of its elements without parsing them. It tracks only strings, escapes and depth. The parser decides
+ * whether an element is valid JSON, so a bad element affects no other. All bytes that it looks for are ASCII, which never occur inside a
+ * multi-byte character of UTF-8.
  */
 export function createArraySplitter(options: { limit: number }): Splitter {
   const element = createPieceBuffer(options.limit)
@@ -20,9 +20,9 @@ export function createArraySplitter(options: { limit: number }): Splitter {
   let depth = 0
   let inString = false
   let escaped = false
-  /** A comma came before this element, so an empty one is a fault and not the end of `[]`. */
+  /** A comma came before this element: an empty one is an error, not the end of `[]`. */
   let expectsElement = false
-  /** Something other than white space came in this element. */
+  /** The element has something other than white space. */
   let hasContent = false
 
   function* finishElement(isLast: boolean): Iterable<Piece> {

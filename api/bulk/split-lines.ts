@@ -2,7 +2,7 @@ import { createMarkRemover, createPieceBuffer, type Piece, type Splitter } from 
 
 const newline = 0x0a
 
-/** Splits NDJSON into its lines; lines of white space alone are no jobs. The last one needs no line break. */
+/** Splits NDJSON into lines. Blank lines are skipped. The last line needs no line break. */
 export function createLineSplitter(options: { limit: number }): Splitter {
   const line = createPieceBuffer(options.limit)
   const removeMark = createMarkRemover()

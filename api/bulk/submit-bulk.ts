@@ -16,7 +16,7 @@ import { requireOwnConversation } from '../openai/own-state.ts'
 import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
 import type { Piece, Splitter } from './pieces.ts'
 
-/** A batch goes to the store when it has this many jobs, or bytes. */
+/** A batch is submitted when it has this many jobs or bytes. */
 const maxBatchJobs = 250
 const maxBatchBytes = 1024 * 1024
 
@@ -26,14 +26,14 @@ export type BulkAnswer =
 
 export type SubmitBulkOptions = {
   tenant: Tenant
-  /** What each job says of the request that made it. */
+  /** The request id and trace that each job gets. */
   origin: Pick<NewJob, 'requestId' | 'trace'>
   splitter: Splitter
-  /** Of jobs that name none; undefined: none. */
+  /** For jobs without one; undefined: none. */
   fairKey: string | undefined
-  /** Of the whole request; each job then has one of its own. */
+  /** Of the whole request. Each job gets one derived from it. */
   idempotencyKey: string | null
-  /** What a key does whose job failed or was cancelled. */
+  /** What to do when the key's job failed or was cancelled. */
   policy: IdempotencyPolicy
   deps: SubmitDeps & {
     store: { jobs: Pick<Jobs, 'createMany' | 'retry'> }
@@ -48,11 +48,11 @@ export type SubmitBulkOptions = {
 type BulkEntry = { index: number; job: NewJob } | { index: number; error: ApiError }
 
 /**
- * Creates the jobs of an upload and answers each, batch by batch and in order. One batch is in memory at a time, and the
- * upload is read no faster than the store takes the jobs. A bad job costs only itself. What ends the reading early (a limit,
- * a broken array, the server closing) is one last answer at the place where it ended.
+ * Creates the jobs of an upload and yields the answers, batch by batch and in order. Only one batch is in memory at a time, and the upload
+ * is read no faster than the store accepts jobs. A bad job does not affect the others. If reading ends early (a limit, a broken array, the
+ * server closes), the last answer says so at that index.
  *
- * Throws only while nothing has been answered.
+ * Throws only before the first answer.
  */
 export async function* submitBulk(
   upload: AsyncIterable<Buffer>,
@@ -63,7 +63,7 @@ export async function* submitBulk(
   let batchBytes = 0
   let index = 0
   let hasAnswered = false
-  /** Once the store is away, the jobs that follow are not tried. */
+  /** Once the store is unavailable, the following jobs are not tried. */
   let lost: ApiError | null = null
 
   async function take(piece: Piece): Promise<'more' | 'flush' | 'stop'> {
@@ -88,14 +88,14 @@ export async function* submitBulk(
     const jobs: NewJob[] = []
     for (const entry of entries) {
       if (!('job' in entry)) continue
-      // Where nothing can be said of the beginning the store lets the job in, as it does without a deadline.
+      // Without a forecast the job is accepted, as it is without a deadline.
       const job = await noteEarliestStart(entry.job, deps).catch(() => entry.job)
       jobs.push(job)
     }
     const outcomes = await retryFailed(await deps.store.jobs.createMany(jobs), options)
     const last = outcomes.at(-1)
     if (last?.kind === 'failed' && deps.server.isUnavailable(last.error)) {
-      // None of an upload was taken: that is one answer, which clients know how to repeat.
+      // No job was created: one answer for the whole upload is easier to retry.
       if (!hasAnswered && outcomes.every(({ kind }) => kind === 'failed')) throw last.error
       lost = toApiError(last.error, deps.server.isUnavailable)
     }
@@ -148,7 +148,7 @@ export async function* submitBulk(
   if (batch.length > 0) yield await flush()
 }
 
-/** Queues replayed jobs again that failed or were cancelled, where the policy asks for it. One that cannot be is a failed line. */
+/** Retries replayed jobs that failed or were cancelled, where the policy says so. One that cannot be retried is an error of its line. */
 function retryFailed(
   outcomes: BulkOutcome[],
   { policy, tenant, deps }: SubmitBulkOptions,
@@ -192,7 +192,7 @@ async function prepare(
   }
 }
 
-/** A job's own key wins; else the request's key with the job's place makes a whole upload repeatable. */
+/** A job's own key takes precedence. Otherwise the request's key with the job's index makes the whole upload repeatable. */
 function chooseKey(own: string | null | undefined, index: number, options: SubmitBulkOptions): string | null {
   if (own) return checkIdempotencyKey(own)
   return options.idempotencyKey === null ? null : `${options.idempotencyKey}:${index}`
@@ -224,7 +224,7 @@ function tooMany(limit: number): ApiError {
   )
 }
 
-/** An answer of the store says that there is no job; without one there may be. */
+/** If the store answered, there is no job. If it did not, there may be one. */
 function toFault(error: unknown, { server: { isUnavailable } }: SubmitBulkOptions['deps']): ApiError {
   const shown = toApiError(error, isUnavailable)
   if (shown.code !== 'unavailable' || (error instanceof Error && error.name === 'ReplyError')) return shown

@@ -11,14 +11,16 @@ const answerSchema = z
     object: z.literal('caller'),
     tenant: z.string().describe('The tenant whose key was sent.'),
     key: z.string().nullable().describe('The id of the key; null for one of the configuration.'),
-    scopes: z.array(z.enum(scopes)).describe('What the key may do with what its tenant has.'),
-    reads_all: z.boolean().describe('It reads what all tenants have, and what is for administrators.'),
-    open: z.boolean().describe('No tenants are configured: no key is asked for.'),
-    figures: tenantSchema.nullable().describe('How the tenant stands.'),
+    scopes: z.array(z.enum(scopes)).describe('What the key may do within its tenant.'),
+    reads_all: z
+      .boolean()
+      .describe('Whether it may read everything of all tenants, and what is for administrators.'),
+    open: z.boolean().describe('No tenants are configured, so no key is needed.'),
+    figures: tenantSchema.nullable().describe('Current figures of the tenant.'),
   })
   .meta({ id: 'Caller' })
 
-/** Who asks: what a key is good for. */
+/** What the key of the request may do. */
 export function registerCallerRoute(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/caller',

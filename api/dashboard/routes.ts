@@ -11,7 +11,7 @@ const POLICY = [
   "script-src 'self'",
   "style-src 'self'",
   "connect-src 'self'",
-  // The page reads pictures and sound itself, with its key.
+  // The page fetches images and audio itself, with its key.
   "img-src 'self' data: blob:",
   'media-src blob:',
   "font-src 'none'",
@@ -22,16 +22,16 @@ const POLICY = [
 
 const NOT_BUILT = { what: 'the dashboard', command: 'npm run build' }
 
-/** What the build makes; no file or folder of it begins with a dot, and no other path is looked for. */
+/** Paths of built files. None begins with a dot, and no other path is looked up. */
 const PATH = /^[\w-][\w.-]*(?:\/[\w-][\w.-]*)*$/
 
-/** The build puts a hash of their content into the names of these. */
+/** The names of these files contain a hash of their content. */
 const ASSETS = /^assets\//
 const FOR_EVER: SendOptions = { immutable: true, maxAge: '365d' }
 
 const options = { config: { access: 'public', isPage: true }, schema: { hide: true } } as const
 
-/** The page for operators. It holds nothing itself and asks for a key when the API does, so anybody may load it. */
+/** The page for operators. It contains no data and asks for a key when the API does, so it is public. */
 export async function registerDashboardRoutes(app: Api, { deps }: RouteContext): Promise<void> {
   const folder = deps.server.folders.dashboard
   await app.register(fastifyStatic, { serve: false })
@@ -55,7 +55,7 @@ export async function registerDashboardRoutes(app: Api, { deps }: RouteContext):
     return reply.redirect('dashboard/')
   })
 
-  // The page links to its files relative to its own folder. So does this redirect: a proxy may serve Sluice below another path.
+  // The page links to its files relative to its folder, and so does this redirect: a proxy may serve Sluice below another path.
   app.get('/dashboard', options, (request, reply) =>
     isBuilt() ? reply.redirect('dashboard/') : sayNotBuilt(request, reply, NOT_BUILT),
   )

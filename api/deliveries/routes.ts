@@ -13,16 +13,16 @@ const time = z.iso.datetime()
 const endpointSchema = z
   .object({
     url: z.string(),
-    delivered: z.number().describe('Attempts that were answered with 2xx.'),
-    failed: z.number().describe('Attempts that were not.'),
+    delivered: z.number().describe('Attempts with a 2xx answer.'),
+    failed: z.number().describe('All other attempts.'),
     last_at: time,
     last_status: z.number().nullable(),
     last_error: z.string().nullable(),
-    failing_since: time.nullable().describe('Null: the latest attempt got through.'),
+    failing_since: time.nullable().describe('Null: the latest attempt was delivered.'),
   })
   .meta({ id: 'WebhookEndpoint' })
 
-/** A delivery moves when it is tried again, so a page begins behind a place and not behind an id. */
+/** A delivery moves in the list when it is tried again, so a page continues after a position, not after an id. */
 const failingCursor = z
   .string()
   .regex(/^\d{1,15}:whd_[A-Za-z0-9_-]{1,96}$/, { error: 'expected the last_id of the page before' })
@@ -32,7 +32,7 @@ function toPlace(text: string): FailingPlace {
   return { at: Number(text.slice(0, colon)), id: text.slice(colon + 1) }
 }
 
-/** The outcome of a job's webhooks. */
+/** Webhook deliveries of jobs. */
 export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/jobs/:id/deliveries',
@@ -63,9 +63,9 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags,
         operationId: 'listFailingDeliveries',
-        summary: 'List webhook deliveries that did not get through',
+        summary: 'List failing webhook deliveries',
         description:
-          'Of all jobs and flows, the latest attempt first: those that are tried again (`pending`) and those that were given up (`failed`). The latest 1,000 are kept. One that is tried again between two pages moves to the beginning.',
+          'Of all jobs and flows, the latest attempt first: deliveries that are tried again (`pending`) and those that were given up (`failed`). The latest 1,000 are kept. A delivery that is tried again between two pages moves to the beginning.',
         querystring: z.object({
           status: z.enum(['pending', 'failed']).optional(),
           limit: z.coerce.number().int().min(1).max(1000).default(100),
@@ -100,7 +100,7 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'listWebhookEndpoints',
         summary: 'List the addresses that webhooks went to',
         description:
-          'The latest 200, without their queries, with how the attempts to send there ended. They are forgotten after 30 days without one.',
+          'The latest 200, without their queries, with the outcomes of the attempts to send there. An address is removed after 30 days without an attempt.',
         response: { 200: listSchema(endpointSchema), ...errorResponses },
       },
     },

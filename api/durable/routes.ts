@@ -32,9 +32,9 @@ import {
 } from './schema.ts'
 
 const maxWaitSeconds = 60
-/** Longest value of a signal, in characters of its JSON. */
+/** Longest value of a signal, in characters of JSON. */
 const maxValue = 1024 * 1024
-/** Jobs that are forgotten at the same time. */
+/** Jobs deleted at the same time. */
 const AT_ONCE = 50
 
 /** Ids of runs are in no order, so a page begins behind a place: when a run was created, and its digest. */
@@ -54,7 +54,7 @@ const waitQuery = z.object({
     .describe('Hold the answer up to so many seconds until the step is over.'),
 })
 
-/** Steps of functions that clients run, and run again when their process has died. */
+/** Steps of functions that clients run, and run again after their process died. */
 export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext): void {
   const { durable, jobs } = deps.store
   const newId = createJobIds(deps.now)
@@ -227,7 +227,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
       const run = await durable.get(tenant, id)
       if (run === null) throw notFound('durable run')
       const ids = run.steps.flatMap(({ jobId }) => jobId ?? [])
-      // The run goes last: one that is deleted by halves is deleted by asking again.
+      // The run is removed last: one that is partly deleted can be deleted again.
       for (let at = 0; at < ids.length; at += AT_ONCE) {
         await Promise.all(ids.slice(at, at + AT_ONCE).map((job) => jobs.remove(tenant, job)))
       }
@@ -250,7 +250,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
     return toBegun(begun, name)
   }
 
-  /** A known step is answered even if the configuration has changed. A new one is checked as `POST /v1/jobs` checks a job. */
+  /** A known step is returned even if the configuration has changed. A new one is checked like a job of `POST /v1/jobs`. */
   async function beginJob(request: FastifyRequest, id: string, name: string, create: CreateJob) {
     const tenant = tenantOf(request)
     keepSourcesAt(request.body as object, ['job', 'body'])
@@ -275,7 +275,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
     return { step, job: accepted.job, isNew: !accepted.isReplayed }
   }
 
-  /** The step when it is over or the time is up. */
+  /** Returns the step when it is over or the time is up. */
   async function hold(
     seconds: number | undefined,
     request: FastifyRequest,
@@ -314,7 +314,7 @@ function tooMany(what: string): ApiError {
   )
 }
 
-/** Names are chosen by clients: one that cannot be is their fault. */
+/** Clients choose names, so an invalid name is the client's error. */
 function checkName(text: string, param: 'id' | 'name'): string {
   if (idPatterns.step.test(text)) return text
   const what = 'expected 1 to 128 characters of printable ASCII, and not . or ..'
@@ -341,7 +341,7 @@ function within<T>(place: string, act: () => T): T {
   }
 }
 
-/** Faults of a create object are called by where it stands. */
+/** Errors of a create object name its place in the body. */
 function placeWithin(place: string, error: unknown): unknown {
   if (!(error instanceof ApiError) || error.param === null) return error
   const { code, param, message, retryAfterSeconds } = error

@@ -10,7 +10,7 @@ const kind = z.enum(['job', 'sleep', 'signal'])
 const status = z.enum(['waiting', 'completed', 'failed', 'cancelled', 'timed_out'])
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
 
-/** What `PUT /v1/durable/{id}/steps/{name}` takes: what the step is to do. */
+/** The body of `PUT /v1/durable/{id}/steps/{name}`: what the step does. */
 export const putStepSchema = z
   .strictObject({
     job: createJobSchema.optional().describe('A create object, as `POST /v1/jobs` takes it.'),
@@ -89,7 +89,7 @@ export const durableSignalSchema = z
   })
   .meta({ id: 'DurableSignal' })
 
-/** A step as clients see it. */
+/** Converts a step to the form for clients. */
 export function toStepAnswer(id: string, name: string, step: Step, job: Job | null) {
   return {
     object: 'durable.step' as const,
@@ -117,7 +117,7 @@ export function toRunSummary(run: DurableRunSummary) {
   }
 }
 
-/** @param statuses of the jobs of the steps, in their order */
+/** @param statuses of the steps' jobs, in order */
 export function toRunAnswer(run: DurableRun, statuses: readonly (JobStatus | null)[]) {
   return {
     object: 'durable.run' as const,

@@ -16,25 +16,25 @@ import { bulkLineSchema } from '../jobs/create-schema.ts'
 import { refuseOversize } from '../jobs/refuse-oversize.ts'
 import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 
-/** Output tokens of an answer without a cap whose model says no most either, as budgets take it before any are known. */
+/** Output tokens of an answer without a cap, for a model without a maximum; the same as budgets assume. */
 const UNKNOWN_OUTPUT_TOKENS = 1024
-const MOST_EXAMPLES = 5
+const MAX_EXAMPLES = 5
 export const TIERS = ['standard', 'flex', 'batch'] as const
 export type EstimatedTier = (typeof TIERS)[number]
 
-/** What the jobs of one lane would take. */
+/** What the jobs of one lane would use. */
 export type LaneLoad = {
   lane: Lane
   jobs: number
-  /** Jobs that share the call of an equal one. */
+  /** Jobs that share the call of an equal job. */
   shared: number
   inputTokens: number
   outputTokens: number
   tokens: number
-  /** Pictures that are asked for, and seconds of sound that are sent. */
+  /** Images requested, and seconds of audio sent. */
   images: number
   audioSeconds: number
-  /** Billionths of a dollar by tier: null where the price is not known; without the tiers that the lane lacks. */
+  /** Billionths of a dollar by tier; null where the price is unknown; without tiers that the lane lacks. */
   nano: Partial<Record<EstimatedTier, number | null>>
 }
 
@@ -43,7 +43,7 @@ export type Refused = {
   examples: { index: number; error: ReturnType<typeof toErrorMembers> }[]
 }
 
-/** Adds up jobs without making them: nothing of them is kept but hashes. Files that they name are looked at, for what they hold and how long it sounds. */
+/** Adds up jobs without creating them. Only hashes of them are kept. Files that they name are read for their digest and duration. */
 export function createAdder(tenant: Tenant, deps: SubmitDeps & { store: Pick<ApiStore, 'fileContents'> }) {
   const loads = new Map<string, LaneLoad>()
   const refused: Refused = { count: 0, examples: [] }
@@ -51,15 +51,14 @@ export function createAdder(tenant: Tenant, deps: SubmitDeps & { store: Pick<Api
 
   function refuse(index: number, error: ApiError): void {
     refused.count++
-    if (refused.examples.length < MOST_EXAMPLES)
-      refused.examples.push({ index, error: toErrorMembers(error) })
+    if (refused.examples.length < MAX_EXAMPLES) refused.examples.push({ index, error: toErrorMembers(error) })
   }
 
   return {
     loads,
     refused,
     refuse,
-    /** @param value a create object, parsed */
+    /** @param value a parsed create object */
     async add(index: number, value: unknown): Promise<void> {
       try {
         const { idempotency_key: _, ...create } = parseRequest(bulkLineSchema, value, 'body')
@@ -85,7 +84,7 @@ export function createAdder(tenant: Tenant, deps: SubmitDeps & { store: Pick<Api
     },
   }
 
-  /** Throws `InputError` for a file that is not there. */
+  /** Throws `InputError` for a missing file. */
   async function describeFiles(
     name: string,
     { type, body }: NewJob,
@@ -119,7 +118,7 @@ function charge(load: LaneLoad, { cost, type }: NewJob): void {
   const asked = cost.outputCap === undefined ? cost.outputTokens / choices : cost.outputCap
   const cap = asked ?? lane.default_max_tokens ?? lane.max_output_tokens ?? UNKNOWN_OUTPUT_TOKENS
   const { images = 0, audioSeconds = 0 } = cost
-  // Each picture is an answer of its own.
+  // Each image is an answer of its own.
   const output = isWithoutOutput(type) ? 0 : Math.min(cap, most) * Math.max(choices, images)
   load.inputTokens += cost.inputTokens
   load.outputTokens += output
@@ -129,7 +128,7 @@ function charge(load: LaneLoad, { cost, type }: NewJob): void {
   if (lane.price === null) return
   const usage = { input_tokens: cost.inputTokens, output_tokens: output, images, audio_seconds: audioSeconds }
   for (const tier of TIERS) {
-    // What has no output has no flex: there it goes at standard.
+    // Calls without output are not sent at flex, but at standard.
     const served = tier === 'flex' && isWithoutOutput(type) ? 'standard' : tier
     const sum = nano[tier]
     if (typeof sum === 'number') nano[tier] = sum + priceInNano(lane.price, usage, served)

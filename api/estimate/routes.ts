@@ -19,8 +19,8 @@ const DAY_MS = 86_400_000
 
 const tierSchema = z
   .object({
-    usd: z.number().nullable().describe('At the most; null: the price of a model is not known.'),
-    ends_at: z.iso.datetime().nullable().describe('The latest end; null: nothing known limits it.'),
+    usd: z.number().nullable().describe('At most; null: the price of a model is unknown.'),
+    ends_at: z.iso.datetime().nullable().describe('The latest end; null: unknown.'),
   })
   .nullable()
   .describe('Null: no lane of the jobs has this tier.')
@@ -29,15 +29,15 @@ const counts = {
   jobs: z.number(),
   shared: z.number().describe('Jobs that share the call of an equal one.'),
   input_tokens: z.number(),
-  output_tokens: z.number().describe('Were every answer as long as its request allows.'),
-  images: z.number().describe('Pictures that are asked for.'),
-  audio_seconds: z.number().describe('Of sound that is sent.'),
+  output_tokens: z.number().describe('If every answer is as long as its request allows.'),
+  images: z.number().describe('Images requested.'),
+  audio_seconds: z.number().describe('Seconds of audio sent.'),
 }
 const estimateSchema = z
   .object({
     object: z.literal('estimate'),
     ...counts,
-    tiers: tiersSchema.describe('Of all jobs; on lanes without a tier they count at standard.'),
+    tiers: tiersSchema.describe('Sums of all jobs. On lanes without a tier they count at standard.'),
     lanes: z.array(
       z.object({
         lane: z.string(),
@@ -61,14 +61,14 @@ const estimateSchema = z
   .meta({ id: 'Estimate' })
 type Tiers = z.output<typeof tiersSchema>
 
-/** `POST /v1/estimate`: what jobs would cost at each tier, and when they would end. Nothing is made or bought. */
+/** `POST /v1/estimate`: what jobs would cost at each tier, and when they would end. Creates nothing. */
 export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext): void {
   app.removeAllContentTypeParsers()
   const types = ['application/json', 'application/x-ndjson', 'application/ndjson', 'application/jsonl']
   app.addContentTypeParser(types, (_request, payload, done) => done(null, payload))
 
-  /** When the load of a lane has gone through its limits and those that it shares, Unix ms; and which of them takes longest. */
-  async function foresee(
+  /** When a lane's load has passed its own limits and those it shares, Unix ms, and the limit that takes longest. */
+  async function forecastEnd(
     tenant: string,
     load: LaneLoad,
     loads: readonly LaneLoad[],
@@ -100,8 +100,8 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
         operationId: 'estimate',
         summary: 'Estimate the cost and the end of jobs',
         description:
-          `One create object, a JSON array or NDJSON of them; up to ${limits.bulkJobs} jobs or ${limits.bulkBytes} bytes. Nothing is created or bought. ` +
-          'Costs are the most that the requests allow; times are by the limits of the lanes and what waits there now.',
+          `One create object, a JSON array or NDJSON of them; up to ${limits.bulkJobs} jobs or ${limits.bulkBytes} bytes. Nothing is created. ` +
+          'Costs are upper bounds; times follow from the limits of the lanes and the jobs that wait there now.',
         consumes: ['application/json', 'application/x-ndjson'],
         body: z.union([bulkLineSchema, z.array(bulkLineSchema)]),
         response: { 200: estimateSchema, ...errorResponses },
@@ -133,7 +133,7 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
         }
       }
       const loads = [...adder.loads.values()]
-      const ends = await Promise.all(loads.map((load) => foresee(tenant.name, load, loads)))
+      const ends = await Promise.all(loads.map((load) => forecastEnd(tenant.name, load, loads)))
       const lanes = loads.map((load, at) => describe(load, ends[at]!, deps.now()))
       return {
         object: 'estimate' as const,
@@ -146,7 +146,7 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
   )
 }
 
-/** How long loads take together under these limits. */
+/** How long the loads take together under these limits, in minutes. */
 function timesUnder(
   limits: LaneLimits,
   loads: readonly LaneLoad[],
@@ -179,7 +179,7 @@ async function* readPieces(
     received += chunk.length
     if (received > limits.bulkBytes)
       throw new ApiError('payload_too_large', `more than ${limits.bulkBytes} bytes`)
-    // One object is a file of one job; its lines may be broken anywhere.
+    // A single object is an upload with one job. It may contain line breaks anywhere.
     if (splitter === null && isJson && isBlank(chunk)) continue
     splitter ??= isJson
       ? createJson(chunk, limits.bodyBytes)
@@ -231,7 +231,7 @@ function describe(
   const { lane, nano } = load
   const ends: Record<EstimatedTier, number> = {
     standard: standardEnd,
-    // What flex has not answered by then goes at standard.
+    // Jobs that flex has not answered by then go at standard.
     flex: standardEnd + (lane.tiers?.flex?.fall_back_after ?? 0),
     batch: Math.max(standardEnd, now + DAY_MS),
   }
@@ -269,12 +269,12 @@ function sumCounts(lanes: Described[]) {
   }
 }
 
-/** Sums of thousandths have digits that say nothing. */
+/** Sums of thousandths have meaningless further digits. */
 function roundSeconds(seconds: number): number {
   return Math.round(seconds * 1000) / 1000
 }
 
-/** Lanes work side by side; one without a tier counts at standard. */
+/** Lanes work in parallel. A lane without the tier counts at standard. */
 function sumTiers(lanes: Tiers[]): Tiers {
   const sum = (tier: EstimatedTier) => {
     if (!lanes.some((lane) => lane[tier] !== null)) return null

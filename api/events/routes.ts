@@ -35,7 +35,7 @@ const response: unknown = {
   ...errorResponses,
 }
 
-/** Every event of a tenant in one stream. */
+/** All events of a tenant in one stream. */
 export function registerTenantEventsRoute(app: Api, { deps, limits, streams, closing }: RouteContext): void {
   app.get(
     '/v1/events',
@@ -78,7 +78,7 @@ export function registerTenantEventsRoute(app: Api, { deps, limits, streams, clo
   )
 }
 
-/** Throws what a client may see: `events_expired`, or `invalid_request` where the cursor is not from here. */
+/** Throws errors for the client: `events_expired`, or `invalid_request` for a foreign cursor. */
 export async function followTenant(
   { store: { events } }: Pick<RouteContext['deps'], 'store'>,
   tenant: string,
@@ -99,12 +99,12 @@ export async function followTenant(
 export function eventsExpired(param: string): ApiError {
   return new ApiError(
     'events_expired',
-    `${param}: what happened after this event is kept no longer; read what you need of the jobs, and begin anew without it`,
+    `${param}: the events after this one are no longer kept; read the jobs that you need, and start again without it`,
     { param },
   )
 }
 
-/** Where the filter let nothing through since the last silence, a client learns where to go on from all the same. */
+/** While the filter lets nothing through, a client still gets a cursor to continue from. */
 function createMarks(following: TenantFollowing, cursor: string): () => string {
   let told = cursor
   return () => {

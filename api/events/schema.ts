@@ -7,7 +7,7 @@ import { groupSchema } from '../jobs/create-schema.ts'
 
 const DELTA = 'job.delta'
 
-/** Every event there is. */
+/** All event names. */
 const eventNames = [
   ...['job.queued', 'job.started', DELTA, 'job.retrying', 'job.completed', 'job.failed', 'job.cancelled'],
   ...['flow.started', 'flow.completed', 'flow.failed', 'flow.cancelled'],
@@ -15,7 +15,7 @@ const eventNames = [
   ...['step.started', 'step.completed', 'step.failed', 'step.skipped', 'step.waiting'],
 ]
 
-/** What of a tenant's events is asked for, as members of a query or of a message. */
+/** Filters for a tenant's events, as members of a query or of a message. */
 export const eventFilterShape = {
   type: z.enum(JobType).optional().describe('Of jobs of this type.'),
   group: groupSchema.optional().describe('Of jobs of this group, of its flows and its budgets.'),
@@ -45,7 +45,7 @@ type Asked = {
   event?: string | undefined
 }
 
-/** Throws `invalid_request`; `prefix` stands before the place of a fault. */
+/** Throws `invalid_request`. `prefix` is put before the path of a fault. */
 export function toFilter({ event, ...asked }: Asked, withDeltas: boolean, prefix: string): EventFilter {
   if (event === undefined) return asked
   const names = event.split(',')

@@ -19,7 +19,7 @@ const exportResponse: unknown = {
   ...errorResponses,
 }
 
-/** Failed jobs as a queue of their own: counted, queued again, taken out. */
+/** Failed jobs as a queue of their own: count, retry and export them. */
 export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext): void {
   const { jobs } = deps.store
 
@@ -63,13 +63,13 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
     },
     async (request, reply) => {
       const { limit, ...members } = request.query
-      // It may go on for as long as the client likes: the key has to be good to the end.
+      // The export may take as long as the client likes, so the key has to stay valid to the end.
       const signal = abortOnDisconnect(reply, streams.open(request, reply))
       const lines = encodeLines(jobs.failed(tenantOf(request).name, toFilter(members), limit, signal))
-      // The status is chosen only now: a store that is away at the first job is still a plain 503.
+      // The status is chosen after the first job, so that an unavailable store is still a plain 503.
       const first = await lines.next()
       reply.type('application/x-ndjson; charset=utf-8')
-      // One line ahead of the client, and none once it is gone.
+      // Reads one line ahead of the client, and none once it has disconnected.
       return reply.send(Readable.from(startWith(first, lines), { highWaterMark: 1, signal }))
     },
   )
@@ -99,7 +99,7 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
   )
 }
 
-/** A key that may not call every model queues jobs of one lane again, which it may call. */
+/** A key that is limited to some models may retry only jobs of one lane that it may call. */
 function requireOneLane({ models }: Tenant, lane: string | undefined): void {
   if (lane !== undefined && mayCall(models, lane)) return
   throw new ApiError('forbidden', 'lane: this key is limited to some models; name a lane that it may call', {

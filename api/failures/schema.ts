@@ -6,7 +6,7 @@ import { searchText } from '../jobs/search-query.ts'
 
 const maxJobs = 100_000
 
-/** Which failed jobs are meant. */
+/** Filters for failed jobs. */
 const filter = {
   group: groupSchema.optional(),
   lane: searchText(512).optional(),

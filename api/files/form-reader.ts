@@ -4,36 +4,36 @@ import { ApiError } from '../errors.ts'
 import { readBody } from '../read-body.ts'
 
 export type FormOptions = {
-  /** Most bytes of its files together. */
+  /** Most bytes of all its files together. */
   fileBytes: number
-  /** Longest silence, in ms. */
+  /** Longest silence, ms. */
   idleTimeout: number
-  /** Longest upload altogether, in ms. */
+  /** Longest upload in total, ms. */
   timeout: number
-  /** For the rest of a body that says it is too large, in ms. */
+  /** Time to read and discard a body whose declared length is too large, ms. */
   drainTimeout: number
-  /** What the parser allows; by default `formLimits`. */
+  /** Limits of the parser; default `formLimits`. */
   limits?: Partial<typeof formLimits>
 }
 
-/** One part of a form. The content of a file is read to its end before the next part is asked for. */
+/** One part of a form. The content of a file is read to its end before the next part is requested. */
 export type FormPart =
   | { kind: 'field'; name: string; value: string }
   | { kind: 'file'; name: string; filename: string; content: AsyncIterable<Buffer> }
 
-/** A form that is read as it arrives. The caller closes it, also after an error. */
+/** A form that is read while it arrives. The caller closes it, also after an error. */
 export type FormReader = {
-  /** Null: there are no more. Throws `invalid_request`, `payload_too_large`, `request_timeout`; so does a file's content. */
+  /** Null: no more parts. Throws `invalid_request`, `payload_too_large`, `request_timeout`, as does a file's content. */
   next(): Promise<FormPart | null>
-  /** Stops reading. What is still sent flows away: closing the connection would cost the client its answer. */
+  /** Stops reading. The rest is read and discarded: closing the connection would cost the client its answer. */
   close(): void
 }
 
-/** Boundaries, headers of parts, and fields: what a form may have beside its files. */
+/** Bytes of a form besides its files: boundaries, headers of parts, and fields. */
 const FORM_BYTES = 1024 * 1024
-const LONGEST_FILENAME = 512
+const MAX_FILENAME = 512
 
-/** Limits of the parser. It does not limit files, because it would cut them off silently. */
+/** Limits of the parser. It does not limit file sizes, because it would cut files off silently. */
 export const formLimits = {
   files: 1,
   fields: 16,
@@ -45,7 +45,7 @@ export const formLimits = {
   headerSize: 16 * 1024,
 }
 
-/** Begins to read a form. Throws `invalid_request` for what is none, and `payload_too_large`. */
+/** Begins to read a form. Throws `invalid_request` for anything else, and `payload_too_large`. */
 export async function openForm(request: FastifyRequest, options: FormOptions): Promise<FormReader> {
   const { raw } = request
   const declared = request.headers['content-length']
@@ -79,7 +79,7 @@ export async function openForm(request: FastifyRequest, options: FormOptions): P
   }
   const onEnd = () => clearTimeout(idle)
 
-  /** The promise's outcome, unless the upload fails before. Not a race: that would keep every chunk to the end. */
+  /** Settles like the promise, or rejects when the upload fails. `Promise.race` would keep every chunk until the end. */
   function guard<T>(promise: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (failure !== null) reject(failure)
@@ -109,7 +109,7 @@ export async function openForm(request: FastifyRequest, options: FormOptions): P
 
   async function next(): Promise<FormPart | null> {
     const opening = guard(parts.next())
-    // Only now: a listener starts the stream, and the parser must be ready.
+    // Listening starts the stream, so the parser must be ready.
     if (!isListening) raw.on('data', onData).on('end', onEnd)
     isListening = true
     const read = await opening
@@ -122,10 +122,10 @@ export async function openForm(request: FastifyRequest, options: FormOptions): P
       return { kind: 'field', name: part.fieldname, value: String(part.value) }
     }
     file = part
-    // Forms write quotes so (WHATWG HTML, multipart/form-data encoding algorithm).
+    // Forms encode quotes like this (WHATWG HTML, multipart/form-data encoding algorithm).
     const filename = (part.filename || 'file').replaceAll('%22', '"')
-    if (filename.length > LONGEST_FILENAME) {
-      const message = `${part.fieldname}: expected a filename of at most ${LONGEST_FILENAME} characters`
+    if (filename.length > MAX_FILENAME) {
+      const message = `${part.fieldname}: expected a filename of at most ${MAX_FILENAME} characters`
       throw new ApiError('invalid_request', message, { param: part.fieldname })
     }
     return { kind: 'file', name: part.fieldname, filename, content: readContent(part) }
@@ -148,7 +148,7 @@ function tooLarge(limit: number, name = 'file'): ApiError {
   return new ApiError('payload_too_large', `${name}: is larger than ${limit} bytes`, { param: name })
 }
 
-/** Everything that the parser throws is a fault of the form or of the connection. */
+/** Every error of the parser is an error of the form or of the connection. */
 function toFormError(error: unknown, files: number): ApiError {
   if (error instanceof ApiError) return error
   const code = error instanceof Error && 'code' in error ? error.code : null

@@ -33,7 +33,7 @@ const contentResponse: unknown = {
   ...errorResponses,
 }
 
-/** Files as OpenAI has them; their uploads and downloads are streams. */
+/** Files with OpenAI's API. Uploads and downloads are streams. */
 export async function registerFileRoutes(app: Api, { deps, limits }: RouteContext): Promise<void> {
   const { files } = deps.store
   await app.register(multipart, { limits: formLimits })
@@ -51,7 +51,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
         body: fileForm,
         response: { 200: fileSchema, ...errorResponses },
       },
-      // The body is a stream here; its fields are validated when they are read.
+      // The body is a stream. Its fields are validated when they are read.
       validatorCompiler: () => (value: unknown) => ({ value }),
     },
     async (request) => {
@@ -64,7 +64,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
         drainTimeout: limits.bodyTimeout,
       })
       try {
-        // What stands before the file is refused before the file is stored.
+        // Fields before the file are checked before the file is stored.
         parseRequest(fileFields.partial(), nestFields(form.fields()), 'body')
         const describe = (createdAt: number): NewFile => {
           const { purpose, expires_after } = parseRequest(fileFields, nestFields(form.fields()), 'body')
@@ -146,8 +146,8 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
       schema: {
         tags,
         operationId: 'openFileLink',
-        summary: 'Get a picture by its address',
-        description: 'The `url` of a picture. It needs no key, and is good for an hour.',
+        summary: 'Get an image by its URL',
+        description: 'The `url` of an image. It needs no key, and is valid for an hour.',
         params: z.object({ token: z.string() }),
         response: contentResponse,
       },
@@ -183,7 +183,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
   )
 }
 
-/** Of what we wrote ourselves the name tells; what a client wrote is bytes. */
+/** The type of a file that Sluice wrote follows from its name. Any other file is plain bytes. */
 function contentTypeOf({ purpose, filename }: FileRecord): string {
   return purpose === OUTPUT_PURPOSE ? mediaTypeOfName(filename) : 'application/octet-stream'
 }

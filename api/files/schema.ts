@@ -4,7 +4,7 @@ import { pageQuery } from '../schemas/common.ts'
 
 const seconds = z.number().describe('Unix seconds.')
 
-/** A file as OpenAI shows it. */
+/** A file in OpenAI's shape. */
 export const fileSchema = z
   .object({
     id: z.string(),
@@ -22,7 +22,7 @@ export const fileSchema = z
   })
   .meta({ id: 'FileObject' })
 
-/** What a form says beside its file. */
+/** The fields of a form besides its file. */
 export const fileFields = z.strictObject({
   purpose: z.enum(['batch', 'vision', 'user_data']),
   expires_after: z
@@ -34,7 +34,7 @@ export const fileFields = z.strictObject({
     .describe('In a form: `expires_after[anchor]` and `expires_after[seconds]`.'),
 })
 
-/** The whole form, for the documentation: the file itself is never validated, but read as a stream. */
+/** The whole form, for the documentation. The file itself is read as a stream, not validated. */
 export const fileForm = fileFields.extend({ file: z.string().meta({ format: 'binary' }) })
 
 export const filesQuery = z.object({
@@ -44,7 +44,7 @@ export const filesQuery = z.object({
   purpose: z.string().max(64).optional(),
 })
 
-/** A form names the members of an object `object[member]`; here they are put together. */
+/** Forms name members of an object as `object[member]`. This builds the objects. */
 export function nestFields(fields: Record<string, unknown>): Record<string, unknown> {
   const nested = new Map<string, unknown>()
   for (const [name, value] of Object.entries(fields)) {
@@ -68,7 +68,7 @@ export function presentFile(file: FileRecord): z.output<typeof fileSchema> {
   }
 }
 
-/** For `content-disposition`: the name in ASCII for old clients, and as it is (RFC 6266, RFC 8187). */
+/** For `content-disposition`: the name in ASCII for old clients, and in full (RFC 6266, RFC 8187). */
 export function formatAttachment(filename: string): string {
   const plain = filename.replaceAll(/[^\x20-\x7e]|["\\%]/g, '_')
   const encoded = encodeURIComponent(filename.toWellFormed()).replaceAll(

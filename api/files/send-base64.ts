@@ -6,19 +6,19 @@ import type { JsonObject } from '../../lib/json.ts'
 import { stringifyJson } from '../../lib/json-source.ts'
 import { notFound } from '../errors.ts'
 
-/** Stands for the content of a file in an object that is sent; nobody can guess it, so nobody can write it. */
+/** Placeholder for the content of a file in an object to send. It contains a random UUID, so nobody else can write it. */
 const MARK = `content:${randomUUID()}:`
-/** What stands behind a mark: the file and its bytes. */
+/** After a mark: the file id and its size in bytes. */
 const CONTENT = /([\w-]{1,128}):(\d{1,15})/y
 
-/** What `sendWithContents` puts the content of a file in the place of, as base64. */
+/** Returns a placeholder that `sendWithContents` replaces by the file's content as base64. */
 export function placeContent({ id, bytes }: { id: string; bytes: number }): string {
   return `${MARK}${id}:${bytes}`
 }
 
 /**
- * Sends an object as JSON whose members hold the contents of files, each as it is read: a process holds a part of one file at a time. All of them
- * are opened before the headers leave, so a file that is not there is a `not_found`, and a store that is away a 503.
+ * Sends an object as JSON whose members contain files, and reads these while sending: the process holds part of one file at a time. All
+ * files are opened before the headers are sent, so a missing file is a `not_found` and an unavailable store a 503.
  */
 export async function sendWithContents(
   reply: FastifyReply,
@@ -64,7 +64,7 @@ async function* write(pieces: readonly (string | AsyncIterable<Uint8Array>)[]): 
   }
 }
 
-/** Three bytes are four characters: what is left of a part goes with the next one. */
+/** Three bytes become four characters: a remainder goes with the next part. */
 export async function* encodeBase64(content: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let rest = Buffer.alloc(0)
   for await (const part of content) {
@@ -72,7 +72,7 @@ export async function* encodeBase64(content: AsyncIterable<Uint8Array>): AsyncGe
       rest.length === 0 ? Buffer.from(part.buffer, part.byteOffset, part.length) : Buffer.concat([rest, part])
     const whole = bytes.length - (bytes.length % 3)
     yield bytes.toString('base64', 0, whole)
-    // The next part may come in the same memory.
+    // The next part may reuse this memory.
     rest = Buffer.from(bytes.subarray(whole))
   }
   if (rest.length > 0) yield rest.toString('base64')

@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify'
 import type { FileRecord, Files } from '../../files/files.ts'
 import { notFound } from '../errors.ts'
 
-/** Sends the bytes of a file, part by part: one ahead of the client, and none once it is gone. Throws `not_found`. */
+/** Sends the bytes of a file, part by part. Reads one part ahead of the client, and none once it has disconnected. Throws `not_found`. */
 export async function sendContent(
   reply: FastifyReply,
   files: Pick<Files, 'read'>,
@@ -18,7 +18,7 @@ export async function sendContent(
     .send(Readable.from(content, { highWaterMark: 1 }))
 }
 
-/** The whole bytes of a file; null where it is not there any more. For files that fit into one answer. */
+/** Reads a whole file; null where it no longer exists. For files that fit into one answer. */
 export async function readWhole(
   files: Pick<Files, 'read'>,
   tenant: string,
@@ -27,7 +27,7 @@ export async function readWhole(
   const content = await files.read(tenant, id)
   if (content === null) return null
   const parts: Buffer[] = []
-  // A store may give out the same buffer again.
+  // A store may reuse the buffer.
   for await (const part of content) parts.push(Buffer.from(part))
   return Buffer.concat(parts)
 }

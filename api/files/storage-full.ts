@@ -1,7 +1,7 @@
 import type { StorageFullError } from '../../files/files.ts'
 import { ApiError } from '../errors.ts'
 
-/** The tenant has no room for a file. */
+/** The file would exceed the tenant's storage limit. */
 export function storageFull({ maxBytes }: StorageFullError): ApiError {
   return new ApiError(
     'storage_full',

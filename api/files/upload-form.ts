@@ -2,9 +2,9 @@ import type { FastifyRequest } from 'fastify'
 import { ApiError } from '../errors.ts'
 import { type FormOptions, type FormPart, openForm } from './form-reader.ts'
 
-/** A form with one file, read as it arrives. The caller closes it, also after an error. */
+/** A form with one file, read while it arrives. The caller closes it, also after an error. */
 export type UploadForm = {
-  /** What was sent beside the file: what stood before it, and when the content was read to its end all of it. */
+  /** The fields of the form: those before the file, and all of them once the content is read to its end. */
   fields(): Record<string, unknown>
   filename: string
   content: AsyncIterable<Buffer>
@@ -12,8 +12,8 @@ export type UploadForm = {
 }
 
 /**
- * Reads a form up to its file. Throws `invalid_request` for what is no such form, `payload_too_large`,
- * `request_timeout`; its content throws the same.
+ * Reads a form up to its file. Throws `invalid_request` for anything else, `payload_too_large`, `request_timeout`; reading the content
+ * throws the same.
  */
 export async function openUploadForm(request: FastifyRequest, options: FormOptions): Promise<UploadForm> {
   const form = await openForm(request, options)

@@ -12,17 +12,17 @@ import { ApiError } from '../errors.ts'
 import { checkStepJob, type FlowCheckDeps } from './check-job.ts'
 import type { CreateFlow } from './schema.ts'
 
-/** Most expressions of a flow: each takes some microseconds to read, whenever the flow is read. */
-const MOST_EXPRESSIONS = 20_000
+/** Most expressions of a flow: each takes some microseconds to parse, whenever the flow is read. */
+const MAX_EXPRESSIONS = 20_000
 
 /** What the check of a whole flow may evaluate, in times of what one evaluation may. */
 const CHECK_TIMES = 4
 
 /**
- * Checks all that can be known of a flow before it runs, each of its jobs as `POST /v1/jobs` would. What stands for values that are
- * not known yet is filled in. Throws `invalid_request`, `payload_too_large` or `deadline_unreachable`, naming the place.
+ * Checks everything that can be known about a flow before it runs, and each of its jobs like `POST /v1/jobs`. Placeholders stand for values
+ * that are not known yet. Throws `invalid_request`, `payload_too_large` or `deadline_unreachable`, naming the path.
  *
- * @param place where it stands in the request: `flow`; absent: it is the request
+ * @param place the flow's path in the request: `flow`; absent: the request is the flow
  */
 export async function checkFlow(
   tenant: Tenant,
@@ -85,7 +85,7 @@ export async function checkFlow(
   }
 }
 
-/** What a step may say together. */
+/** Checks which members a step may combine. */
 function checkShape(
   { steps }: FlowDefinition,
   name: string,
@@ -115,8 +115,8 @@ async function checkJobs(tenant: Tenant, flow: CompiledFlow, deps: FlowCheckDeps
     for (const template of [step.when, step.forEach, step.job, step.fallback]) {
       expressions += template?.expressions.length ?? 0
     }
-    if (expressions > MOST_EXPRESSIONS)
-      throw new FlowFault('steps', `have more than ${MOST_EXPRESSIONS} expressions`)
+    if (expressions > MAX_EXPRESSIONS)
+      throw new FlowFault('steps', `have more than ${MAX_EXPRESSIONS} expressions`)
     checkStepJob(tenant, flow, step, deps, work)
     await breathe()
   }

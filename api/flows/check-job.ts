@@ -18,17 +18,17 @@ import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 
 export type FlowCheckDeps = SubmitDeps & { config: () => Config }
 
-/** What may stand where a value is not known yet, the likeliest first. */
+/** Placeholders for values that are not known yet, the likeliest first. */
 const STAND_INS: JsonValue[] = ['x', 1, true, {}, [], [{ role: 'user', content: 'x' }]]
 
 /** An expression whose value is not known before the flow runs. */
 type Unknown = { expression: Expression; standIn: number }
 
 /**
- * Checks what a step evaluates: its job as it would be handed in, with what is known of it and something for what is not. Throws
- * `FlowFault` at what no value could mend.
+ * Checks what a step evaluates: its job, with known values and with placeholders for the others. Throws `FlowFault` for an error that no
+ * value could fix.
  *
- * @param work what all evaluations of the flow may do together, and what is left of it
+ * @param work what all evaluations of the flow may use together, and what is left of it
  */
 export function checkStepJob(
   tenant: Tenant,
@@ -64,7 +64,7 @@ function isKnown({ references }: Expression, hasItem: boolean): boolean {
   return references.steps.size === 0 && (hasItem || !references.usesItem)
 }
 
-/** Evaluates what can be evaluated now. Throws `FlowFault` where it comes to nothing. */
+/** Evaluates what can be evaluated now. Throws `FlowFault` where that fails. */
 function checkKnown(
   { expressions }: Template,
   context: { [name: string]: JsonValue },
@@ -85,7 +85,7 @@ function checkKnown(
   })
 }
 
-/** The elements of a `for_each` that asks nothing of other steps; null: they are not known yet. */
+/** The elements of a `for_each` that does not depend on other steps; null: not known yet. */
 function readItems(
   step: CompiledStep,
   forEach: Template,
@@ -123,7 +123,7 @@ function checkJob(
   )
   const fill = (resolve: Resolver) => (expression: Expression) =>
     isKnown(expression, hasItem) ? resolve(expression) : STAND_INS[standInOf.get(expression)?.standIn ?? 0]!
-  // Each turn tries another stand-in at one place.
+  // Each iteration tries another placeholder at one path.
   for (;;) {
     try {
       const create = within(work, (budget) => {
@@ -142,13 +142,13 @@ function checkJob(
       const suspect = unknown.find(({ expression }) => isSamePlace(expression.place, fault.place))
       if (suspect === undefined) throw fault
       suspect.standIn++
-      // No stand-in passes the check: the real value is checked when it is there.
+      // No placeholder passes the check: the real value is checked when it is known.
       if (suspect.standIn >= STAND_INS.length) return
     }
   }
 }
 
-/** A job's errors name places within the job. */
+/** A job's errors name paths within the job. */
 function toFault(error: ApiError, place: string): FlowFault {
   const param = error.param ?? ''
   if (param.startsWith(place)) return new FlowFault(param, error.message.replace(`${param}: `, ''))
@@ -159,7 +159,7 @@ function toFault(error: ApiError, place: string): FlowFault {
   )
 }
 
-/** Whether one place is within the other. */
+/** Whether one path is within the other. */
 function isSamePlace(one: string, other: string): boolean {
   const within = (inner: string, outer: string) =>
     inner === outer || (inner.startsWith(outer) && /^[.[]/.test(inner.slice(outer.length)))

@@ -10,8 +10,8 @@ import { toNewJob } from '../jobs/submit.ts'
 import type { FlowCheckDeps } from './check-job.ts'
 
 /**
- * Makes jobs of flows' filled create objects, as `POST /v1/jobs` would; what it would have refused is why the step fails. Null: the tenant is
- * not configured any more.
+ * Makes jobs from the filled create objects of flows, like `POST /v1/jobs`. If that would refuse the job, the refusal is the step's error.
+ * Null: the tenant is no longer configured.
  */
 export function createFlowJobMaker(deps: FlowCheckDeps) {
   return (

@@ -42,7 +42,7 @@ const eventResponses: unknown = {
   ...errorResponses,
 }
 
-/** Making, reading and steering flows: steps that need one another's results. */
+/** Creates, reads and controls flows: steps that use one another's results. */
 export function registerFlowRoutes(app: Api, context: RouteContext): void {
   const { deps } = context
   const { flows } = deps.store
@@ -231,7 +231,8 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'retryFlow',
         summary: 'Retry a failed or cancelled flow',
-        description: 'From what failed: steps that completed are not run again. Its deadline counts no more.',
+        description:
+          'Starts at the failed steps: completed steps are not run again. Its deadline no longer applies.',
         params: idParams,
         response: { 200: flowSchema, ...errorResponses },
       },
@@ -239,7 +240,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
     async (request) => {
       const { name: tenant, models } = tenantOf(request)
       const own = deps.tenants.keyring().named(tenant)?.models
-      // Its steps call what the key that made it may call.
+      // Its steps may call what the key that created it may call.
       if (models !== undefined && models.length > (own?.length ?? 0))
         throw new ApiError('forbidden', 'a key that is limited to some models cannot retry a flow')
       const outcome = await flows.retry(tenant, idOf(request))

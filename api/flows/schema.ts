@@ -12,10 +12,10 @@ const MOST_TIMEOUT_MS = 366 * 24 * 60 * 60 * 1000
 
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
 
-/** Any JSON value. Any value passes here, because a copy would lose the original text. */
+/** Any JSON value. It passes unchecked, because a copy would lose the original text. */
 const anyValue = z.unknown().describe('Any JSON value.')
 
-/** What strings may be: one expression, text with expressions in it, or text. */
+/** Strings may be one expression, text with expressions, or plain text. */
 const expression = `may hold expressions, \`\${{ … }}\``
 
 const stepName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_-]{0,63}$/, {
@@ -76,7 +76,7 @@ const webhook = z.strictObject({
   events: z.array(z.enum(flowWebhookEvents)).min(1).max(3).optional().describe('Default: all three.'),
 })
 
-/** What `POST /v1/flows` takes. */
+/** The body of `POST /v1/flows`. */
 export const createFlowSchema = z
   .strictObject({
     name: z.string().min(1).max(128),

@@ -16,7 +16,7 @@ const groupParams = z.object({ group: z.string() })
 const groupForm = 'expected 1 to 128 letters, digits or . _ : -'
 
 const groupSchema = groupSummarySchema
-  .extend({ budgets: z.array(budgetUsageSchema).describe('Those that were set for it, and how they stand.') })
+  .extend({ budgets: z.array(budgetUsageSchema).describe('Its budgets, with their usage.') })
   .meta({ id: 'Group' })
 
 const setBudgetSchema = z.union([groupBudgets.element, z.strictObject({ budgets: groupBudgets.min(1) })])
@@ -29,7 +29,7 @@ const groupBudgetSchema = z
   })
   .meta({ id: 'GroupBudget' })
 
-/** A group moves when it changes, so a page begins behind a place and not behind a name. */
+/** A group moves in the list when it changes, so a page continues after a position, not after a name. */
 const cursor = z
   .string()
   .regex(/^\d{1,15}:[A-Za-z0-9_.:-]{1,128}$/, { error: 'expected the last_id of the page before' })
@@ -41,7 +41,7 @@ function toPlace(text: string): GroupPlace {
 
 const toCursor = ({ group, updated_at }: GroupEntry) => `${Date.parse(updated_at)}:${group}`
 
-/** Jobs that were submitted as one group. */
+/** Groups: jobs that were submitted together. */
 export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/groups',
@@ -126,8 +126,8 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'setGroupBudget',
         summary: 'Set the budgets of a group',
         description:
-          'One budget, or several as `budgets`. Without `per` it is for the group as long as there is one. It counts the jobs that are ' +
-          'taken from then on, and takes the place of what was set before; what was spent in a window stays spent.',
+          'One budget, or several as `budgets`. Without `per` a budget covers the whole life of the group. It counts jobs accepted ' +
+          'from then on, and replaces earlier budgets; spending in the current window still counts.',
         params: groupParams,
         body: setBudgetSchema,
         response: { 200: groupBudgetSchema, ...errorResponses },
@@ -146,8 +146,8 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
       if (usages !== null) return toBudgetAnswer(group, usages)
       throw new ApiError(
         'too_many_budgets',
-        `group: ${deps.tenants.budgets.mostGroups} groups of the tenant have budgets, as many as may; remove one with DELETE /v1/groups/{group}/budget. ` +
-          'One is forgotten 400 days after the latest job of its group',
+        `group: ${deps.tenants.budgets.mostGroups} groups of the tenant have budgets, which is the maximum; remove one with DELETE /v1/groups/{group}/budget. ` +
+          'A budget expires 400 days after the latest job of its group',
         { param: 'group' },
       )
     },

@@ -8,9 +8,9 @@ import { sayNotBuilt, wantsHtml } from '../not-built.ts'
 
 const POLICY = [
   "default-src 'none'",
-  // scripts/site/build.ts leaves no script inside of a page.
+  // The pages contain no inline scripts (scripts/site/build.ts).
   "script-src 'self'",
-  // The colours of code are styles of single words.
+  // Syntax highlighting uses inline styles.
   "style-src 'self' 'unsafe-inline'",
   "connect-src 'self'",
   "img-src 'self' data:",
@@ -22,16 +22,16 @@ const POLICY = [
 
 const NOT_BUILT = { what: 'the guide', command: 'npm run docs:site' }
 
-/** What the build makes; no file or folder of it begins with a dot, and no other path is looked for. */
+/** Paths of built files. None begins with a dot, and no other path is looked up. */
 const PATH = /^[\w@-][\w.@-]*(?:\/[\w@-][\w.@-]*)*$/
 
-/** The build puts a hash of their content into the names of these. */
+/** The names of these files contain a hash of their content. */
 const ASSETS = /^assets\//
 const FOR_EVER = { immutable: true, maxAge: '365d' }
 
 const options = { config: { access: 'public', isPage: true }, schema: { hide: true } } as const
 
-/** The site made of docs/. It is public, as the pages in the repository are. */
+/** The site built from docs/. It is public, like the pages in the repository. */
 export async function registerGuideRoutes(app: Api, { deps }: RouteContext): Promise<void> {
   const folder = deps.server.folders.guide
   await app.register(fastifyStatic, { serve: false })
@@ -43,7 +43,7 @@ export async function registerGuideRoutes(app: Api, { deps }: RouteContext): Pro
   // Checked on each request: the build may finish while the server runs.
   const isBuilt = () => existsSync(join(folder, 'index.html'))
 
-  // The page links below this path; a relative redirect also works below the path of a proxy.
+  // Links on the page are relative to this path. A relative redirect also works below the path of a proxy.
   app.get('/docs/guide', options, (request, reply) =>
     isBuilt() ? reply.redirect('guide/') : sayNotBuilt(request, reply, NOT_BUILT),
   )
@@ -58,7 +58,7 @@ export async function registerGuideRoutes(app: Api, { deps }: RouteContext): Pro
   })
 }
 
-/** The file for a path of the site: pages go without `.html`, and a folder has an `index.html`. */
+/** The file for a path of the site: pages omit `.html`, and a folder has an `index.html`. */
 function findFile(folder: string, path: string): string | null {
   const trimmed = path.replace(/\/$/, '')
   if (trimmed === '') return 'index.html'

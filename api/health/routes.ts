@@ -12,19 +12,19 @@ const readiness = answer.extend({
     .enum(['available', 'unavailable'])
     .optional()
     .describe(
-      'Whether the database of finished jobs answers this process and takes finished jobs. Without it, jobs are taken and run ' +
-        'all the same. Absent: there is no history.',
+      'Whether the database of finished jobs answers this process and accepts finished jobs. Without it, jobs are still accepted and run. ' +
+        'Absent: there is no history.',
     ),
   history_fails: z
     .enum(['everything', 'writes'])
     .optional()
     .describe(
-      'What does not work of a history that is unavailable. `writes`: it answers what it has and takes nothing more, for example ' +
+      'Which operations of an unavailable history fail. `writes`: it can be read but accepts nothing more, for example ' +
         'because its disk is full; finished jobs stay in Redis.',
     ),
 })
 
-/** For supervisors and load balancers. Neither asks for a key. */
+/** For supervisors and load balancers. No key is needed. */
 export function registerHealthRoutes(app: Api, { deps, closing }: RouteContext): void {
   const ok = { status: 'ok' as const, version: deps.server.version }
 

@@ -6,22 +6,22 @@ import type { IdempotencyPolicy } from '../idempotency-key.ts'
 import { keyReused, refused } from './refusals.ts'
 
 /**
- * Notes when a call for a job with a deadline would leave at the earliest. The store refuses the job where that is
- * too late, unless it needs no call: a replay, a kept answer, an equal job under way.
+ * Adds the earliest time at which a call for a job with a deadline could start. The store refuses the job if that is too late, unless it
+ * needs no call: a replay, a cached answer, or an equal job under way.
  */
 export async function noteEarliestStart(
   job: NewJob,
   deps: { lanes: Pick<ApiDeps['lanes'], 'forecast'> } & Pick<ApiDeps, 'now'>,
 ): Promise<NewJob> {
   if (job.deadline === null) return job
-  // The forecast is for the end of the tenant's queue, and a fair key may have its turn long before.
+  // The forecast is for the end of the tenant's queue; the turn of a fair key may come long before.
   const forecast =
     job.fairKey === undefined ? await deps.lanes.forecast(job.lane, job.tenant, job.priority) : null
   const cost = forecast === null ? job.cost : leaveFlexEarlier(job.cost, forecast - deps.now())
   return { ...job, cost, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
 }
 
-/** What a call at standard waits for its turn is time that a job cannot spend at flex. */
+/** Waiting time at standard cannot be spent at flex. */
 function leaveFlexEarlier(cost: JobCost, waitMs: number): JobCost {
   const { flex } = cost
   if (flex === undefined || flex.until === null || waitMs <= 0) return cost
@@ -29,14 +29,14 @@ function leaveFlexEarlier(cost: JobCost, waitMs: number): JobCost {
 }
 
 /**
- * Submits a job. Throws the reason for refusing it: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
- * `rate_limited`, `budget_exhausted`.
+ * Submits a job. Throws the reason for a refusal: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`, `rate_limited`,
+ * `budget_exhausted`.
  */
 async function acceptJob(newJob: NewJob, deps: AcceptDeps): Promise<{ job: Job; isReplayed: boolean }> {
   const job = await noteEarliestStart(newJob, deps)
   let outcome = await deps.store.jobs.create(job)
   if (outcome.kind === 'created' && (await hasLostFiles(outcome.job, job.tenant, deps))) {
-    // With the job goes the kept answer, so that this one gets a new one.
+    // This also removes the cached answer, so that the next job gets a new one.
     await deps.store.jobs.remove(job.tenant, outcome.job.id)
     outcome = await deps.store.jobs.create(job)
   }
@@ -55,7 +55,7 @@ export type AcceptDeps = {
   lanes: Pick<ApiDeps['lanes'], 'forecast'>
 } & Pick<ApiDeps, 'now'>
 
-/** Whether a kept answer names a file that its owner has deleted. */
+/** Whether a cached answer names a file that was deleted. */
 async function hasLostFiles(job: Job, tenant: string, { store: { files } }: AcceptDeps): Promise<boolean> {
   if (job.cache !== 'hit' || !HAVE_FILES.has(job.type)) return false
   const data = job.result?.data
@@ -64,12 +64,12 @@ async function hasLostFiles(job: Job, tenant: string, { store: { files } }: Acce
   return found.includes(null)
 }
 
-/** Types of jobs whose results name files. */
+/** Job types whose results name files. */
 const HAVE_FILES: ReadonlySet<JobType> = new Set(['image', 'image_edit', 'speech'])
 
 /**
- * `acceptJob`, and what `Idempotency-Key-Policy` asks for: with `retry-failed` a replayed job that failed or was cancelled
- * is queued again. Both answer the same job.
+ * `acceptJob` with `Idempotency-Key-Policy`: `retry-failed` queues a replayed job again that failed or was cancelled. Returns the same job
+ * either way.
  */
 export async function acceptOrRetry(
   newJob: NewJob,
@@ -89,7 +89,7 @@ export function isRetryable(status: Job['status']): boolean {
   return status === 'failed' || status === 'cancelled'
 }
 
-/** Tells a client that its key, not a new call, brought this end about: asking again with the key brings it again. */
+/** Tells a client that the answer is a replay: repeating the request with the key returns the same again. */
 export function replayHeaders(job: Job): Record<string, string> {
   return {
     'idempotent-replayed': 'true',
@@ -98,8 +98,8 @@ export function replayHeaders(job: Job): Record<string, string> {
 }
 
 /**
- * Ms after which one more job fits into a full queue: the open jobs of the tenant, or of the fair key, leave one by one until the last of
- * them is served. Null while the lane's speed is not known.
+ * Ms until one more job fits into a full queue. The open jobs of the tenant, or of the fair key, leave one by one until the last is served.
+ * Null while the lane's speed is unknown.
  */
 async function estimateRoom(
   job: NewJob,
@@ -108,7 +108,7 @@ async function estimateRoom(
 ): Promise<number | null> {
   const { maxQueued, perFairKey } = job.limits
   if (code === 'fair_key_full') {
-    // Its calls begin at this pace at the fastest.
+    // Its calls start at most at this pace.
     if (perFairKey?.requestsPerMinute != null) return 60_000 / perFairKey.requestsPerMinute
     return null
   }

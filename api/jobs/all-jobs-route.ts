@@ -11,7 +11,7 @@ import { filterQuery, toFilter } from './list-query.ts'
 import { jobSchema } from './schema.ts'
 import { METADATA_PREFIX } from './search-query.ts'
 
-/** The place of a job in the lists of all tenants: when it was created, Unix ms, and its id. */
+/** The position of a job in the lists of all tenants: its creation time, Unix ms, and its id. */
 const cursor = z
   .string()
   .regex(/^\d{1,15}:job_[A-Za-z0-9_-]{1,64}$/, { error: 'expected the last_id of the page before' })
@@ -22,7 +22,7 @@ const query = z.looseObject({
     .string()
     .regex(idPatterns.job, { error: 'expected the id of a job' })
     .optional()
-    .describe('This job alone, of whichever tenant; other filters do not count.'),
+    .describe('Only this job, of any tenant; other filters are ignored.'),
   ...pageQuery('job'),
   after: cursor.optional().describe('The last_id of the page before.'),
 })
@@ -47,7 +47,7 @@ function toPlace(text: string): JobPlace {
 
 const toCursor = (place: JobPlace | null) => place && `${place.createdAt}:${place.id}`
 
-/** The jobs of all tenants, for operators. */
+/** Lists the jobs of all tenants, for operators. */
 export function registerAllJobsRoute(app: Api, { deps, closing }: RouteContext): void {
   const { jobs } = deps.store
 
@@ -67,7 +67,7 @@ export function registerAllJobsRoute(app: Api, { deps, closing }: RouteContext):
         summary: 'List the jobs of all tenants, newest first',
         description:
           'As `GET /v1/jobs`, each job with its `tenant`, and without results. `id` finds one job, and so its tenant. A page looks at ' +
-          'some 10,000 jobs at most; go on with `last_id`, which is a place and no id, for as long as `has_more` is true.',
+          'about 10,000 jobs at most; continue with `last_id`, which is a position and not an id, as long as `has_more` is true.',
         querystring: query,
         response: { 200: answerSchema, ...errorResponses },
       },

@@ -13,8 +13,8 @@ const cancelBody = z.strictObject({
   status: z.enum(['scheduled', 'queued', 'running']).optional(),
   type: z.enum(JobType).optional(),
   group: groupSchema.optional(),
-  lane: z.string().min(1).max(512).optional().describe('`provider/model`: where the job is now.'),
-  provider: z.string().min(1).max(256).optional().describe('All lanes of it.'),
+  lane: z.string().min(1).max(512).optional().describe('The current lane of the job: `provider/model`.'),
+  provider: z.string().min(1).max(256).optional().describe('All lanes of this provider.'),
   schedule: z
     .string()
     .regex(idPatterns.schedule, { error: 'expected the id of a schedule' })
@@ -40,7 +40,7 @@ const cancelAnswer = z
   })
   .meta({ id: 'BulkCancel' })
 
-/** Ending many open jobs at once. */
+/** Cancels many open jobs at once. */
 export function registerCancelRoutes(app: Api, { deps }: RouteContext): void {
   app.post(
     '/v1/jobs/cancel',
@@ -51,8 +51,8 @@ export function registerCancelRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'cancelJobs',
         summary: 'Cancel many open jobs',
         description:
-          'All open jobs that the filter names, the newest first; without a filter, all. Of running ones the calls are aborted wherever ' +
-          'they run. Sent again, it goes on with what is still open.',
+          'Cancels all open jobs that match the filter, the newest first; without a filter, all. The calls of running jobs are aborted on any ' +
+          'worker. Send the request again to continue with jobs that are still open.',
         body: cancelBody.nullish(),
         response: { 200: cancelAnswer, ...errorResponses },
       },

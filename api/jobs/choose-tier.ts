@@ -6,10 +6,10 @@ import { ApiError } from '../errors.ts'
 import type { CreateJob } from './create-schema.ts'
 
 /**
- * How a job is to be served: by what it says, else by `service_tier` of its body, else by the lane's default. Throws `invalid_request` for
- * what its lane does not have.
+ * Chooses the tier of a job: its own `tier`, or else `service_tier` of its body, or else the lane's default. Throws `invalid_request` for a
+ * tier that its lane does not have.
  *
- * @param isAwaited a client holds its connection: no default makes it wait for a batch
+ * @param isAwaited a client waits on its connection: no default makes it wait for a batch
  */
 export function chooseTier(lane: Lane, create: CreateJob, isAwaited: boolean): Tier {
   if (create.tier) return checkTier(lane, create)
@@ -38,7 +38,7 @@ function hasFlex(lane: Lane, type: CreateJob['type']): boolean {
   return !isWithoutOutput(type) && lane.tiers?.flex != null
 }
 
-/** How long one call of it may take, ms, where it does not say. */
+/** Timeout of one call, ms, where the job sets none. */
 export function timeoutFor(lane: Lane, tier: Tier): number {
   return tier === 'flex' && lane.tiers?.flex ? Math.max(lane.timeout, lane.tiers.flex.timeout) : lane.timeout
 }

@@ -28,12 +28,12 @@ export const timeSchema = z.iso
   .datetime({ offset: true, error: timeError, abort: true })
   .refine((text) => isShownTime(Date.parse(text)), { error: timeError })
 
-/** Names that go into paths and keys: short, and without anything that needs escaping. */
+/** Names in paths and keys: short, and without characters that need escaping. */
 export const groupSchema = z
   .string()
   .regex(idPatterns.group, { error: 'expected 1 to 128 letters, digits or _ . : -' })
 
-/** Any name of an end user, an e-mail address among them; it reaches no key of Redis. */
+/** Any name of an end user, such as an e-mail address. It is never part of a Redis key. */
 export const fairKeySchema = z.string().regex(/^[^\p{Cc}\p{Cs}]{1,256}$/u, {
   error: 'expected 1 to 256 characters, none of them a control character',
 })
@@ -65,7 +65,7 @@ const common = {
     .describe(
       '`standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane.',
     ),
-  timeout_ms: z.int().min(1).max(maxTimeout).nullish().describe("Of one call. Default: the lane's."),
+  timeout_ms: z.int().min(1).max(maxTimeout).nullish().describe("Timeout of one call. Default: the lane's."),
   max_attempts: z.int().min(1).max(100).nullish().describe("Default: the lane's."),
   cache: z.enum(CacheMode).nullish().describe('Default `use`.'),
   webhook: webhook.nullish(),
@@ -73,7 +73,7 @@ const common = {
   fair_key: fairKeySchema
     .nullish()
     .describe(
-      "For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key.",
+      "The user of the tenant that the job is for: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key.",
     ),
   metadata: metadataSchema.nullish(),
 }
@@ -97,7 +97,7 @@ const create = {
   translation: z.strictObject({ type: z.literal('translation'), body: translationBodySchema, ...common }),
 }
 
-/** What `POST /v1/jobs` takes. */
+/** The body of `POST /v1/jobs`. */
 export const createJobSchema = z
   .discriminatedUnion('type', [
     create.chat,
@@ -117,10 +117,10 @@ export const createJobSchema = z
 export type CreateJob = z.output<typeof createJobSchema>
 
 const lineMembers = {
-  idempotency_key: z.string().nullish().describe('What the `Idempotency-Key` header is for a single job.'),
+  idempotency_key: z.string().nullish().describe('Like the `Idempotency-Key` header of a single job.'),
 }
 
-/** One line of `POST /v1/jobs/bulk`: a create object that may carry its own idempotency key. */
+/** One line of `POST /v1/jobs/bulk`: a create object that may have its own idempotency key. */
 export const bulkLineSchema = z
   .discriminatedUnion('type', [
     create.chat.extend(lineMembers),

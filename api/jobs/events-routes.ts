@@ -21,7 +21,7 @@ const description =
   'Server-sent events: all from the first, then live ones; after `Last-Event-ID` only later ones. ' +
   'The stream ends after the last event there can be; connecting again then answers 204.'
 
-/** Live events of a job or of a group. */
+/** Live events of a job or a group. */
 export function registerEventRoutes(app: Api, context: RouteContext): void {
   const { jobs } = context.deps.store
 
@@ -69,7 +69,7 @@ export function registerEventRoutes(app: Api, context: RouteContext): void {
   )
 }
 
-/** Answers a stream of events, behind the one that the client names. */
+/** Answers with a stream of events, after the one that the client names. */
 export async function streamEvents(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -93,10 +93,10 @@ export async function streamEvents(
   return sendEventStream(reply, encodeEvents(following.events, { heartbeat: limits.heartbeat, signal }))
 }
 
-/** Events of a job and of a flow are counted; those of a group have the ids of a stream of Redis. */
+/** Events of a job and of a flow are numbered. Events of a group have ids of a Redis stream. */
 const cursorPatterns = { job: /^\d{0,15}$/, flow: /^\d{0,15}$/, group: /^(\d{1,19}(-\d{1,19})?)?$/ }
 
-/** A cursor of a job's events or a group's, unchanged; throws `invalid_request`. `param`: where it stood. */
+/** Checks a cursor of a job's or group's events and returns it unchanged. Throws `invalid_request`. `param`: where the cursor was sent. */
 export function checkCursor(given: string, what: keyof typeof cursorPatterns, param: string): string {
   if (cursorPatterns[what].test(given)) return given
   throw new ApiError('invalid_request', `${param}: is not the id of an event of this service`, { param })

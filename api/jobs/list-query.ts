@@ -5,7 +5,7 @@ import { idPatterns } from '../errors.ts'
 import { groupSchema } from './create-schema.ts'
 import { searchQuery, searchText, toSearch } from './search-query.ts'
 
-/** Parameters by which lists of jobs are narrowed, beside pairs of the metadata. */
+/** Filters for lists of jobs, besides pairs of metadata. */
 export const filterQuery = {
   status: z.enum(JobStatus).optional(),
   type: z.enum(JobType).optional(),
@@ -21,7 +21,7 @@ export const filterQuery = {
 
 type FilterQuery = { [Name in keyof typeof filterQuery]?: z.output<(typeof filterQuery)[Name]> }
 
-/** What jobs a query asks for. */
+/** Converts a query to a filter for jobs. */
 export function toFilter(query: FilterQuery & Record<string, unknown>): JobFilter {
   const { status, type, group, lane, schedule } = query
   return {

@@ -4,7 +4,7 @@ import type { Tenant } from '../../config/tenants.ts'
 import type { Submission } from '../deps.ts'
 import { modelNotFound } from '../openai/missing-model.ts'
 
-/** The lanes that a model leads to, and of them those that the tenant or its key may not use. */
+/** The lanes of a model, and those among them that the tenant or its key may not use. */
 export function resolvePermitted(
   tenant: Pick<Tenant, 'models'>,
   model: string,
@@ -15,7 +15,7 @@ export function resolvePermitted(
   return { lanes, refused: all.filter((lane) => !lanes.includes(lane)).map(({ id }) => id) }
 }
 
-/** Throws `model_not_found` where the tenant or its key may not call a model. */
+/** Throws `model_not_found` if the tenant or its key may not call the model. */
 export function requirePermitted(
   tenant: Pick<Tenant, 'models'>,
   model: string,
@@ -25,7 +25,7 @@ export function requirePermitted(
   throw modelNotFound(model, listPermitted(tenant, deps), 'body.model')
 }
 
-/** Names of models that may be told: those that the tenant and its key may call. */
+/** Names of models that an error may list: those that the tenant and its key may call. */
 export function listPermitted(
   tenant: Pick<Tenant, 'models'>,
   deps: { submission: Pick<Submission, 'resolveModel' | 'listModels'> },

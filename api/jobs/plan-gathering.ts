@@ -3,17 +3,18 @@ import type { JobType, Tier } from '../../jobs/job.ts'
 import type { GatherPlan, NewJob } from '../../jobs/jobs.ts'
 import { sourceOf } from '../../lib/json-source.ts'
 
-/** Types of jobs that all of these batch APIs take. */
+/** Job types that all of these batch APIs accept. */
 const GATHERED: ReadonlySet<JobType> = new Set(['chat', 'response', 'embedding', 'message'])
 
-/** What a line of a batch has around the request's body, bytes. */
+/** Bytes of a batch line besides the request's body. */
 const AROUND_BODY = 200
 
 /**
- * Decides whether a job waits for a batch of its provider. It does where it asks for that, or for the cheapest way, the lane has batches, and
- * there is time: for gathering, for a batch as they took lately, and for leaving before the deadline. Undefined: it is called.
+ * Decides whether a job waits for a provider batch. It does if it asks for a batch or for the cheapest tier, if the lane has batches, and
+ * if there is enough time: to gather jobs, for a batch of recent duration, and to leave it before the deadline. Undefined: it is called
+ * instead.
  *
- * @param turnaroundMs how long the lane's batches took lately; null: not known
+ * @param turnaroundMs how long the lane's batches took lately; null: unknown
  */
 export function planGathering(
   job: Pick<NewJob, 'type' | 'body' | 'deadline' | 'runAt' | 'cost'>,
@@ -24,7 +25,7 @@ export function planGathering(
 ): GatherPlan | undefined {
   const settings = lane.tiers?.batch
   if (!settings || !GATHERED.has(job.type) || (tier !== 'batch' && tier !== 'auto')) return undefined
-  // Whoever reads a stream reads it as it comes.
+  // A stream is read while it arrives, which a batch cannot do.
   if (tier === 'auto' && job.body.stream === true) return undefined
   const leaveAt = job.deadline === null ? null : job.deadline - settings.leave_before
   const needed = settings.gather + (tier === 'auto' ? (turnaroundMs ?? 0) : 0)

@@ -4,22 +4,22 @@ import type { FlexPlan, NewJob } from '../../jobs/jobs.ts'
 import { isWithoutOutput } from '../../providers/endpoints.ts'
 import { planGathering } from './plan-gathering.ts'
 
-/** The time of so many calls at standard is kept for a job with a deadline that goes at flex: one may fail. */
+/** For a job with a deadline at flex, the time of this many calls at standard is reserved: one may fail. */
 const KEPT_CALLS = 2
-/** The most of its time that is kept. */
+/** Largest share of its time that is reserved. */
 const KEPT_SHARE = 1 / 2
 
 export type WayQuestion = Pick<NewJob, 'type' | 'body' | 'deadline' | 'runAt' | 'cost' | 'timeoutMs'> & {
-  /** The time-out that the client asked for, ms. */
+  /** The timeout that the client set, ms. */
   askedTimeoutMs: number | null | undefined
 }
 
 /**
- * Decides how a job is served: gathered for a batch of its provider, at flex, or at standard. A job of tier `auto` takes the cheapest of them
- * that meets its deadline, of two at one price the batch, which leaves the limits to calls. Its `cost.flex` says until when it may go at
- * flex, also after it left a batch.
+ * Decides how a job is served: in a provider batch, at flex, or at standard. A job of tier `auto` gets the cheapest way that meets its
+ * deadline; at equal prices the batch, which leaves the rate limits to calls. Its `cost.flex` tells until when it may be sent at flex, also
+ * after it left a batch.
  *
- * @param turnaroundMs how long the lane's batches took lately; null: not known
+ * @param turnaroundMs how long the lane's batches took lately; null: unknown
  */
 export function planWay(
   job: WayQuestion,
@@ -37,7 +37,7 @@ export function planWay(
   return gather !== undefined && isBatchCheapest ? { gather, cost } : { cost }
 }
 
-/** Undefined: flex is no way of this job, or no cheaper one. */
+/** Undefined: the job cannot use flex, or flex is not cheaper. */
 function planFlex(job: WayQuestion, lane: Lane, tier: Tier, now: number): FlexPlan | undefined {
   const settings = lane.tiers?.flex
   if (!settings || isWithoutOutput(job.type) || (tier !== 'auto' && tier !== 'flex')) return undefined

@@ -3,14 +3,14 @@ import type { NewJob, Refusal } from '../../jobs/jobs.ts'
 import type { ServerParts } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 
-/** The same idempotency key came with another payload. */
+/** The idempotency key was used before with another payload. */
 export function keyReused(): ApiError {
   return new ApiError('idempotency_key_reused', 'Idempotency-Key: was used before with another payload', {
     param: 'Idempotency-Key',
   })
 }
 
-/** For uploads, which would take the memory before a job is refused. */
+/** For uploads, which would fill the memory before any job is refused. */
 export async function refuseWithoutMemory(deps: {
   server: Pick<ServerParts, 'isMemoryShort'>
 }): Promise<void> {
@@ -20,7 +20,7 @@ export async function refuseWithoutMemory(deps: {
 function memoryShort(retryAfterSeconds: number): ApiError {
   return new ApiError(
     'unavailable',
-    'the memory of the store is almost full; work that was accepted goes on, new work is taken when there is room',
+    'the memory of the store is almost full; accepted work continues, new work is accepted again when there is room',
     { retryAfterSeconds },
   )
 }
@@ -38,12 +38,12 @@ const refusals: Record<
   >,
   string
 > = {
-  queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
+  queue_full: 'the tenant has as many jobs waiting as it may; wait for some to finish',
   rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
-  budget_exhausted: 'what was spent and what waiting jobs may cost would come to more than a budget has',
+  budget_exhausted: 'spending plus the possible cost of waiting jobs would exceed a budget',
 }
 
-/** Which budget has no room for a job, and when it opens again. */
+/** Which budget has no room for a job, and when its next window begins. */
 export function describeShortage(shortage: BudgetShortage): string {
   const { spentUsd, reservedUsd, neededUsd, endsAt } = shortage
   const [spent, reserved, needed] = [spentUsd, reservedUsd, neededUsd].map(toShortUsd)
@@ -54,7 +54,7 @@ export function describeShortage(shortage: BudgetShortage): string {
   )
 }
 
-/** The store did not let the job in. */
+/** The error for a job that the store refused. */
 export function refused(
   refusal: Refusal,
   job: Pick<NewJob, 'earliestStart' | 'lane' | 'maxLanes' | 'fairKey' | 'limits'>,

@@ -2,7 +2,7 @@ import { type Lane, type LaneLimits, listBounds } from '../../config/lanes.ts'
 import type { JobCost } from '../../jobs/jobs.ts'
 import { ApiError } from '../errors.ts'
 
-/** A request that is larger than its lane, or a shared limit, admits in a whole window would wait for ever. */
+/** Refuses a request that exceeds what its lane, or a shared limit, admits in a whole window: it would wait for ever. */
 export function refuseOversize(lane: Lane, cost: JobCost): void {
   const { anyOf, allOf } = listBounds(lane)
   if (!anyOf.some((limits) => findExcess(limits, cost) === null)) refuseAbove(lane.id, widest(anyOf), cost)
@@ -10,7 +10,7 @@ export function refuseOversize(lane: Lane, cost: JobCost): void {
     refuseAbove(`the shared limit ${name} of ${lane.provider}`, limits, cost)
 }
 
-/** Of several sources the one that admits most at once, to tell how much that is. */
+/** The source that admits most in one window, for the error message. */
 function widest(all: readonly LaneLimits[]): LaneLimits {
   const tokensOf = ({ tokens_per_minute, input_tokens_per_minute, window }: LaneLimits) =>
     ((tokens_per_minute ?? input_tokens_per_minute ?? 0) * window) / 60_000
@@ -27,7 +27,7 @@ function refuseAbove(whose: string, limits: LaneLimits, cost: JobCost): void {
   )
 }
 
-/** What of a cost never fits into a window; null: all of it does. */
+/** The part of a cost that never fits into a window; null: all of it fits. */
 function findExcess(
   limits: LaneLimits,
   cost: JobCost,
@@ -38,7 +38,7 @@ function findExcess(
     ['input tokens', cost.inputTokens, limits.input_tokens_per_minute],
     ['output tokens', cost.outputTokens, limits.output_tokens_per_minute],
     ['images', cost.images ?? 0, limits.images_per_minute],
-    ['seconds of sound', cost.audioSeconds ?? 0, limits.audio_seconds_per_minute],
+    ['seconds of audio', cost.audioSeconds ?? 0, limits.audio_seconds_per_minute],
   ] as const
   for (const [name, needed, perMinute] of checks) {
     if (perMinute === undefined || needed <= perMinute / windowsPerMinute) continue

@@ -37,10 +37,10 @@ const listQuery = z.looseObject({
   include: z
     .literal('result')
     .optional()
-    .describe('With results, up to 4 MB a page; of the jobs behind those `result_omitted` is true.'),
+    .describe('Include results, up to 4 MB a page; the jobs after those have `result_omitted: true`.'),
 })
 
-/** Submitting, reading and steering single jobs. */
+/** Creates, reads and controls single jobs. */
 export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): void {
   const { jobs } = deps.store
 
@@ -53,7 +53,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
         operationId: 'createJob',
         summary: 'Create a job',
         description:
-          'Answers 202, or 200 where the job is finished already. With an `Idempotency-Key` the same payload is the same job, ' +
+          'Answers 202, or 200 if the job is already finished. With an `Idempotency-Key` the same payload is the same job, ' +
           'also when it failed; `Idempotency-Key-Policy: retry-failed` then queues it again.',
         body: createJobSchema,
         response: { 200: jobSchema, 202: jobSchema, ...errorResponses },
@@ -114,8 +114,8 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
         operationId: 'listJobs',
         summary: 'List jobs, newest first',
         description:
-          'Without results: a job that has one says `result_omitted`. Go on with `last_id` for as long as `has_more` is true, ' +
-          'also behind a page that is not full: a page looks at 10,000 jobs at most. ' +
+          'Without results: a job with a result has `result_omitted`. Continue with `last_id` as long as `has_more` is true, ' +
+          'also after a page that is not full: a page looks at 10,000 jobs at most. ' +
           '`metadata.NAME=VALUE`, up to 16 of them, finds jobs with these pairs.',
         querystring: listQuery,
         response: { 200: jobListSchema, ...errorResponses },
@@ -184,7 +184,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
         tags,
         operationId: 'cancelJob',
         summary: 'Cancel a job',
-        description: 'A queued job ends at once; of a running one the call is aborted wherever it runs.',
+        description: 'A queued job ends at once. The call of a running job is aborted on any worker.',
         params: idParams,
         response: { 200: jobSchema, ...errorResponses },
       },
@@ -244,7 +244,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
         tags,
         operationId: 'deleteJob',
         summary: 'Delete a job',
-        description: 'Its prompt, result and events are gone from the store.',
+        description: 'Its prompt, result and events are deleted from the store.',
         params: idParams,
         response: {
           200: z.object({ id: z.string(), object: z.literal('job'), deleted: z.literal(true) }),

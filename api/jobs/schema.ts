@@ -8,7 +8,7 @@ import { webhookEventSchema } from './create-schema.ts'
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
 const tokens = z.number()
 
-/** An object of a client's or a provider's. Any value passes here, because a copy would lose the original text. */
+/** An object of a client or a provider. Any value passes, because a copy would lose the original text. */
 const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
 
 export const usageSchema = z
@@ -25,7 +25,7 @@ export const usageSchema = z
     audio_seconds: z.number().optional(),
     images: tokens.optional().describe('Images that the answer holds.'),
   })
-  .describe('As the provider counted. A detail is there where the provider tells it and it is not 0.')
+  .describe('As the provider counted. A detail is present if the provider reports it and it is not 0.')
   .meta({ id: 'Usage' })
 
 const waitingFor = z.enum([
@@ -45,7 +45,7 @@ const usageIsEstimate = z
   .describe('True: the provider did not state all of the usage; the rest is estimated.')
 const costIsEstimate = z
   .boolean()
-  .describe('True: the cost, or a part of it, is estimated, for the provider did not state what it counted.')
+  .describe('True: the cost, or a part of it, is estimated, because the provider did not report all counts.')
 
 export const jobErrorSchema = z
   .object({
@@ -72,7 +72,7 @@ export const jobSchema = z
     fair_key: z
       .string()
       .nullable()
-      .describe("Whose job it is inside the tenant, as asked or by the body; null: nobody's."),
+      .describe('The user of the tenant that the job is for, as set or by its body; null: none.'),
     durable: z
       .object({ id: z.string(), step: z.string() })
       .optional()
@@ -82,12 +82,12 @@ export const jobSchema = z
       .optional()
       .describe('The flow that it belongs to, its step and, with `for_each`, its element; absent elsewhere.'),
     priority: z.enum(Priority),
-    tier: z.enum(Tier).describe("How it is to be served: as asked, or by the lane's default."),
+    tier: z.enum(Tier).describe("The tier it is served at: as set, or the lane's default."),
     served_tier: z
       .string()
       .nullable()
       .describe(
-        'The tier that the answer names, which decides the price: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer.',
+        'The tier that the answer names, which decides the price: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: no answer yet.',
       ),
     metadata: z.record(z.string(), z.string()),
     created_at: time,
@@ -97,7 +97,7 @@ export const jobSchema = z
     deadline: time.nullable(),
     attempts: z.number(),
     max_attempts: z.number(),
-    redrives: z.number().describe('How often the configuration had it queued again after it had failed.'),
+    redrives: z.number().describe('How often it was queued again by the configuration after it failed.'),
     next_attempt_at: time.nullable(),
     estimated_start_at: time.nullable(),
     waiting_for: waitingFor.nullable(),
@@ -120,12 +120,12 @@ export const jobSchema = z
     cost_usd: z
       .number()
       .nullable()
-      .describe('USD, of all calls made for it. Null: not known, or no call has ended.'),
+      .describe('USD for all calls of the job. Null: unknown, or no call has ended.'),
     cost_is_estimate: costIsEstimate,
     prompt_cache_saved_usd: z
       .number()
       .optional()
-      .describe("What the provider's prompt cache saved against plain input; absent: nothing."),
+      .describe("Savings by the provider's prompt cache, compared with plain input; absent: none."),
     error: jobErrorSchema.nullable(),
   })
   .meta({ id: 'Job' })
@@ -140,14 +140,14 @@ export const jobListSchema = listSchema(jobSchema).extend({
   omitted_results: z
     .number()
     .optional()
-    .describe('With `include=result`: how many jobs of this page have `result_omitted` all the same.'),
+    .describe('With `include=result`: how many jobs of this page still have `result_omitted`.'),
 })
 
 export const jobRequestSchema = z
   .object({
     object: z.literal('job.request'),
     id: z.string(),
-    body: passedOn.describe('As it was handed in; only `model` becomes another on its way to the provider.'),
+    body: passedOn.describe('As it was submitted; only `model` is replaced for the provider.'),
   })
   .meta({ id: 'JobRequest' })
 
@@ -178,21 +178,19 @@ export const attemptSchema = z
     served_tier: z.string().nullable().describe('The tier that the answer names; null: it has none.'),
     usage: usageSchema.nullable(),
     usage_is_estimate: usageIsEstimate,
-    cost_usd: z.number().nullable().describe('Null: not known, or none.'),
+    cost_usd: z.number().nullable().describe('Null: unknown, or none.'),
     cost_is_estimate: costIsEstimate,
     waited_ms: z.number(),
     waited_for: waitingFor.nullable(),
-    ambiguous: z
-      .boolean()
-      .describe('True when it is not known whether the provider did, and billed, the work.'),
-    coalesced: z.number().describe('How many jobs the provider request carried.'),
+    ambiguous: z.boolean().describe('True if it is unknown whether the provider did, and billed, the work.'),
+    coalesced: z.number().describe('Number of jobs in the provider request.'),
   })
   .meta({ id: 'Attempt' })
 
 export const deliverySchema = z
   .object({
     id: z.string(),
-    job_id: z.string().describe('Of the job, or of the flow.'),
+    job_id: z.string().describe('The id of the job or flow.'),
     event: z.enum([...webhookEventSchema.options, ...flowWebhookEvents, ...budgetEvents]),
     url: z.string(),
     status: z.enum(['pending', 'delivered', 'failed']),
@@ -223,7 +221,7 @@ export const groupSummarySchema = z.object({
 
 export const groupEntrySchema = groupSummarySchema
   .omit({ estimated_finish_at: true })
-  .extend({ updated_at: time.describe('When a job of it last changed its state.') })
+  .extend({ updated_at: time.describe('When the status of one of its jobs last changed.') })
   .meta({ id: 'GroupEntry' })
 
 export const jobEventSchema = z

@@ -3,13 +3,13 @@ import type { JobFilter } from '../../jobs/jobs.ts'
 import { ApiError } from '../errors.ts'
 import { timeSchema } from './create-schema.ts'
 
-/** What stands before the name of a pair of the metadata. */
+/** Prefix of a query parameter that names a pair of metadata. */
 export const METADATA_PREFIX = 'metadata.'
 
 /** As many pairs as a job may have. */
-const MOST_PAIRS = 16
+const MAX_PAIRS = 16
 
-/** A text that databases can compare: PostgreSQL takes none with NUL. */
+/** A text that databases can compare: PostgreSQL accepts no NUL. */
 export const searchText = (most: number) =>
   z
     .string()
@@ -17,26 +17,28 @@ export const searchText = (most: number) =>
     .max(most)
     .refine((text) => !text.includes('\0'), { error: 'expected a text without NUL' })
 
-/** Its billionths are a whole number of 64 bits. */
-const MOST_COST_USD = 1_000_000
+/** In billionths it fits into a 64-bit integer. */
+const MAX_COST_USD = 1_000_000
 
-/** Parameters by which jobs are searched, beside pairs of the metadata. */
+/** Search parameters for jobs, besides pairs of metadata. */
 export const searchQuery = {
-  model: searchText(512).optional().describe('As the client named it: `provider/model`, or an alias.'),
+  model: searchText(512)
+    .optional()
+    .describe('The model as the client named it: `provider/model`, or an alias.'),
   error_code: searchText(128).optional(),
   created_after: timeSchema.optional().describe('Created at this time or later.'),
   created_before: timeSchema.optional().describe('Created before this time.'),
   min_cost_usd: z.coerce
     .number()
     .min(0)
-    .max(MOST_COST_USD)
+    .max(MAX_COST_USD)
     .optional()
     .describe('Jobs that cost this much or more.'),
 }
 
 type SearchQuery = { [Name in keyof typeof searchQuery]?: z.output<(typeof searchQuery)[Name]> }
 
-/** What of a query searches: its own parameters, and pairs such as `metadata.user=42`. */
+/** Converts the search part of a query, with pairs such as `metadata.user=42`, to a filter. */
 export function toSearch(query: SearchQuery & Record<string, unknown>): JobFilter {
   const { model, error_code, created_after, created_before, min_cost_usd } = query
   const metadata = readMetadata(query)
@@ -57,10 +59,10 @@ function readMetadata(query: Record<string, unknown>): Record<string, string> | 
     if (typeof value !== 'string')
       throw new ApiError('invalid_request', `${param}: expected one value`, { param })
     if (name === METADATA_PREFIX)
-      throw new ApiError('invalid_request', `${param}: expected a name behind the dot`, { param })
+      throw new ApiError('invalid_request', `${param}: expected a name after the dot`, { param })
   }
-  if (pairs.length > MOST_PAIRS) {
-    throw new ApiError('invalid_request', `query: expected ${MOST_PAIRS} pairs of metadata at the most`)
+  if (pairs.length > MAX_PAIRS) {
+    throw new ApiError('invalid_request', `query: expected ${MAX_PAIRS} pairs of metadata at most`)
   }
   if (pairs.length === 0) return null
   return Object.fromEntries(pairs.map(([name, value]) => [name.slice(METADATA_PREFIX.length), String(value)]))

@@ -21,10 +21,10 @@ import { refuseOversize } from './refuse-oversize.ts'
 export type SubmitDeps = Pick<ApiDeps, 'submission' | 'now'>
 
 /**
- * Decides everything about a validated create object that needs the configuration: its lane, defaults, times and cost.
- * Throws `model_not_found`, `deadline_unreachable`, `exceeds_limit` or `invalid_request`.
+ * Decides everything about a validated create object that needs the configuration: lane, defaults, times and cost. Throws
+ * `model_not_found`, `deadline_unreachable`, `exceeds_limit` or `invalid_request`.
  *
- * @param isAwaited a client holds its connection for the answer
+ * @param isAwaited a client waits on its connection for the answer
  */
 export function toNewJob(
   tenant: Tenant,
@@ -84,7 +84,7 @@ export function toNewJob(
   }
 }
 
-/** What a job of the tenant is held to: its limits, and the windows of the budgets that it counts against. */
+/** The limits of a job of the tenant, and the windows of the budgets that it counts towards. */
 function findLimits(tenant: Tenant, hasFairKey: boolean, now: number): NewJob['limits'] {
   const { limits, payers = [], perFairKey, fairKeyBudgets = [], budgetRules } = tenant
   const windows = [
@@ -103,8 +103,8 @@ function findLimits(tenant: Tenant, hasFairKey: boolean, now: number): NewJob['l
 }
 
 /**
- * The first lane of a route whose provider can serve the request, which others cannot, and what each leaves out. Throws
- * what the first one says where none can: `unsupported_type`, or `invalid_request` with the member's name.
+ * Chooses the first lane of a route whose provider can serve the request. Also returns the lanes that cannot, and the members that each
+ * leaves out. If none can, throws the error of the first: `unsupported_type`, or `invalid_request` with the member's name.
  */
 function chooseLane(
   lanes: Lane[],
@@ -132,7 +132,7 @@ function chooseLane(
   }
 }
 
-/** Redis decides whether its time has come, and what a delay begins at. */
+/** Redis' clock decides when its time has come and when a delay begins. */
 function decideTimes(create: CreateJob, now: number): Pick<NewJob, 'runAt' | 'delayMs' | 'deadline'> {
   const delay = create.delay_ms ?? 0
   if (delay > 0 && create.run_at) {
@@ -149,13 +149,13 @@ function decideTimes(create: CreateJob, now: number): Pick<NewJob, 'runAt' | 'de
   return { runAt, ...(delay > 0 ? { delayMs: delay } : {}), deadline }
 }
 
-/** As asked, else the end user whom the body names; null asks for none. */
+/** The job's own fair key, or else the end user that the body names; null asks for none. */
 function decideFairKey({ fair_key }: CreateJob, body: JsonObject): Pick<NewJob, 'fairKey'> {
   const fairKey = fair_key === undefined ? fairKeyOfBody(body) : (fair_key ?? undefined)
   return fairKey === undefined ? {} : { fairKey }
 }
 
-/** What was asked, where one answer for equal jobs is allowed, and makes sense. */
+/** The requested cache mode, where equal jobs may share one answer. */
 function decideCache(tenant: Tenant, lanes: readonly Lane[], create: CreateJob): CacheMode {
   if (tenant.cache === 'off' || lanes.some(({ cache }) => cache === 'off')) return 'off'
   const models = lanes.map(({ model }) => model)

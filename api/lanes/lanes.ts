@@ -15,34 +15,34 @@ import { type SourceView, showSources } from './sources.ts'
 import { showTiers, type TierView } from './tiers.ts'
 import { showTokenCounting, type TokenCountingView } from './token-counting.ts'
 
-/** A lane as operators see it. Rates are a minute, times RFC 3339. */
+/** A lane as operators see it. Rates are per minute, times RFC 3339. */
 export type LaneView = {
   id: string
   object: 'lane'
   provider: string
   model: string
   kind: string
-  /** As configured; null is no limit. */
+  /** As configured; null: no limit. */
   limits: LimitsView
-  /** The shared limits that name it. */
+  /** The shared limits that include the lane. */
   shared_limits: SharedLimitView[]
-  /** While its jobs wait for room: the limit with the least. */
+  /** While jobs wait: the limit with the least room. */
   held_back_by: HeldBackBy | null
-  /** What serves it: keys, accounts, regions or deployments; the lane's own members are those of all of them. */
+  /** Keys, accounts, regions or deployments that serve the lane. The lane's own members are sums over all of them. */
   sources: SourceView[]
-  /** How coarsely the provider counts, ms: as configured, and as learned; null where it is configured. */
+  /** The provider's window, ms: configured, and learned; null where it is configured. */
   window: { configured: number | 'auto'; learned: number | null }
-  /** What a call counts in the end: its estimate, or the tokens that it used; as its kind does, or as learned. */
+  /** What a call finally counts: its estimate, or the tokens used; by the provider's kind, or learned. */
   token_counting: TokenCountingView
   /** Lower limits that the provider reported. */
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }
-  /** What leaves at most: limit, headroom and what was learned counted in, times `speed`. */
+  /** Maximum rates, from limit, headroom and learned limits, times `speed`. */
   rates: CountedRates
-  /** Share of the rate in use, below 1 while the lane recovers from a 429. */
+  /** Share of the rate in use; below 1 while the lane recovers from a 429. */
   speed: number
   /** Level of each bucket; below 0 is a debt that the refill pays off first. */
   levels: CountedRates
-  /** What was taken in the provider's window, of what it may hold, by the fullest dimension, 0 to 1. */
+  /** Used share of the provider's window, by the fullest dimension, 0 to 1. */
   utilisation: number
   used: CountedRates
   backlog: { waiting: number; delayed: number; held: number }
@@ -51,7 +51,7 @@ export type LaneView = {
   paused_reason: string | null
   waiting_for: string | null
   /**
-   * `failures`: broken calls in a row. `held_tenants`: while it is not closed, whose calls it holds back. `last_broken`: the
+   * `failures`: consecutive broken calls. `held_tenants`: the tenants whose calls it holds back while it is not closed. `last_broken`: the
    * last broken calls, the latest first.
    */
   breaker: {
@@ -60,27 +60,27 @@ export type LaneView = {
     held_tenants: string[]
     last_broken: BrokenCall[]
   }
-  /** Other tiers of service than standard that met a 429 or a broken call; `paused_until`, `speed` and `breaker` above are standard's. */
+  /** Service tiers other than standard that met a 429 or a broken call. `paused_until`, `speed` and `breaker` above are standard's. */
   tiers: TierView[]
   latency_ms: { p50: number | null; p95: number | null }
-  /** 429s since the lane was first used. */
+  /** Number of 429s since the lane was first used. */
   throttled: number
 }
 
 export type LaneControl = {
   list(): Promise<LaneView[]>
   get(id: string): Promise<LaneView | null>
-  /** Lets no call leave; null: until resumed. False: there is no such lane. */
+  /** Stops calls; null: until resumed. False: there is no such lane. */
   pause(id: string, forMs: number | null, reason: string): Promise<boolean>
   resume(id: string): Promise<boolean>
   /** When a job would start that is queued now, Unix ms; null: not known. */
   forecast(id: string, tenant: string, priority: Priority): Promise<number | null>
 }
 
-/** Clocks of workers and of Redis are expected to differ by less, ms. */
+/** The clocks of workers and of Redis should differ by less than this, ms. */
 const CLOCKS_DIFFER_MS = 60_000
 
-/** Reading and steering lanes, over what all processes share. */
+/** Reads and controls lanes, for all processes. */
 export function createLaneControl(deps: {
   config: () => Config
   gate: Gate
@@ -89,7 +89,7 @@ export function createLaneControl(deps: {
   forecaster: Pick<Forecaster, 'newcomer'>
   latencies: Latencies
   brokenCalls: Pick<BrokenCalls, 'read'>
-  /** How many jobs of each lane are scheduled for later. */
+  /** Number of scheduled jobs by lane. */
   scheduled: () => Promise<ReadonlyMap<string, number>>
   /** Wakes the lane's loops. */
   wake: (lane: string) => Promise<unknown>
@@ -112,7 +112,7 @@ export function createLaneControl(deps: {
       (one.pausedUntil ?? 0) > (longest.pausedUntil ?? 0) ? one : longest,
     )
     const paused = pausedLongest.pausedUntil !== null
-    // What workers noted last may be a pause that has ended since.
+    // Workers may have noted a pause that has ended since.
     const waitingFor = paused
       ? 'provider_pause'
       : fair.waitingFor === 'provider_pause'
@@ -164,7 +164,7 @@ export function createLaneControl(deps: {
     }
   }
 
-  /** Configured lanes, and those of `"*"` models that had work. */
+  /** Configured lanes, and lanes of `"*"` models that had work. */
   async function lanes(): Promise<Lane[]> {
     const found = new Map(listLanes(config()).map((lane) => [lane.id, lane]))
     for (const id of await queues.lanes()) {
@@ -199,7 +199,7 @@ export function createLaneControl(deps: {
       ].filter((end) => end !== null)
       const pausedUntil = ends.length === 0 ? null : Math.max(...ends)
       await gate.resume(lane)
-      // Jobs that the pause delayed (workers/hand-off.ts). Their times may come from another clock.
+      // Jobs delayed by the pause (workers/hand-off.ts) become due. Their times may come from another clock.
       if (pausedUntil !== null) {
         const dueBy = Math.min(pausedUntil, deps.now() + LONGEST_PAUSE_DELAY_MS)
         await queues.promote(id, dueBy + CLOCKS_DIFFER_MS)

@@ -9,7 +9,7 @@ import { laneSchema } from './schema.ts'
 
 const pauseBody = z
   .strictObject({
-    for_ms: z.int().min(1).optional().describe('How long; without it until resumed.'),
+    for_ms: z.int().min(1).optional().describe('Duration of the pause; absent: until resumed.'),
     reason: z.string().min(1).max(200).optional(),
   })
   .nullish()
@@ -26,22 +26,20 @@ const manyLanes = {
 }
 const pauseManyBody = z.strictObject({
   ...manyLanes,
-  for_ms: z.int().min(1).optional().describe('How long; without it until resumed.'),
+  for_ms: z.int().min(1).optional().describe('Duration of the pause; absent: until resumed.'),
   reason: z.string().min(1).max(200).optional(),
 })
 const resumeManyBody = z.strictObject(manyLanes)
 
 const tags = ['Lanes']
 const laneParams = z.object({
-  lane: z
-    .string()
-    .describe('`provider/model`. Its slash may be written as it is, or as `%2F`, as generated clients do.'),
+  lane: z.string().describe('`provider/model`, with its slash as `/` or as `%2F`.'),
 })
-/** The lane's id with its slashes as they are, and what follows it. */
+/** The lane's id with unescaped slashes, and what follows it. */
 const pathParams = z.object({ '*': z.string() })
 const access = { access: 'admin' } as const
 
-/** Reading and steering lanes, for operators. */
+/** Reads and controls lanes, for operators. */
 export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
   const { lanes } = deps
 
@@ -96,8 +94,8 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'pauseLanes',
         summary: 'Pause all lanes of a provider, or several lanes',
         description:
-          'Of a provider those that are configured, and those of models `"*"` that have work. If one of `lanes` is not known, none is ' +
-          'paused. The pause holds in every process and over restarts. Calls that are under way go on.',
+          'Of a provider: its configured lanes, and its lanes of models `"*"` that have work. If one of `lanes` is unknown, none is paused. ' +
+          'The pause applies to every process and survives restarts. Calls under way continue.',
         body: pauseManyBody,
         response: { 200: listSchema(laneSchema), ...errorResponses },
       },
@@ -166,7 +164,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
         tags,
         operationId: 'pauseLane',
         summary: 'Pause a lane',
-        description: 'It holds in every process and over restarts. Calls that are under way go on.',
+        description: 'The pause applies to every process and survives restarts. Calls under way continue.',
         params: laneParams,
         body: pauseBody,
         response: { 200: laneSchema, ...errorResponses },
@@ -191,7 +189,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
     (request) => resume(request, request.params.lane, request.body),
   )
 
-  // The same for ids whose slashes are written as they are.
+  // The same for ids with unescaped slashes.
   app.get(
     '/v1/lanes/*',
     {

@@ -13,7 +13,7 @@ const limitsSchema = z
     window_ms: z.number().describe('The window in force.'),
     headroom: z.number(),
   })
-  .describe('As configured, a minute; null: no limit.')
+  .describe('As configured, per minute; null: no limit.')
 
 const tiersSchema = z.array(
   z.object({
@@ -102,23 +102,23 @@ export const laneSchema = z
         learned: z.enum(['estimate', 'used']).nullable(),
       })
       .describe(
-        'What a call counts of the token limit in the end: its estimate with `max_tokens`, or the tokens that it used. As the kind of the provider does; `auto`: the lane learns it from what remains.',
+        'What a call finally counts towards the token limit: its estimate with `max_tokens`, or the tokens that it used. By the kind of the provider; `auto`: the lane learns it from the remaining tokens that the provider reports.',
       ),
     learned: z
       .object({ requests: number, tokens: number, concurrency: number })
       .describe(
         'Limits that the provider reported, if lower than the configured ones, and the concurrency that `max_concurrency: auto` has found.',
       ),
-    rates: z.object(counted).describe('What leaves at most a minute, before `speed`.'),
+    rates: z.object(counted).describe('Maximum per minute, before `speed` applies.'),
     speed: z.number().describe('Share of the rate in use; below 1 while the lane recovers from a 429.'),
     levels: z
       .object(counted)
       .describe('Level of each bucket; below 0 is a debt that the refill pays off first.'),
     utilisation: z.number().describe('Used share of what the window may hold, by the fullest dimension.'),
-    used: z.object(counted).describe("Taken in the provider's window up to now."),
+    used: z.object(counted).describe("Used in the provider's current window."),
     backlog: z
       .object({ waiting: z.number(), delayed: z.number(), held: z.number() })
-      .describe('Jobs that wait, that are due later, and that workers hold.'),
+      .describe('Jobs that wait, that are due later, and that workers have claimed.'),
     in_flight: z.number().describe('Calls under way.'),
     paused_until: z.string().nullable(),
     paused_reason: z.string().nullable(),
@@ -128,7 +128,7 @@ export const laneSchema = z
       failures: z.number().describe('Broken calls in a row.'),
       held_tenants: z
         .array(z.string())
-        .describe('While it is not closed: the tenants whose calls it holds back, for theirs broke.'),
+        .describe('While it is not closed: the tenants whose calls it holds back, because theirs broke.'),
       last_broken: z
         .array(
           z.object({
@@ -138,10 +138,10 @@ export const laneSchema = z
             message: z
               .string()
               .nullable()
-              .describe('What the provider said, shortened; null where what is stored is encrypted.'),
+              .describe("The provider's message, shortened; null if stored data is encrypted."),
             jobs: z
               .array(z.object({ tenant: z.string(), id: z.string() }))
-              .describe('The jobs of the call, ten at the most.'),
+              .describe('Jobs of the call, at most ten.'),
           }),
         )
         .describe('The last broken calls, the latest first, for seven days.'),

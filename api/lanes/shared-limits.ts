@@ -8,7 +8,7 @@ export type CountedRates = {
   output_tokens: number | null
 }
 
-/** As configured, a minute; null is no limit. */
+/** As configured, per minute; null: no limit. */
 export type LimitsView = CountedRates & {
   images: number | null
   audio_seconds: number | null
@@ -18,7 +18,7 @@ export type LimitsView = CountedRates & {
   headroom: number
 }
 
-/** A shared limit that names a lane. What is used is that of all lanes that it names. */
+/** A shared limit that includes a lane. Usage is the sum over all its lanes. */
 export type SharedLimitView = {
   name: string
   limits: LimitsView
@@ -34,7 +34,7 @@ export type SharedLimitView = {
   throttled: number
 }
 
-/** What holds a lane back: its own limits, or a shared one by its name. */
+/** The limit that holds a lane back: its own, or a shared one. */
 export type HeldBackBy = { kind: 'lane' | 'shared_limit'; name: string }
 
 export function showSharedLimits({ shared = [] }: Lane, state: LaneState): SharedLimitView[] {
@@ -60,7 +60,7 @@ export function showSharedLimits({ shared = [] }: Lane, state: LaneState): Share
   })
 }
 
-/** The limit with the least room now: the one that is paused longest, is deepest in debt, or is fullest, in this order. */
+/** The limit with the least room now: the one with the longest pause, then the deepest debt, then the highest utilisation. */
 export function findTightest(lane: Lane, state: LaneState): HeldBackBy {
   const shared = lane.shared ?? []
   const found = [
@@ -94,7 +94,7 @@ function isTighter(one: Tightness, other: Tightness): boolean {
   return place !== -1 && one[place]! > other[place]!
 }
 
-/** Used share of what the window may hold, by the fullest dimension. */
+/** Used share of the window, by the fullest dimension. */
 export function computeUtilisation(state: BucketState): number {
   const shares = (['requests', 'tokens', 'inputTokens', 'outputTokens'] as const).map((dimension) => {
     const capacity = state.capacities[dimension]

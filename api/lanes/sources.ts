@@ -13,7 +13,7 @@ import { showTiers, type TierView } from './tiers.ts'
 export type SourceView = {
   name: string
   weight: number
-  /** What the model is called there. */
+  /** The name of the model at this source. */
   model: string
   limits: LimitsView
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }
@@ -25,7 +25,7 @@ export type SourceView = {
   in_flight: number
   paused_until: string | null
   paused_reason: string | null
-  /** The provider refused it; past `until`, one call at a time tries it. */
+  /** The provider refused this source. After `until`, one call at a time tries it again. */
   shut: { until: string; reason: string } | null
   breaker: { state: 'closed' | 'open' | 'half_open' }
   tiers: TierView[]

@@ -1,6 +1,6 @@
 import type { BucketState } from '../../ratelimit/lane-state.ts'
 
-/** A tier of service other than standard, whose pause and breaker are kept apart. Times are RFC 3339. */
+/** A service tier other than standard, with its own pause and breaker. Times are RFC 3339. */
 export type TierView = {
   name: string
   paused_until: string | null
@@ -11,11 +11,10 @@ export type TierView = {
 }
 
 /**
- * The tiers that met a 429 or a broken call, by name. Of several buckets that a call takes from, the one that is paused longest counts, and
- * the slowest.
+ * The tiers that met a 429 or a broken call, by name. A call takes from several buckets: the longest pause and the slowest speed count.
  *
- * @param own the lane's or the source's, which has the breakers
- * @param shared those of its shared limits
+ * @param own the bucket of the lane or source, which has the breakers
+ * @param shared the buckets of its shared limits
  */
 export function showTiers(own: BucketState, shared: readonly BucketState[] = []): TierView[] {
   const all = [own, ...shared]

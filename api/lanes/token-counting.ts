@@ -3,15 +3,15 @@ import { tokenCountingOf } from '../../providers/accounting.ts'
 import type { LaneState } from '../../ratelimit/lane-state.ts'
 
 /**
- * What a call counts in the end. `configured`: as the kind of the provider does, `auto` where that does not tell. `learned`: what the lane
- * has found out, null where there is nothing to learn, or nothing was told yet.
+ * What a call finally counts. `configured`: by the provider's kind; `auto` where the kind does not tell. `learned`: what the lane has
+ * learned; null where there is nothing to learn, or nothing known yet.
  */
 export type TokenCountingView = {
   configured: 'estimate' | 'used' | 'auto'
   learned: 'estimate' | 'used' | null
 }
 
-/** With sources, they may differ: what the first one that knows has found out. */
+/** Sources may differ: the first one with a known way counts. */
 export function showTokenCounting({ kind }: Pick<Lane, 'kind'>, state: LaneState): TokenCountingView {
   const configured = tokenCountingOf(kind)
   const found = [state, ...state.sources].map(({ counting }) => counting).find((one) => one !== null) ?? null

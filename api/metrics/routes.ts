@@ -5,7 +5,7 @@ import { errorResponses } from '../schemas/common.ts'
 /** Untyped, because the answer is text. */
 const response: unknown = { 200: { content: { 'text/plain': { schema: z.string() } } }, ...errorResponses }
 
-/** For Prometheus. docs/metrics.md lists what it tells. */
+/** For Prometheus. docs/metrics.md lists the metrics. */
 export function registerMetricsRoute(app: Api, { deps }: RouteContext): void {
   app.get(
     '/metrics',

@@ -10,25 +10,25 @@ import type { Failure } from './failure.ts'
 import { failureOf, type StreamForm } from './stream.ts'
 import { type CallProgress, watchCall } from './watch.ts'
 
-/** Seconds after which a failure that asking again may cure is worth another request. */
+/** `retry-after` of a failure that a retry may cure, s. */
 const RETRY_AFTER = 2
 
-/** @param requestId of the request that is answered */
+/** @param requestId id of the request that is answered */
 export type ShapeError = (failure: Pick<Failure, 'status' | 'error'>, requestId: string) => JsonObject
 
-/** How an endpoint hands its answers over. */
+/** How an endpoint sends its answers. */
 export type Handover = {
-  /** Null: in one piece. Such answers have no chunks. */
+  /** Null: in one piece, without chunks. */
   stream: ((call: OpenAiCall) => StreamForm) | null
-  /** Sends the answer of a completed job, in place of its result. */
+  /** Sends the answer of a completed job, instead of its result. */
   send?: (reply: FastifyReply, call: OpenAiCall, job: Job) => Promise<FastifyReply>
-  /** The result as this client is to see it; default: as it is. */
+  /** Converts the result for this client; default: unchanged. */
   render?: (job: Job, result: JsonObject) => JsonObject
   /** Default: `watchCall`. */
   watch?: typeof watchCall
-  /** Sends the answer as its bytes come, in place of all else here. */
+  /** Sends the answer while its bytes arrive, instead of everything else here. */
   sendLive?: (reply: FastifyReply, call: OpenAiCall, about: LiveAnswer) => Promise<FastifyReply>
-  /** The body of an answer about an error; default: as OpenAI's. */
+  /** Shapes the body of an error; default: OpenAI's shape. */
   shapeError?: ShapeError
 }
 
@@ -37,11 +37,11 @@ export type LiveAnswer = {
   jobs: RouteContext['deps']['store']['jobs']
   /** Aborts when this server closes. */
   closing: AbortSignal
-  /** Cancels the job: its client has gone. */
+  /** Cancels the job, because its client has disconnected. */
   cancel: () => void
 }
 
-/** Answers in one piece, with the result or what went wrong. */
+/** Answers in one piece, with the result or the error. */
 export async function answerWhole(
   reply: FastifyReply,
   call: OpenAiCall,
@@ -61,7 +61,7 @@ export async function answerWhole(
   return answerResult(reply, end, handover.render)
 }
 
-/** The end of a call's job; null where its client went away. Throws where the server closes. */
+/** The end of a call's job; null if the client disconnected. Throws if the server closes. */
 async function awaitEnd(
   reply: FastifyReply,
   call: OpenAiCall,
@@ -70,7 +70,7 @@ async function awaitEnd(
   { deps, closing }: Pick<RouteContext, 'deps' | 'closing'>,
 ): Promise<CallProgress | null> {
   let isGone = reply.raw.destroyed
-  // Not `AbortSignal.any`: signals that outlive the call would gather a reference for each.
+  // `AbortSignal.any` would add a reference to long-lived signals for each call.
   const stop = new AbortController()
   const leave = () => {
     isGone = true
@@ -94,7 +94,7 @@ async function awaitEnd(
   throw stopped()
 }
 
-/** Bypasses the route's serializer, because a result goes out unchanged. A result that nobody changes is not even parsed. */
+/** Bypasses the route's serializer, because a result is sent unchanged. A result that nobody changes is not even parsed. */
 function answerResult(reply: FastifyReply, step: CallProgress, render: Handover['render']): FastifyReply {
   return reply.type('application/json; charset=utf-8').serializer(asItIs).send(writeResult(step, render))
 }
@@ -129,7 +129,7 @@ export function answerFailure(
     .send(shape({ status, error }, reply.request.id))
 }
 
-/** The same key would bring the same failure again, however often it is sent. */
+/** The same key would return the same failure, however often it is sent. */
 function sayReplayed(failure: Failure, id: string): Failure {
   const message =
     `${failure.error.message} (This is the earlier failure of job ${id}, which the Idempotency-Key names. ` +
@@ -137,14 +137,14 @@ function sayReplayed(failure: Failure, id: string): Failure {
   return { ...failure, error: { ...failure.error, message }, isRetryable: false }
 }
 
-/** Only a job with a call of its own gets chunks. A job that shares an answer, or takes it from the cache, gets it whole. */
+/** Only a job with a call of its own gets chunks. A job with a shared or cached answer gets it whole. */
 export function cacheOf(step: Pick<CallProgress, 'kind'> & { job?: Job; of?: Job }, job: Job): Job['cache'] {
   const ended = step.job ?? step.of
   if (ended !== undefined) return ended.cache
   return job.cache === 'off' ? 'off' : 'miss'
 }
 
-/** A signal ended the progress; a client that went away does not read this. */
+/** The server closes or the key was revoked. A client that disconnected does not read this. */
 export function stopped(): ApiError {
   const message = 'the server is closing, or the key was revoked; ask again to get this answer'
   return new ApiError('unavailable', message, { retryAfterSeconds: 1 })

@@ -14,12 +14,13 @@ import { encodeStream, failureOf } from './stream.ts'
 import { type CallProgress, watchCall } from './watch.ts'
 
 /**
- * Answers a provider's request by a job: with its result, as a stream where asked for, or with the job itself
- * for `Prefer: respond-async`. Holds the connection as long as the job takes; the lane's time-outs decide.
+ * Answers a provider's request with a job: with its result, as a stream if requested, or with the job itself for `Prefer: respond-async`.
+ * Holds the connection as long as the job takes; the lane's timeouts decide.
  *
- * Headers go out with the first piece of the answer, so that a failure before it is a plain HTTP error. A stream whose first
- * piece takes longer than `server.early_headers` sends them before it, for clients and proxies give up on a silent server
- * (Node's fetch after 300 s); a failure is then an event of the stream. The job is cancelled when its client goes away, not when this server closes: who asks again then finds the call under way.
+ * Headers are sent with the first piece of the answer, so that an earlier failure is a plain HTTP error. If the first piece of a stream
+ * takes longer than `server.early_headers`, the headers are sent without it, because clients and proxies give up on a silent server (Node's
+ * fetch after 300 s); a failure is then an event of the stream. The job is cancelled when its client disconnects, but not when this server
+ * closes: a client that asks again then finds the call under way.
  */
 export async function answerCall(
   request: FastifyRequest,
@@ -79,7 +80,7 @@ export async function answerCall(
       form,
       onDone: (outcome) => {
         finish()
-        // Another attempt would only be for this client, which cannot be shown it.
+        // Another attempt would only be for this client, which could not be sent it.
         if (outcome === 'broken' && call.isOwn) cancel()
       },
       describeStop: (error) => describeStop(error, request, deps),
@@ -105,19 +106,19 @@ export function answerStream(reply: FastifyReply, text: AsyncIterable<string>): 
   return (
     reply
       .type('text/event-stream; charset=utf-8')
-      // nginx buffers answers otherwise.
+      // Keeps nginx from buffering the answer.
       .headers({ 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' })
       .send(Readable.from(text, { objectMode: false }))
   )
 }
 
-/** Puts a comment in front, with which the headers leave. */
+/** Puts a comment first, so that the headers are sent. */
 async function* openWithComment(text: AsyncGenerator<string>): AsyncGenerator<string> {
   yield COMMENT
   yield* text
 }
 
-/** False: the promise is still pending after so many ms. A promise that rejects has settled. */
+/** False: the promise is still pending after `ms`. A rejected promise has settled. */
 async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = Promise.withResolvers<false>()
   const timeout = setTimeout(() => timer.resolve(false), ms)
@@ -145,7 +146,7 @@ async function* resume(
   }
 }
 
-/** What to tell the client of a stream that stops: by `error`, or with its connection where that is null. */
+/** The error event for a stream that stops because of `error`; null: because the server closes or the key was revoked. */
 export function describeStop(
   error: unknown,
   request: FastifyRequest,
@@ -156,7 +157,7 @@ export function describeStop(
   return { status: shown.status, error: toErrorMembers(shown), isRetryable: shown.retryAfterSeconds !== null }
 }
 
-/** Runs the action when the client goes away, unless the server closes. The function given takes that back. */
+/** Runs the action when the client disconnects, unless the server closes. Returns a function that cancels that. */
 export function onGone(gone: AbortSignal, closing: AbortSignal, action: () => void): () => void {
   const take = () => {
     if (!closing.aborted) action()

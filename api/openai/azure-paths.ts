@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { isJsonObject } from '../../lib/json.ts'
 import { withMembers } from '../../lib/json-source.ts'
 
-/** Azure's client puts the deployment into the path; here it names the model. */
+/** Azure's client puts the deployment into the path. Here it names the model. */
 const DEPLOYMENT = /^\/openai\/deployments\/(.+?)\/((?:chat\/)?completions|embeddings)$/
 const PREFIX = /^\/openai(?:\/v1)?\/(.+)$/
 
@@ -11,8 +11,8 @@ const deployments = new WeakMap<IncomingMessage, string>()
 
 /**
  * Maps a path of Azure OpenAI to ours (Azure OpenAI REST API reference, both the dated and the v1 form):
- * `/openai/deployments/{deployment}/chat/completions`, `/openai/v1/responses`, `/openai/models`, …; any other as it is.
- * `api-version` means nothing here and is left out.
+ * `/openai/deployments/{deployment}/chat/completions`, `/openai/v1/responses`, `/openai/models`, …; any other path stays. `api-version` has
+ * no meaning here and is removed.
  */
 export function rewriteAzurePath(request: IncomingMessage): string {
   const url = request.url ?? '/'
@@ -30,7 +30,7 @@ export function rewriteAzurePath(request: IncomingMessage): string {
   return rest === undefined || rest.startsWith('deployments/') ? url : `/v1/${rest}${tail}`
 }
 
-/** Puts the deployment of the path into the body as its model. As at Azure, it outweighs a `model` of the body. */
+/** Puts the deployment of the path into the body as its model. As at Azure, it overrides the body's `model`. */
 export function applyDeployment(request: FastifyRequest): void {
   const deployment = deployments.get(request.raw)
   if (deployment !== undefined && isJsonObject(request.body)) {

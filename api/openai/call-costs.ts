@@ -14,8 +14,8 @@ import { describeShortage } from '../jobs/refusals.ts'
 type Booked = Extract<BookedCall, { kind: 'booked' }>
 
 /**
- * Books what a request may cost that is no job, against the budgets of its tenant and its key. Null: its lane has no price. Throws
- * `budget_exhausted`, and `invalid_request` where a budget counts that asks for a price.
+ * Books the possible cost of a request that is not a job, in the budgets of its tenant and its key. Null: its lane has no price. Throws
+ * `budget_exhausted`, and `invalid_request` if a budget needs a price.
  */
 export async function bookCall(
   tenant: Tenant,
@@ -46,9 +46,9 @@ export async function bookCall(
   })
 }
 
-/** What an answer cost, USD. Null: not known. */
+/** The cost of an answer, USD; null: unknown. */
 export function costOfAnswer(lane: Lane, answer: StateAnswer): number | null {
-  // No answer: the provider may have done the work. A refusal costs nothing.
+  // Without an answer the provider may have done the work. A refusal costs nothing.
   if (!answer.ok) return answer.status === null ? null : 0
   const usage = readUsage(answer.body)
   if (usage === null || lane.price === null) return null

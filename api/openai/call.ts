@@ -15,34 +15,34 @@ import { prefersAsync } from '../prefer.ts'
 export type OpenAiCall = {
   tenant: string
   job: Job
-  /** True: this request made the job (or brought it back), so when its client goes away nobody waits for it. */
+  /** True: this request created the job, or queued it again. When its client disconnects, nobody waits for the job. */
   isOwn: boolean
   /** True: the job's events begin with this request. */
   isFresh: boolean
   /** See NewJob. */
   isShownLive: boolean
-  /** True: an idempotency key brought a job back that an earlier request made, with its end if it has one. */
+  /** True: an idempotency key returned a job of an earlier request, with its end if it has one. */
   isReplayed: boolean
 }
 
-/** The part of a create object that a provider's request is. */
+/** The part of a create object that a provider's request provides. */
 export type Asked = Pick<CreateJob, 'type' | 'body'> & {
   /** See NewJob. */
   previousResponseId?: string
-  /** Files that came with the request, and go with the job. */
+  /** Files that came with the request, and belong to the job. */
   files?: readonly string[]
-  /** A job has taken these files. */
+  /** Called when a job has taken over these files. */
   onTaken?: () => void
-  /** The source of its lane that it has to go to; absent: any. */
+  /** The source of its lane that the call must use; absent: any. */
   source?: string
-  /** Nobody holds the connection, so a cancelled job was cancelled on purpose. */
+  /** Nobody waits on the connection, so a cancelled job was cancelled on purpose. */
   inBackground?: boolean
 }
 
 /**
- * Makes a provider's request a job like any other; its headers say the rest. Throws what `acceptOrRetry` and `toNewJob` do.
+ * Creates a job for a provider's request; its headers set the rest. Throws like `acceptOrRetry` and `toNewJob`.
  *
- * @param isShownLive whether the client is shown the chunks as they come
+ * @param isShownLive whether the client gets the chunks while they arrive
  */
 export async function openCall(
   request: FastifyRequest,
@@ -74,12 +74,12 @@ export async function openCall(
   if (!isReplayed) return { ...call, isOwn: true, isFresh: true }
   if (isRetried) return { ...call, isOwn: true, isFresh: false }
   if (job.status !== 'cancelled' || inBackground) return { ...call, isOwn: false, isFresh: false }
-  // Its client went away, which cancelled it, and is back.
+  // Its client disconnected, which cancelled the job, and has come back.
   const retried = await deps.store.jobs.retry(tenant.name, job.id)
   return { ...call, job: retried?.job ?? job, isReplayed: false, isOwn: true, isFresh: false }
 }
 
-/** RFC 9111 section 5.2.1: `no-store` keeps out of the cache altogether, `no-cache` wants a new answer. */
+/** RFC 9111 section 5.2.1: `no-store` does not use the cache at all, `no-cache` asks for a new answer. */
 export function readCacheMode(header: string | undefined): CacheMode {
   const directives = (header ?? '')
     .toLowerCase()

@@ -7,7 +7,7 @@ import type { StreamForm } from './stream.ts'
 
 const DONE = 'data: [DONE]\n\n'
 
-/** How chats are streamed: data-only events, the last of them `[DONE]`. */
+/** Streams chats: data-only events, the last one `[DONE]`. */
 export function createChatForm(asked: JsonObject): StreamForm {
   const options = asked.stream_options
   const includeUsage = isJsonObject(options) && options.include_usage === true
@@ -23,7 +23,7 @@ export function createChatForm(asked: JsonObject): StreamForm {
   }
 }
 
-/** What a completion says, choice by choice; two of one answer may differ in members that say nothing. */
+/** The content of a completion, choice by choice. Two versions of one answer may differ in other members. */
 function sayOf(completion: JsonObject | null): JsonValue {
   const choices = Array.isArray(completion?.choices) ? completion.choices : []
   return choices.filter(isJsonObject).map(({ message, finish_reason: finish }) => {
@@ -33,7 +33,7 @@ function sayOf(completion: JsonObject | null): JsonValue {
   })
 }
 
-/** The text of a content, be it a string or parts; of parts that are no text, what they hold. */
+/** The text of a content that is a string or parts. Other parts count as their JSON. */
 function contentOf(content: JsonValue | undefined): string {
   if (!Array.isArray(content)) return typeof content === 'string' ? content : ''
   return content.map((part) => textOfPart(part) ?? JSON.stringify(part)).join('')

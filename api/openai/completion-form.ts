@@ -5,7 +5,7 @@ import type { StreamForm } from './stream.ts'
 
 const DONE = 'data: [DONE]\n\n'
 
-/** How text completions are streamed: data-only events, the last of them `[DONE]`. */
+/** Streams text completions: data-only events, the last one `[DONE]`. */
 export function createCompletionForm(asked: JsonObject): StreamForm {
   const options = asked.stream_options
   const includeUsage = isJsonObject(options) && options.include_usage === true
@@ -22,7 +22,7 @@ export function createCompletionForm(asked: JsonObject): StreamForm {
   }
 }
 
-/** The chunks by which a finished completion would have come. */
+/** The chunks that a finished completion would have been streamed with. */
 function* listChunks(result: JsonObject, includeUsage: boolean): Generator<JsonObject> {
   const { usage, choices } = result
   const base = withMembers(result, { usage: undefined, choices: undefined })

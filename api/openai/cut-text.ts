@@ -1,7 +1,7 @@
-/** UTF-16 units of text in one piece. */
+/** Length of one piece, in UTF-16 units. */
 const PIECE = 64
 
-/** The pieces in which a text that is there already is streamed; a character of two units stays whole. */
+/** Cuts a finished text into pieces for streaming. Surrogate pairs stay whole. */
 export function cutText(text: string): string[] {
   const pieces: string[] = []
   for (let start = 0; start < text.length; ) {

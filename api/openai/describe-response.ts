@@ -4,7 +4,7 @@ import type { JsonObject } from '../../lib/json.ts'
 import { withMembers } from '../../lib/json-source.ts'
 import { toResponseId } from './response-id.ts'
 
-/** What of a job its response is made of. */
+/** The parts of a job that its response is made from. */
 export type ResponseSource = Pick<JobRequest, 'job' | 'body' | 'previousResponseId'>
 
 const STATUSES: Record<Job['status'], string> = {
@@ -22,7 +22,7 @@ export function isBackground({ body }: Pick<ResponseSource, 'body'>): boolean {
   return body.background === true
 }
 
-/** The response as it stands. */
+/** The current response. */
 export function describeResponse(source: ResponseSource): JsonObject {
   const { job } = source
   if (job.status === 'completed' && job.error === null) return showResult(source, job.result ?? {})
@@ -32,7 +32,7 @@ export function describeResponse(source: ResponseSource): JsonObject {
   return { ...response, error: { code: given?.code ?? code, message: given?.message ?? message } }
 }
 
-/** The provider's own response, as this client knows it. */
+/** The provider's own response, with the ids that this client knows. */
 export function showResult(source: ResponseSource, result: JsonObject): JsonObject {
   const { job, previousResponseId } = source
   return withMembers(result, {
@@ -42,7 +42,7 @@ export function showResult(source: ResponseSource, result: JsonObject): JsonObje
   })
 }
 
-/** A response of which there is nothing yet but what was asked; OpenAI's defaults where nothing was. */
+/** A response without any output yet: the request's members, and OpenAI's defaults. */
 export function describeOpen(source: ResponseSource, status: string): JsonObject {
   const { job, body, previousResponseId } = source
   return {

@@ -9,15 +9,16 @@ import { type CallProgress, waitForEnd, watchCall } from './watch.ts'
 
 type Jobs = Parameters<typeof watchCall>[0]
 
-/** The progress of a speech: its bytes instead of chunks. All of them have come before `ended` of a job that completed. */
+/** The progress of a speech, with bytes instead of chunks. All bytes come before `ended` of a completed job. */
 export type SoundProgress =
   | Exclude<CallProgress, { kind: 'chunk' }>
-  /** `of`: the job has ended, and its sound comes from its file; absent: it runs. */
+  /** `of`: the job has ended, and its audio comes from its file; absent: it is running. */
   | { kind: 'sound'; bytes: Uint8Array; contentType: string; of?: Job }
 
 /**
- * Follows a speech while its worker stages what the provider sends, and goes on with the file of the result: with the bytes that did not come live, or
- * with all of them where the job had ended before, or where an attempt broke off before a byte of it had come. Throws `not_found` where the file was deleted.
+ * Follows a speech while its worker stages what the provider sends, then continues with the result's file. Reads from the file what did not
+ * come live: all of it, if the job had ended before, or if an attempt broke off before its first byte. Throws `not_found` if the file was
+ * deleted.
  */
 export async function* followSound(
   { store: { files } }: { store: Pick<ApiStore, 'files'> },
@@ -45,14 +46,14 @@ export async function* followSound(
   for await (const step of watchCall(jobs, call, signal)) {
     if (step.kind === 'chunk') {
       const piece = readPiece(step.chunk)
-      // A piece was lost: what follows it waits for the file.
+      // A piece was lost: the rest comes from the file.
       if (piece === null || piece.from !== sent) continue
       const bytes = await files.readPart(call.tenant, piece.liveId, piece.part)
       if (bytes === null) continue
       sent += bytes.length
       yield { kind: 'sound', bytes, contentType: typeOf(step.chunk) }
     } else if (step.kind === 'broken' && sent === 0) {
-      // Its pieces were lost or deleted before they were read: the client may have the sound of another attempt.
+      // Its pieces were lost or deleted before they were read. Nothing was sent, so the client may get the audio of another attempt.
       for await (const end of waitForEnd(jobs, call, signal)) yield* withRest(end)
     } else {
       yield* withRest(step)
@@ -60,7 +61,7 @@ export async function* followSound(
   }
 }
 
-/** Where a worker has staged a piece; see workers/sound-pieces.ts. */
+/** The staged piece of a worker; see workers/sound-pieces.ts. */
 function readPiece(chunk: JsonValue): { liveId: string; part: number; from: number } | null {
   if (!isJsonObject(chunk)) return null
   const { live_id: liveId, part, from } = chunk

@@ -1,13 +1,13 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
 import { ApiError } from '../errors.ts'
 
-/** Members that forms write as text, and bodies as something else. */
+/** Members that forms send as text, and JSON bodies as another type. */
 const NUMBERS = new Set(['n', 'temperature', 'partial_images', 'output_compression', 'speed', 'seed'])
 const FLAGS = new Set(['stream'])
 
-/** The body that a form's fields stand for. */
+/** Builds the body that a form's fields stand for. */
 export type FormBody = {
-  /** Throws `payload_too_large` where the fields are larger than a body may be, and `invalid_request`. */
+  /** Throws `payload_too_large` if the fields are larger than a body may be, and `invalid_request`. */
   addField(name: string, text: string): void
   /** Throws `invalid_request`. */
   addFile(name: string, id: string): void
@@ -15,10 +15,10 @@ export type FormBody = {
 }
 
 /**
- * `name[]` and `name[0]` are elements of a list, `name[member]` is a member of an object.
+ * `name[]` and `name[0]` are elements of a list; `name[member]` is a member of an object.
  *
- * @param members that hold files: a second value makes a list of them
- * @param bodyBytes most bytes of names and values of the fields together
+ * @param members members that hold files: a second value makes a list
+ * @param bodyBytes most bytes of all names and values together
  */
 export function createFormBody(members: readonly string[], bodyBytes: number): FormBody {
   const values = new Map<string, JsonValue>()
@@ -68,7 +68,7 @@ export function createFormBody(members: readonly string[], bodyBytes: number): F
   }
 }
 
-/** A field's text as what a JSON body would have. */
+/** Converts a field's text to the value of a JSON body. */
 function readField(name: string, value: string): JsonValue {
   const member = name.split('[')[0]!
   if (FLAGS.has(member) && (value === 'true' || value === 'false')) return value === 'true'

@@ -4,13 +4,12 @@ import { withMembers } from '../../lib/json-source.ts'
 import { ApiError } from '../errors.ts'
 import { toJobId } from './response-id.ts'
 
-/** Responses of one conversation that are put together at the most. */
+/** Most earlier responses that are inlined. */
 const LONGEST_CHAIN = 200
 
 /**
- * Puts the conversation before a request into its input, for providers that keep none: what each earlier response was asked
- * with, and what it said. Earlier `instructions` do not carry over, as at OpenAI. Throws `invalid_request` for an id that is
- * no finished response of the tenant.
+ * Puts the earlier conversation into a request's input, for providers that store none: the input and output of each earlier response. As at
+ * OpenAI, earlier `instructions` do not carry over. Throws `invalid_request` for an id that is not a finished response of the tenant.
  */
 export async function inlineConversation(
   jobs: Pick<Jobs, 'getRequest'>,
@@ -27,7 +26,7 @@ export async function inlineConversation(
     const output = found?.job.type === 'response' ? found.job.result?.output : undefined
     if (found === null || !Array.isArray(output)) throw unusable('is not the id of a finished response')
     turns.push([...toItems(found.body.input), ...output])
-    // A body without a conversation of its provider's holds all that came before it.
+    // If the body has no conversation at the provider, it contains everything before it.
     id = typeof found.body.previous_response_id === 'string' ? found.previousResponseId : null
   }
   const input = [...turns.reverse().flat(), ...toItems(body.input)]

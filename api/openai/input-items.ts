@@ -1,10 +1,9 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
 
 /**
- * What a response was asked with, oldest first, as a list shows it: a text is a message of the user, and items that the
- * client gave no id have one that stays the same.
+ * The input of a response as a list of items, oldest first: a text becomes a user message, and items without an id get a stable one.
  *
- * @param key makes ids of its own response's, and of no other's
+ * @param key part of these ids, unique to the response
  */
 export function listInputItems(input: JsonValue | undefined, key: string): JsonObject[] {
   const items: JsonValue | undefined = typeof input === 'string' ? [{ role: 'user', content: input }] : input

@@ -10,25 +10,25 @@ import { refuseWithoutMemory } from '../jobs/refusals.ts'
 import { refuseEncodings } from '../json-body.ts'
 import { createFormBody } from './form-body.ts'
 
-/** What files of requests are for. */
+/** The purpose of requests' files. */
 const INPUT_PURPOSE = 'job_input'
 
-/** OpenAI takes 16 pictures and a mask; fields may hold samples of voices as data URLs. */
+/** OpenAI accepts 16 images and a mask. Fields may contain voice samples as data URLs. */
 const LIMITS = { files: 17, fields: 128, parts: 160, fieldSize: 1024 * 1024, headerPairs: 32 }
 
-/** A form as the body that it stands for: its files are stored, and named by their ids. */
+/** A form as a body. Its files are stored, and the body has their ids. */
 export type ReadForm = {
   body: JsonObject
   files: string[]
-  /** Removes the files: no job has them. */
+  /** Removes the files when no job took them. */
   discard(): Promise<void>
 }
 
 /**
- * Reads a request's form as it arrives, and stores its files under the tenant. Its fields may be as large together as a JSON body. Throws what
- * `openForm` and `createFormBody` throw, and `storage_full`; then nothing stays.
+ * Reads a request's form while it arrives, and stores its files for the tenant. Its fields together may be as large as a JSON body. Throws
+ * the errors of `openForm` and `createFormBody`, and `storage_full`; then no file stays.
  *
- * @param members that hold files; a text in one is the id of a file that is there already
+ * @param members members that hold files; a text in one is the id of a stored file
  */
 export async function readMediaForm(
   request: FastifyRequest,
@@ -64,7 +64,7 @@ export async function readMediaForm(
       }
       const watched = deps.store.fileContents.watch(part.content)
       const { filename } = part
-      // It goes with its job. Where a crash leaves it without one, it ends by itself.
+      // The file is deleted with its job. If a crash leaves it without one, it expires.
       const describe = (createdAt: number) => {
         const expiresAt = createdAt + 2 * deps.config().jobs.retain + DAY_MS
         return { filename, purpose: INPUT_PURPOSE, expiresAt }

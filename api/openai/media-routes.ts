@@ -26,18 +26,18 @@ import { handOverTranscript } from './transcript-answer.ts'
 
 const binary = (type: string) => ({ [type]: { schema: z.string().meta({ format: 'binary' }) } })
 
-/** Untyped, for results go out as they are. */
+/** Untyped, because results are sent as they are. */
 const pictureResponse: unknown = {
   200: {
-    description: 'The pictures.',
+    description: 'The images.',
     content: looseJson(
-      "The provider's list of pictures, each as `b64_json` or, where it was asked for, as a `url` that is good for an hour.",
+      "The provider's list of images, each as `b64_json` or, if requested, as a `url` that is valid for an hour.",
     ),
   },
   202: jobAccepted,
   ...openAiErrorResponses,
 }
-/** Untyped likewise. */
+/** Untyped, for the same reason. */
 const transcriptResponse: unknown = {
   200: {
     description: 'The transcript; with `stream: true` its events.',
@@ -54,7 +54,7 @@ const transcriptResponse: unknown = {
 }
 const speechResponse: unknown = {
   200: {
-    description: 'The sound; with `stream_format: "sse"` events with pieces of it.',
+    description: 'The audio; with `stream_format: "sse"` events with pieces of it.',
     content: {
       ...binary('audio/*'),
       'text/event-stream': {
@@ -67,9 +67,9 @@ const speechResponse: unknown = {
 }
 
 /**
- * The routes of pictures and sound that clients of OpenAI know. Register them where the other routes of OpenAI are.
+ * The routes for images and audio of OpenAI's API. Register them with OpenAI's other routes.
  *
- * @param description what every such call has in common
+ * @param description common description of these calls
  */
 export function registerMediaRoutes(app: Api, context: RouteContext, description: string): void {
   app.post(
@@ -80,8 +80,8 @@ export function registerMediaRoutes(app: Api, context: RouteContext, description
       schema: {
         tags,
         operationId: 'createImage',
-        summary: 'Create pictures',
-        description: `The job keeps the pictures as files. ${description}`,
+        summary: 'Create images',
+        description: `The job stores the images as files. ${description}`,
         body: imageBodySchema,
         response: pictureResponse,
       },
@@ -100,7 +100,7 @@ export function registerMediaRoutes(app: Api, context: RouteContext, description
         tags,
         operationId: 'createSpeech',
         summary: 'Create speech',
-        description: `The job keeps the sound as a file. ${description}`,
+        description: `The job stores the audio as a file. ${description}`,
         body: speechBodySchema,
         response: speechResponse,
       },
@@ -126,7 +126,7 @@ type FormRoute = {
   handOver: (request: FastifyRequest, body: JsonObject) => Handover
 }
 
-/** The routes whose requests are forms with files. In a scope of their own, for their bodies are streams. */
+/** The routes whose requests are forms with files. In a scope of their own, because their bodies are streams. */
 async function registerForms(app: Api, context: RouteContext, description: string): Promise<void> {
   await app.register(multipart, { limits: formLimits })
   const routes: FormRoute[] = [
@@ -134,7 +134,7 @@ async function registerForms(app: Api, context: RouteContext, description: strin
       url: '/v1/images/edits',
       type: 'image_edit',
       operationId: 'createImageEdit',
-      summary: 'Edit pictures',
+      summary: 'Edit images',
       files: ['image', 'mask'],
       schema: imageEditBodySchema,
       response: pictureResponse,
@@ -144,7 +144,7 @@ async function registerForms(app: Api, context: RouteContext, description: strin
       url: '/v1/audio/transcriptions',
       type: 'transcription',
       operationId: 'createTranscription',
-      summary: 'Write down what is said',
+      summary: 'Transcribe audio',
       files: ['file'],
       schema: transcriptionBodySchema,
       response: transcriptResponse,
@@ -154,7 +154,7 @@ async function registerForms(app: Api, context: RouteContext, description: strin
       url: '/v1/audio/translations',
       type: 'translation',
       operationId: 'createTranslation',
-      summary: 'Write down in English what is said',
+      summary: 'Translate audio to English text',
       files: ['file'],
       schema: translationBodySchema,
       response: transcriptResponse,
@@ -171,12 +171,12 @@ async function registerForms(app: Api, context: RouteContext, description: strin
           tags,
           operationId,
           summary,
-          description: `A form with files, up to ${context.limits.fileBytes} bytes; JSON with the ids of files is taken as well. ${description}`,
+          description: `A form with files, up to ${context.limits.fileBytes} bytes; or JSON with the ids of files. ${description}`,
           consumes: ['multipart/form-data', 'application/json'],
           body: schema,
           response,
         },
-        // A form is a stream here; what it comes to is validated when it is read.
+        // A form is a stream. The body made from it is validated when it is read.
         validatorCompiler: () => (value: unknown) => ({ value }),
       },
       async (request: FastifyRequest, reply: FastifyReply) => {

@@ -5,9 +5,9 @@ import { ApiError } from '../errors.ts'
 const LONGEST_NAME = 200
 
 /**
- * What to say of a model that nothing here serves, with the names that are most like it.
+ * The error message for an unknown model, with similar names.
  *
- * @param known what a request may name: lanes and aliases of the configuration
+ * @param known names that a request may use: lanes and aliases of the configuration
  */
 export function describeMissingModel(model: string, known: readonly string[]): string {
   const shown = model.length > LONGEST_NAME ? `${model.slice(0, LONGEST_NAME)}…` : model
@@ -25,7 +25,7 @@ export function modelNotFound(model: string, known: readonly string[], param: st
   return new ApiError('model_not_found', param === 'model' ? said : `${param}: ${said}`, { param })
 }
 
-/** The lanes of a model that was named without its provider; else what is written nearly so. */
+/** Lanes of the same model name without its provider; otherwise a similar name. */
 function findNear(model: string, known: readonly string[]): string[] {
   const lower = model.toLowerCase()
   const same = known.filter((name) => name.slice(name.indexOf('/') + 1).toLowerCase() === lower)

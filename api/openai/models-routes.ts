@@ -16,7 +16,7 @@ import { listPermitted, resolvePermitted } from '../jobs/permitted-models.ts'
 import { errorResponses } from '../schemas/common.ts'
 import { modelNotFound } from './missing-model.ts'
 
-/** Owner of what the configuration adds to its providers' models. */
+/** Owner of aliases, which the configuration adds. */
 const OWNER = 'sluice'
 
 const tags = ['OpenAI-compatible']
@@ -24,12 +24,12 @@ const modelSchema = z
   .object({
     id: z.string().describe('`provider/model`, or an alias.'),
     object: z.literal('model'),
-    created: z.number().describe('Not known here: 0.'),
+    created: z.number().describe('Unknown: always 0.'),
     owned_by: z.string().describe("The provider's name; `sluice` for an alias."),
   })
   .meta({ id: 'Model' })
 
-/** What a request may name as its `model`: the lanes and aliases of the configuration. */
+/** The names that a request may use as its `model`: lanes and aliases. */
 export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/models',
@@ -62,7 +62,7 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
           ),
         ),
       )
-      // Those that were given a name since stand once.
+      // A model that was configured since is listed once.
       const known = new Set(named.map(({ id }) => id))
       const lanes = [...named, ...used.flat().filter(({ id }) => !known.has(id))]
       const aliases = Object.keys(config.routes)
@@ -87,16 +87,14 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'getModel',
         summary: 'Get a model or an alias',
         params: z.object({
-          model: z
-            .string()
-            .describe('`provider/model`, or an alias. Its slash may be written as it is, or as `%2F`.'),
+          model: z.string().describe('`provider/model`, with its slash as `/` or as `%2F`; or an alias.'),
         }),
         response: { 200: z.union([modelSchema, anthropicModelSchema]), ...errorResponses },
       },
     },
     async (request) => shapeModel(request, find(tenantOf(request), request.params.model)),
   )
-  // The same for names whose slashes are written as they are.
+  // The same for names with unescaped slashes.
   app.get(
     '/v1/models/*',
     {

@@ -4,7 +4,7 @@ import { stringifyJson } from '../../lib/json-source.ts'
 import type { StateAnswer } from '../../providers/state-requests.ts'
 import { describeFailure } from './failure.ts'
 
-/** A provider's answer as it is, or its error in the shape that clients read. */
+/** Sends a provider's answer unchanged, or its error in the shape that clients read. */
 export function passOn(reply: FastifyReply, answer: StateAnswer): FastifyReply {
   const send = (status: number, body: JsonObject) =>
     reply.code(status).type('application/json; charset=utf-8').serializer(stringifyJson).send(body)

@@ -10,7 +10,7 @@ import { createPictureForm, watchPictures } from './picture-stream.ts'
 
 type PictureDeps = { store: Pick<ApiStore, 'files' | 'fileLinks'> } & Pick<ApiDeps, 'config'>
 
-/** Hands over pictures as OpenAI does: as events, in the answer as base64, or by addresses that are good for an hour. */
+/** Sends images as OpenAI does: as events, as base64 in the answer, or as URLs that are valid for an hour. */
 export function handOverPictures(
   request: FastifyRequest,
   type: 'image' | 'image_edit',
@@ -45,12 +45,12 @@ export function handOverPictures(
   }
 }
 
-/** The provider's own name of the model that answered. */
+/** The provider's name for the model that answered. */
 function modelOf({ lane }: Job): string {
   return lane.slice(lane.indexOf('/') + 1)
 }
 
-/** An entry of a result with its file in the place of the base64. */
+/** An entry of a result with its file as base64. */
 function embedContent({ file_id: id, content_type: _type, bytes, ...others }: JsonObject): JsonObject {
   if (typeof id !== 'string') return others
   return { b64_json: placeContent({ id, bytes: Number(bytes) }), ...others } as JsonObject

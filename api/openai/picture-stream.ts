@@ -8,7 +8,7 @@ import { readWhole } from '../files/send-content.ts'
 import type { StreamForm } from './stream.ts'
 import { watchCall } from './watch.ts'
 
-/** The progress of a call with its pictures read from their files. */
+/** The progress of a call, with its images read from their files. */
 export function watchPictures({ store: { files } }: { store: Pick<ApiStore, 'files'> }): typeof watchCall {
   async function withPicture(entry: JsonValue, tenant: string): Promise<JsonValue> {
     const id = fileIdOf(entry)
@@ -36,9 +36,9 @@ export function watchPictures({ store: { files } }: { store: Pick<ApiStore, 'fil
 }
 
 /**
- * How pictures are streamed: partial ones as they come, then the completed ones (OpenAI, "Image streaming events").
+ * Streams images: partial ones while they arrive, then the completed ones (OpenAI, "Image streaming events").
  *
- * @param kind what its events are called by: `image_generation`, `image_edit`
+ * @param kind prefix of its event names: `image_generation`, `image_edit`
  */
 export function createPictureForm(kind: string): StreamForm {
   function writeCompleted(result: JsonObject): string {

@@ -5,8 +5,8 @@ import { isTextMember } from '../../providers/text-members.ts'
 import { cutText } from './cut-text.ts'
 
 /**
- * The chunks by which a finished chat completion would have come, so that they add up to it again
- * (providers/assemble.ts). Same id, model and time; members unknown here come along.
+ * The chunks that a finished chat completion would have been streamed with: assembled (providers/assemble.ts) they give the same
+ * completion. Id, model and time stay; unknown members are included.
  */
 export function* listChatChunks(body: JsonObject, includeUsage: boolean): Generator<JsonObject> {
   keepSourcesAt(body, ['usage'])
@@ -28,7 +28,7 @@ function* listParts(choice: JsonObject, position: number): Generator<JsonObject>
   const part = (delta: JsonObject): JsonObject => ({ index, delta, logprobs: null, finish_reason: null })
   const { opening, pieces } = cutMessage(isJsonObject(message) ? message : {})
   yield part(opening)
-  // The first piece carries all of them: a client that adds them up does not care which token belongs to which piece.
+  // The first piece has all logprobs: a client that joins them does not care which token belongs to which piece.
   let pending = isJsonObject(logprobs) ? logprobs : null
   for (const delta of pieces) {
     yield { ...part(delta), logprobs: pending }
@@ -37,7 +37,7 @@ function* listParts(choice: JsonObject, position: number): Generator<JsonObject>
   yield { ...members, ...part({}), logprobs: pending, finish_reason: finish ?? null }
 }
 
-/** What of a message comes at once, and what in pieces. */
+/** Splits a message into members that come at once, and texts that come in pieces. */
 function cutMessage(message: JsonObject): { opening: JsonObject; pieces: JsonObject[] } {
   const opening: JsonObject = {}
   const pieces: JsonObject[] = []
@@ -52,7 +52,7 @@ function cutMessage(message: JsonObject): { opening: JsonObject; pieces: JsonObj
   return { opening, pieces }
 }
 
-/** Parts of nothing but text come as text, in pieces; others come whole, as providers with such parts send them. */
+/** Text parts come as pieces of text. Other parts come whole, as providers send them. */
 function cutPart(part: JsonValue): JsonObject[] {
   const text = textOfPart(part)
   return text === null ? [{ content: [part] }] : cutText(text).map((piece) => ({ content: piece }))
@@ -60,7 +60,7 @@ function cutPart(part: JsonValue): JsonObject[] {
 
 function cutToolCall(call: JsonValue, index: number): JsonObject[] {
   if (!isJsonObject(call)) return []
-  // `function` has its text in `arguments`, a custom tool in `input`.
+  // The text of a `function` is in `arguments`, that of a custom tool in `input`.
   const [name, field] = isJsonObject(call.custom) ? ['custom', 'input'] : ['function', 'arguments']
   const tool = call[name]
   const text = isJsonObject(tool) ? tool[field] : undefined

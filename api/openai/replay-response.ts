@@ -3,16 +3,16 @@ import { keepSourcesAt, withMembers } from '../../lib/json-source.ts'
 import { lookUp } from '../../lib/look-up.ts'
 import { cutText } from './cut-text.ts'
 
-/** A text within an item that comes in pieces: `response.<name>.delta` with `delta`, `response.<name>.done` with `field`. */
+/** A text within an item that comes in pieces: `response.<name>.delta` with `delta`, then `response.<name>.done` with `field`. */
 type Piecemeal = { name: string; field: string }
 
-/** The one text of an item of these types. */
+/** The text of an item, by its type. */
 const ITEM_TEXTS: Record<string, Piecemeal> = {
   function_call: { name: 'function_call_arguments', field: 'arguments' },
   mcp_call: { name: 'mcp_call_arguments', field: 'arguments' },
   custom_tool_call: { name: 'custom_tool_call_input', field: 'input' },
 }
-/** The text of a part of these types. */
+/** The text of a part, by its type. */
 const PART_TEXTS: Record<string, Piecemeal> = {
   output_text: { name: 'output_text', field: 'text' },
   refusal: { name: 'refusal', field: 'refusal' },
@@ -21,8 +21,8 @@ const PART_TEXTS: Record<string, Piecemeal> = {
 }
 
 /**
- * The events by which a finished response would have come, without their numbers: what is known to come in pieces is
- * cut, everything else comes whole with the beginning of its item. The same response gives the same events each time.
+ * The events that a finished response would have been streamed with, without their numbers: known texts come in pieces, everything else
+ * with the start of its item. The same response always gives the same events.
  */
 export function* listResponseEvents(response: JsonObject): Generator<JsonObject> {
   keepSourcesAt(response, ['output', '*'])
@@ -52,7 +52,7 @@ function* listItemEvents(item: JsonObject, index: number): Generator<JsonObject>
   yield { type: 'response.output_item.done', output_index: index, item }
 }
 
-/** What of an item comes first, and what follows; null: it comes whole. Events of an item name it, so it needs an id. */
+/** Splits an item into its start and the following events. Null: it comes whole. Its events name the item, so it needs an id. */
 function cutItem(item: JsonObject): { opening: JsonObject; events: JsonObject[] } | null {
   const opening: JsonObject = 'status' in item ? { ...item, status: 'in_progress' } : { ...item }
   const own = lookUp(ITEM_TEXTS, String(item.type))

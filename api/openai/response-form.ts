@@ -12,20 +12,20 @@ import { listResponseEvents } from './replay-response.ts'
 import type { StreamForm } from './stream.ts'
 
 /**
- * How responses are streamed: events with their type, numbered from 0 without gaps. The same job gives every reader the
- * same events with the same numbers, so a client can resume from a number.
+ * Streams responses: events with their type, numbered from 0 without gaps. Every reader of a job gets the same events with the same
+ * numbers, so a client can resume after any number.
  *
- * The event that ends a response is held back until its job has ended. Clients disconnect on that event, and a client that
- * then asks for the response must find it finished.
+ * The event that ends a response is held back until its job has ended: clients disconnect on that event, and a client that then asks for
+ * the response must find it finished.
  *
- * @param after events up to this number are counted, and not written
+ * @param after events up to this number are counted, but not written
  */
 export function createResponseForm(
   source: ResponseSource,
   after = -1,
 ): StreamForm & { /** What is there before anything is known of the answer. */ open(): string } {
   const inBackground = isBackground(source)
-  /** Events that say that a response has begun. Each is sent once, even if a later attempt repeats it. */
+  /** Events that a response has begun. Each is sent once, even if a later attempt repeats it. */
   const told = new Set<unknown>()
   const sizes = new Map<string, number>()
   let count = 0
@@ -84,17 +84,17 @@ export function createResponseForm(
       else if (inBackground && step?.kind === 'ended' && step.job.status === 'failed') {
         text = write({ type: 'response.failed', response: describeResponse({ ...source, job: step.job }) })
       }
-      // If only this stream stops, it uses up no number: a client that resumes misses nothing.
+      // If only this stream stops, the error uses no number: a client that resumes misses nothing.
       const number = step === null ? count - 1 : count++
       if (step !== null && number <= after) return text
       const { code = null, message = null, param = null } = error
-      // Flat as OpenAI documents it, and below `error` as it is sent: clients look for either.
+      // Flat as OpenAI documents it, and below `error` as OpenAI sends it: clients read either.
       return text + encode({ type: 'error', sequence_number: number, code, message, param, error })
     },
   }
 }
 
-/** Whether the pieces of text that were sent add up to the texts of the response. */
+/** Whether the text pieces sent add up to the texts of the response. */
 function isWhole(sizes: ReadonlyMap<string, number>, response: JsonObject): boolean {
   for (const [place, size] of sizes) {
     const [item, part] = place.split(' ').map(Number)

@@ -3,32 +3,31 @@ import type { JsonObject } from '../../lib/json.ts'
 import { withMembers } from '../../lib/json-source.ts'
 import { ApiError } from '../errors.ts'
 
-/** Ours: a UUID of version 7 without its hyphens. The providers' own ids are of other kinds. */
+/** Our ids: a UUID of version 7 without its hyphens. Providers' ids have other forms. */
 const OURS = /^resp_([0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15})$/
 
-/** The id by which a client knows the response that a job makes. */
+/** The response id of a job. */
 export function toResponseId(jobId: string): string {
   return jobId.replace(/^job_/, 'resp_')
 }
 
-/** The job of a response; null for ids that are not ours. */
+/** The job of a response; null for an id that is not ours. */
 export function toJobId(responseId: string): string | null {
   const id = OURS.exec(responseId)?.[1]
   return id === undefined ? null : `job_${id}`
 }
 
-/** A body as a provider takes it, and what of it the client is to see otherwise. */
+/** A body for the provider, and what differs for the client. */
 export type ProviderBody = {
   body: JsonObject
   previousResponseId?: string
-  /** The source where the response before it lives. */
+  /** The source that has the previous response. */
   source?: string
 }
 
 /**
- * Puts the provider's id in the place of a `previous_response_id` that is ours, so that equal bodies are equal
- * whichever of the two they name. Ids of other kinds pass through. Throws `invalid_request` for one of ours that is no
- * finished response of the tenant.
+ * Replaces a `previous_response_id` of ours by the provider's id, so that bodies are equal whichever of the two they name. Other ids pass
+ * through. Throws `invalid_request` for an id of ours that is not a finished response of the tenant.
  */
 export async function toProviderBody(
   jobs: Pick<Jobs, 'get' | 'attempts'>,

@@ -25,8 +25,8 @@ const describe = (answer: string): unknown => ({
 })
 
 /**
- * What goes with the Responses API and is no response: the count of a request's tokens, and the compaction of a conversation. Each is
- * asked at once, takes its turn in the limits of its lane, and counts among the requests of its tenant.
+ * Routes of the Responses API that create no response: counting a request's tokens, and compacting a conversation. Each is sent at once,
+ * takes a permit of its lane, and counts as a request of its tenant.
  */
 export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): void {
   async function prepare(request: FastifyRequest): Promise<{ lane: Lane; body: JsonObject }> {
@@ -63,7 +63,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
       const permit = await deps.providers
         .takePermit(lane, cost, tenant.name, signal)
         .catch(async (error: unknown) => {
-          // It was not sent.
+          // The request was not sent.
           await booked?.settle(0)
           throw error
         })
@@ -73,7 +73,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
       })
       await permit.settle(answer.ok || answer.status !== null ? cost : null)
     } finally {
-      // Without an answer it may be billed all the same: what was booked stays.
+      // Without an answer it may still be billed: the booked cost stays.
       const costUsd = answer === null ? null : costOfAnswer(lane, answer)
       if (costUsd !== null) await booked?.settle(costUsd)
     }
@@ -91,7 +91,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
         operationId: 'countResponseTokens',
         summary: 'Count the input tokens of a response',
         description:
-          'Asked at the provider, as a request of its lane. Where that has no such endpoint it is an estimate from the length of what the ' +
+          'Sent to the provider, as a request of its lane. If the provider has no such endpoint, the count is an estimate from the length of what the ' +
           'model reads. It counts among the requests a minute of the tenant, and is refused while the tenant is paused or a budget has no room.',
         body: bodySchema,
         response: describe('`object: "response.input_tokens"` and `input_tokens`.'),
@@ -106,7 +106,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
       })
       if (!keepsState(lane.kind)) return reply.send(estimate() as never)
       const answer = await ask(request, reply, '/responses/input_tokens', prepared, false)
-      // Servers that speak the rest of the API answer so for a path that they do not have.
+      // Compatible servers answer like this for a path that they do not have.
       const isMissing = !answer.ok && (answer.status === 404 || answer.status === 405)
       if (isMissing && lane.kind === 'openai-compatible') return reply.send(estimate() as never)
       return passOn(reply, answer)
@@ -122,7 +122,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
         operationId: 'compactResponse',
         summary: 'Compact a conversation',
         description:
-          'Passed on to the provider, as a request of its lane with the tokens of its input. It is no job, and is not repeated. It counts among ' +
+          'Sent to the provider, as a request of its lane with the tokens of its input. It is not a job, and is not retried. It counts among ' +
           'the requests a minute of the tenant, and its cost against the budgets of the tenant and the key. It is refused while the tenant is ' +
           'paused or a budget has no room.',
         body: bodySchema,

@@ -41,12 +41,12 @@ const streamed = {
     },
   },
 }
-/** Untyped, for results go out as they are. */
+/** Untyped, because results are sent as they are. */
 const createdAnswer: unknown = { 200: streamed, 202: jobAccepted, ...openAiErrorResponses }
 const retrievedAnswer: unknown = { 200: streamed, ...openAiErrorResponses }
 const responseAnswer: unknown = { 200: response, ...openAiErrorResponses }
 const deletedAnswer: unknown = {
-  200: { description: 'It is gone.', content: looseJson('`id`, `object` and `deleted: true`.') },
+  200: { description: 'It was deleted.', content: looseJson('`id`, `object` and `deleted: true`.') },
   ...openAiErrorResponses,
 }
 const itemsAnswer: unknown = {
@@ -54,7 +54,7 @@ const itemsAnswer: unknown = {
   ...openAiErrorResponses,
 }
 
-/** OpenAI's Responses. A response is a job of type `response`, known by an id of its own. */
+/** OpenAI's Responses. A response is a job of type `response` with an id of its own. */
 export function registerResponseRoutes(app: Api, context: RouteContext): void {
   const { jobs } = context.deps.store
 
@@ -65,7 +65,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
     return found
   }
 
-  /** As `toProviderBody`; for a provider that keeps no responses, with the conversation before it. */
+  /** Like `toProviderBody`. For a provider that stores no responses, it inlines the conversation. */
   async function readBody(tenant: string, body: JsonObject): Promise<ProviderBody> {
     const previous = body.previous_response_id
     const lane = context.deps.submission.resolveModel(String(body.model))?.lanes[0]
@@ -82,8 +82,8 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
         operationId: 'createResponse',
         summary: 'Create a response',
         description:
-          'As `POST /v1/chat/completions`. The `id` is ours: it names the job. With `background: true` the response is ' +
-          'answered as it stands, goes on without its client, and is fetched or streamed later.',
+          'Like `POST /v1/chat/completions`. The `id` is ours: it names the job. With `background: true` the current response is ' +
+          'returned at once, continues without its client, and is fetched or streamed later.',
         body: createResponseSchema,
         response: createdAnswer,
       },
@@ -146,7 +146,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'cancelResponse',
         summary: 'Cancel a response in the background',
-        description: 'One that has ended is answered as it is.',
+        description: 'A response that has ended is returned unchanged.',
         params,
         response: responseAnswer,
       },
@@ -170,8 +170,8 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
       schema: {
         tags,
         operationId: 'deleteResponse',
-        summary: 'Forget a response',
-        description: 'Its job goes with it: input, answer and events are gone from the store.',
+        summary: 'Delete a response',
+        description: 'Also deletes its job: input, answer and events are removed from the store.',
         params,
         response: deletedAnswer,
       },
@@ -190,7 +190,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
       schema: {
         tags,
         operationId: 'listInputItems',
-        summary: 'List what a response was asked with',
+        summary: 'List the input items of a response',
         description: 'Its own input, without that of the responses before it.',
         params,
         querystring: inputItemsQuery,
@@ -220,7 +220,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
   )
 }
 
-/** Nobody waits for the job, and nobody's going away cancels it. */
+/** Nobody waits for the job, so a disconnect does not cancel it. */
 async function answerBackground(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -239,7 +239,7 @@ async function answerBackground(
   return streamResponse(request, reply, { tenant, source, after: -1, signal }, context)
 }
 
-/** Events have the same numbers when a client sends the request again, or reads its response again. */
+/** Events have the same numbers when a client repeats the request, or reads its response again. */
 function watchStream(
   jobs: Jobs,
   { isFresh, job, tenant }: OpenAiCall,
@@ -252,7 +252,7 @@ function nameJob(reply: FastifyReply, { id, cache }: Job): void {
   reply.headers({ 'x-job-id': id, 'x-cache': cache })
 }
 
-/** Not by the route's serializer: results go out as they are. */
+/** Bypasses the route's serializer: results are sent unchanged. */
 function send(reply: FastifyReply, body: JsonObject): FastifyReply {
   return reply.type('application/json; charset=utf-8').serializer(stringifyJson).send(body)
 }

@@ -3,7 +3,7 @@ import { responseBodySchema } from '../schemas/bodies.ts'
 
 const number = z.coerce.number().int()
 
-/** What `POST /v1/responses` takes. */
+/** The body of `POST /v1/responses`. */
 export const createResponseSchema = responseBodySchema
   .extend({
     background: z
@@ -24,7 +24,7 @@ export const createResponseSchema = responseBodySchema
 
 export const responseParams = z.object({ id: z.string() })
 
-/** Members that OpenAI knows besides are ignored. */
+/** Other members of OpenAI's API are ignored. */
 export const retrieveResponseQuery = z.object({
   stream: z.enum(['true', 'false']).optional().describe('Its events, from the first, then live ones.'),
   starting_after: number

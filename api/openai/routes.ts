@@ -27,13 +27,13 @@ import {
 import { registerStateRoutes } from './state-routes.ts'
 
 const description =
-  'The body goes to the provider as it stands, its answer and its errors come back as they are. Each call is a job: ' +
-  '`x-job-id` names it and `x-cache` says where the answer came from. `Prefer: respond-async` answers 202 with the job, ' +
-  '`Cache-Control: no-cache` asks for a new answer, `no-store` keeps out of the cache, and with an `Idempotency-Key` the ' +
+  'The body is sent to the provider unchanged, and its answer and errors are returned unchanged. Each call is a job: ' +
+  '`x-job-id` names it and `x-cache` tells where the answer came from. `Prefer: respond-async` answers 202 with the job, ' +
+  '`Cache-Control: no-cache` asks for a new answer, `no-store` bypasses the cache, and with an `Idempotency-Key` the ' +
   'same payload is the same job. The job is cancelled when the ' +
-  'client goes away, unless others share it.'
+  'client disconnects, unless others share it.'
 
-/** Untyped, for results go out as they are. */
+/** Untyped, because results are sent as they are. */
 const chatResponse: unknown = {
   200: {
     description: 'The completion; with `stream: true` its chunks.',
@@ -53,12 +53,12 @@ const embeddingResponse: unknown = {
   ...openAiErrorResponses,
 }
 
-/** Untyped likewise. */
+/** Untyped, for the same reason. */
 function describeAnswer(what: string): unknown {
   return { 200: { description: what, content: json(what) }, 202: accepted, ...openAiErrorResponses }
 }
 
-/** The routes that clients of OpenAI know. Register them in a scope of their own. */
+/** Registers the routes of OpenAI's API. They need a scope of their own. */
 export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: 'body' }))
   app.setErrorHandler((error, request, reply) =>
@@ -149,7 +149,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'createRerank',
         summary: 'Order documents by their relevance',
-        description: `As Cohere, Jina, vLLM and LiteLLM have it. ${description}`,
+        description: `The API of Cohere, Jina, vLLM and LiteLLM. ${description}`,
         body: rerankBodySchema,
         response: describeAnswer("The provider's `results`, the most relevant first."),
       },
@@ -164,7 +164,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   registerResponseRoutes(app, context)
 }
 
-/** `param` is a place in the body; its messages, as ours, begin with `body`. */
+/** `param` is a path within the body; messages keep the prefix `body`. */
 export function placeParam(error: unknown): unknown {
   if (!(error instanceof ApiError) || error.param === null || !/^body\b/.test(error.param)) return error
   const { code, message, retryAfterSeconds } = error

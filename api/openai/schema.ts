@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { jobSchema } from '../jobs/schema.ts'
 
-/** Of the provider, or ours in the same shape: any code may come. */
+/** An error of the provider, or ours in the same shape. Any code may come. */
 const openAiErrorSchema = z
   .object({
     error: z.looseObject({
@@ -25,7 +25,7 @@ export const jobAccepted = {
   content: { 'application/json': { schema: jobSchema } },
 }
 
-/** The content of an answer that goes out as it is. */
+/** The content of an answer that is sent unchanged. */
 export const looseJson = (what: string) => ({
   'application/json': { schema: z.looseObject({}).describe(what) },
 })

@@ -14,14 +14,14 @@ import { followSound, type SoundProgress } from './follow-sound.ts'
 import { failureOf, type StreamForm } from './stream.ts'
 import type { watchCall } from './watch.ts'
 
-/** Bytes of sound in one event. */
+/** Bytes of audio in one event. */
 const EVENT_BYTES = 24 * 1024
 
 type SpeechDeps = { store: Pick<ApiStore, 'files'> }
 
 /**
- * Hands over sound as OpenAI does, while the provider sends it: its bytes, or with `stream_format: "sse"` events with pieces of them. What
- * the provider sends, bytes or events, makes no difference.
+ * Sends audio as OpenAI does, while the provider sends it: its bytes, or with `stream_format: "sse"` events with pieces. It does not matter
+ * whether the provider sends bytes or events.
  */
 export function handOverSpeech(body: JsonObject, deps: SpeechDeps): Handover {
   if (body.stream_format === 'sse') return { stream: createSpeechForm, watch: watchEvents(deps) }
@@ -29,8 +29,8 @@ export function handOverSpeech(body: JsonObject, deps: SpeechDeps): Handover {
 }
 
 /**
- * Sends the bytes of a sound from the first on. A failure before it is an error like any other; one after it breaks the connection off, so that what
- * came never looks complete. Of a sound that is there already, the length is sent too.
+ * Sends the bytes of audio from the first on. An earlier failure is an ordinary error. A later one breaks the connection, so that partial
+ * audio never looks complete. The length is sent for audio that is already complete.
  */
 async function sendBytes(
   reply: FastifyReply,
@@ -57,7 +57,7 @@ async function sendBytes(
     if (first.of !== undefined) reply.header('content-length', lengthOf(first.of))
     const rest = passOn(first, progress, (isBroken) => {
       finish()
-      // Another attempt would only be for this client, which cannot be shown it.
+      // Another attempt would only be for this client, which could not be sent it.
       if (isBroken && call.isOwn) cancel()
     })
     return reply.type(first.contentType).send(Readable.from(rest, { highWaterMark: 1 }))
@@ -95,7 +95,7 @@ function lengthOf({ result }: Job): number {
   return isJsonObject(entry) ? Number(entry.bytes) : 0
 }
 
-/** The progress of a speech with events in the place of its bytes. */
+/** The progress of a speech, with events instead of bytes. */
 function watchEvents(deps: SpeechDeps): typeof watchCall {
   return async function* watch(jobs, call, signal) {
     let last: Exclude<SoundProgress, { kind: 'sound' }> | null = null
@@ -121,7 +121,7 @@ function watchEvents(deps: SpeechDeps): typeof watchCall {
   }
 }
 
-/** How speech is streamed (OpenAI, "Speech streaming events"). */
+/** Streams speech (OpenAI, "Speech streaming events"). */
 function createSpeechForm(): StreamForm {
   const writeDone = ({ usage = null }: JsonObject) =>
     writeEvent({ type: 'speech.audio.done', ...(usage === null ? {} : { usage }) })

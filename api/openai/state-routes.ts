@@ -14,7 +14,7 @@ import { refuseWithoutMemory } from '../jobs/refusals.ts'
 import { passOn } from './pass-on.ts'
 import { looseJson, openAiErrorResponses, openAiTags as tags } from './schema.ts'
 
-/** Providers in the order in which new conversations go to them. */
+/** Kinds of providers in the order in which they are chosen for new conversations. */
 const ORDER = ['openai', 'azure-openai', 'openai-compatible']
 
 type StateRoute = {
@@ -112,11 +112,11 @@ const describe = (answer: string): unknown => ({
   200: { description: answer, content: looseJson(answer) },
   ...openAiErrorResponses,
 })
-const notKnown = 'no such %: it is not known here, or was last used more than 30 days ago'
+const notKnown = 'no such %: it is unknown here, or was last used more than 30 days ago'
 
 /**
- * What providers keep for their clients: conversations, and completions made with `store: true`. Requests are passed on to the
- * provider that has it. An id belongs to the tenant that made it; for others there is no such thing.
+ * What providers store for their clients: conversations, and completions created with `store: true`. Requests are sent to the provider that
+ * has the object. An id belongs to the tenant that created it; for other tenants it does not exist.
  */
 export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
   const { state: providerState, requests: stateRequests } = deps.providers
@@ -130,8 +130,8 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'createConversation',
         summary: 'Create a conversation',
         description:
-          'At the provider that `x-provider` names, else at the first one of kind `openai`, `azure-openai` or `openai-compatible`, whose ' +
-          'models the key may call. It takes nothing from the limits of a lane.',
+          'At the provider that `x-provider` names, or else at the first one of kind `openai`, `azure-openai` or `openai-compatible` whose ' +
+          'models the key may call. It does not count towards the limits of a lane.',
         headers: z.looseObject({ 'x-provider': z.string().max(64).optional() }),
         body: z.looseObject({}).nullish(),
         response: describe('A `conversation`.'),
@@ -168,7 +168,7 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
       if (providers.some(([name]) => name === asked)) return String(asked)
       throw new ApiError(
         'invalid_request',
-        'x-provider: names no provider that keeps conversations for you',
+        'x-provider: is not a provider that stores conversations for you',
         {
           param: 'x-provider',
         },
@@ -198,7 +198,7 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
         tags,
         operationId,
         summary,
-        description: 'Passed on to the provider that has it.',
+        description: 'Sent to the provider that stores it.',
         params,
         ...(method === 'POST' ? { body: z.looseObject({}) } : {}),
         response: describe(answer),
@@ -223,7 +223,7 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
     const mark = request.url.indexOf('?')
     const answer = await stateRequests.ask({
       ...{ provider, method, search: mark === -1 ? '' : request.url.slice(mark) },
-      // Not as the client wrote it: ids may come percent-encoded.
+      // Rebuilt, because the client may have percent-encoded the ids.
       path: `${root}/${id}${item === undefined ? path : path.replace(':item', item)}`,
       body: method === 'POST' ? stringifyJson(request.body as JsonObject) : null,
       signal: abortOnDisconnect(reply),

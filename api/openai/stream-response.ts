@@ -10,15 +10,15 @@ import { watchStored } from './watch-stored.ts'
 type Reading = {
   tenant: string
   source: ResponseSource
-  /** Events up to this number are known. */
+  /** Events up to this number are skipped. */
   after: number
-  /** Aborts when nobody reads any more. */
+  /** Aborts when the reader has disconnected. */
   signal: AbortSignal
 }
 
 /**
- * Streams a response that does not depend on who reads it: from any event on, by any process, while it runs and
- * afterwards. A reader that goes away changes nothing.
+ * Streams a response independently of its readers: from any event on, in any process, while it runs and afterwards. A reader that
+ * disconnects changes nothing.
  */
 export function streamResponse(
   request: FastifyRequest,
@@ -31,7 +31,7 @@ export function streamResponse(
   const progress = watchStored(deps.store.jobs, tenant, source.job.id, stopped)
 
   async function* write(): AsyncGenerator<string> {
-    // Headers go out with the first text.
+    // The headers are sent with the first text.
     yield form.open() || COMMENT
     yield* encodeStream(progress, {
       form,

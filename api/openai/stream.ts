@@ -3,30 +3,27 @@ import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import { describeBreak, describeCancellation, describeFailure, type Failure } from './failure.ts'
 import type { CallProgress } from './watch.ts'
 
-/** What an endpoint's event stream looks like. It keeps what was sent, to know whether that is all. */
+/** The format of an endpoint's event stream. It tracks what was sent, to know whether the answer is complete. */
 export type StreamForm = {
-  /** One chunk of the provider's. */
+  /** Writes one chunk of the provider. */
   chunk(chunk: JsonValue): string
-  /** What ends a stream that went well; null: the chunks sent do not add up to the result. */
+  /** Writes the end of a successful stream; null: the chunks sent do not add up to the result. */
   end(result: JsonObject): string | null
-  /** A result that came in one piece, as the whole stream it would have come in. */
+  /** Writes a result that came whole as a complete stream. */
   replay(result: JsonObject): string
-  /** What ends a stream that failed. `step`: what the job came to; null: this stream alone stops. */
+  /** Writes the end of a failed stream. `step`: the end of the job; null: only this stream stops. */
   error(error: JsonObject, step: CallProgress | null): string
 }
 
 type StreamOptions = {
   form: StreamForm
-  /** Nothing more of the job is of use to this client. `broken`: the job itself may go on. */
+  /** The client needs nothing more of the job. `broken`: the job itself may continue. */
   onDone: (outcome: 'ended' | 'broken' | 'stopped') => void
-  /** What to tell the client when the progress stops without an end, or fails. */
+  /** The error for the client when the progress stops without an end, or fails. */
   describeStop: (error: unknown) => Failure
 }
 
-/**
- * The text of a streamed answer, from its first piece. A failure underway is the last event. Never throws: the
- * client could not be told.
- */
+/** The text of a streamed answer, from its first piece. A failure is the last event. Never throws, because the client could not be told. */
 export async function* encodeStream(
   progress: AsyncIterable<CallProgress>,
   { form, onDone, describeStop }: StreamOptions,
@@ -46,7 +43,7 @@ export async function* encodeStream(
       if (step.kind === 'ended') await parseLargeResult(step.job)
       const result = step.kind === 'ended' ? (step.job.result ?? {}) : {}
       if (!hasBegun) return yield form.replay(result)
-      // Chunks get lost when the store does not take them; the result does not.
+      // Chunks are lost when the store does not accept them; the result is not.
       return yield form.end(result) ?? form.error(describeBreak('lost_chunks').error, step)
     }
     onDone('stopped')
@@ -57,7 +54,7 @@ export async function* encodeStream(
   }
 }
 
-/** What went wrong; null for chunks and for jobs that completed. */
+/** The failure of a step; null for chunks and for completed jobs. */
 export function failureOf(step: CallProgress): Failure | null {
   switch (step.kind) {
     case 'chunk':
@@ -67,7 +64,7 @@ export function failureOf(step: CallProgress): Failure | null {
     case 'gone':
       return describeCancellation()
     case 'ended':
-      // A result that is there, but cannot be decrypted, has left an error in its place.
+      // A result that cannot be decrypted leaves an error in its place.
       if (step.job.status === 'completed' && step.job.error === null) return null
       return step.job.error ? describeFailure(step.job.error) : describeCancellation()
   }

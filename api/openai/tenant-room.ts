@@ -2,12 +2,12 @@ import type { Tenant } from '../../config/tenants.ts'
 import type { ApiDeps, ApiStore, TenantAccess } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 
-/** Longest `Retry-After`, seconds: pauses and budgets may change before. */
+/** Longest `Retry-After`, s: pauses and budgets may change before. */
 const LONGEST_RETRY_S = 600
 
 /**
- * Holds a request that is no job to the limits of its tenant. It counts as one of the tenant's requests a minute. Throws `rate_limited`
- * while the tenant is paused or asks too fast, and `budget_exhausted` while a budget of the tenant or of its key has nothing left.
+ * Applies the limits of a tenant to a request that is not a job. It counts towards the tenant's requests per minute. Throws `rate_limited`
+ * while the tenant is paused or too fast, and `budget_exhausted` while a budget of the tenant or its key is used up.
  */
 export async function requireTenantRoom(
   { name, limits, payers = [] }: Tenant,

@@ -7,7 +7,7 @@ import type { Handover } from './answer-whole.ts'
 import { cutText } from './cut-text.ts'
 import type { StreamForm } from './stream.ts'
 
-/** Hands over a transcript in the form that was asked for: JSON, text as it stands, or events. */
+/** Sends a transcript in the requested form: JSON, plain text, or events. */
 export function handOverTranscript(body: JsonObject): Handover {
   if (body.stream === true) return { stream: createTranscriptForm }
   if (!isPlainTranscript(body.response_format)) return { stream: null }
@@ -20,7 +20,7 @@ export function handOverTranscript(body: JsonObject): Handover {
   }
 }
 
-/** How transcripts are streamed: events with pieces of the text, then one with all of it (OpenAI, "Transcription streaming events"). */
+/** Streams transcripts: events with pieces of the text, then one with all of it (OpenAI, "Transcription streaming events"). */
 function createTranscriptForm(): StreamForm {
   let sent = ''
   let isDone = false

@@ -5,11 +5,11 @@ import { isBeginning, isPartOfAnswer } from '../../providers/response-events.ts'
 import type { CallProgress } from './watch.ts'
 
 /**
- * The progress of a job from its beginning, or from its last retry. Every reader gets the same steps at any time. The first
- * attempt that showed a part of the answer counts, because a client may have seen it. Attempts before it pass on only that a
- * response has begun. Ends without `broken`, `ended` or `gone` when the signal does.
+ * The progress of a job from its beginning, or from its last retry. Every reader gets the same steps at any time. The first attempt that
+ * showed a part of the answer counts, because a client may have seen it; earlier attempts only tell that a response has begun. Ends without
+ * `broken`, `ended` or `gone` when the signal does.
  *
- * @param from where the job's events begin, where that is known
+ * @param from where the job's events begin, if known
  */
 export async function* watchStored(
   jobs: Pick<Jobs, 'getRequest' | 'follow'>,
@@ -21,13 +21,13 @@ export async function* watchStored(
   const cursor = from ?? (await jobs.getRequest(tenant, id))?.cursor
   const following = cursor === undefined ? null : await jobs.follow(tenant, id, cursor, signal)
   if (following === null) return yield { kind: 'gone' }
-  /** Of a call that went on while its job was cancelled the beginning is missing. */
+  /** A call that continued while its job was cancelled lacks its beginning. */
   let isCut = false
   let isOpen = false
   let isShown = false
   let ended: Job | null = null
   for await (const { event, data } of following.events) {
-    // An end that others follow was undone by a retry.
+    // A retry undid an end that was followed by more events.
     if (ended !== null && isShown) return yield { kind: 'broken', reason: 'interrupted' }
     ended = data.job === undefined ? null : (data.job as Job)
     if (ended !== null) continue

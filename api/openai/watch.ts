@@ -3,23 +3,20 @@ import type { Jobs } from '../../jobs/jobs.ts'
 import type { JsonValue } from '../../lib/json.ts'
 import type { OpenAiCall } from './call.ts'
 
-/** What the request that waits for a call learns about its job. */
+/** What a waiting request learns about its job. */
 export type CallProgress =
-  /** `of`: it is a piece of the answer of this job, which has ended; absent: the job runs. */
+  /** `of`: the chunk is part of the answer of this job, which has ended; absent: the job is running. */
   | { kind: 'chunk'; chunk: JsonValue; of?: Job }
-  /** The attempt whose chunks were given out failed; others may follow. */
+  /** The attempt whose chunks were sent failed; others may follow. */
   | { kind: 'broken'; reason: string }
   | { kind: 'ended'; job: Job }
   /** The job was deleted. */
   | { kind: 'gone' }
 
-/** One look after another; each ends by itself at the latest after this time. */
+/** Longest single wait, ms; waits follow one another. */
 const LOOK_MS = 600_000
 
-/**
- * The progress of a call's job, up to its end: nothing comes after `broken`, `ended` or `gone`. Ends without any of
- * them when the signal does.
- */
+/** The progress of a call's job up to its end: nothing comes after `broken`, `ended` or `gone`. Ends without them when the signal does. */
 export async function* watchCall(
   jobs: Jobs,
   call: OpenAiCall,
@@ -52,8 +49,8 @@ async function* followCall(
 }
 
 /**
- * Used when the client wants the answer whole, where nothing it was shown broke off, and for a job that ran before: its events include chunks
- * of earlier attempts and ends that no longer hold.
+ * Waits for the end of the job. Used when the client wants the whole answer, when an attempt broke off before the client was sent anything,
+ * and for a job that ran before: its events include chunks of earlier attempts and ends that no longer hold.
  */
 export async function* waitForEnd(
   jobs: Jobs,

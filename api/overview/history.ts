@@ -3,7 +3,7 @@ import type { RedisClient } from '../../lib/redis.ts'
 
 const count = z.number().nullable()
 
-/** How all stood at a time, in little: what charts are drawn of. */
+/** A small snapshot of the installation, for charts. */
 export const sampleSchema = z
   .object({
     at: z.iso.datetime(),
@@ -34,18 +34,18 @@ export const sampleSchema = z
 
 export type OverviewSample = z.output<typeof sampleSchema>
 
-/** Between two samples of the last minutes, and of the last hours, ms; how many of each are kept. */
+/** Interval of samples, ms, and how many are kept: for the last minutes, and for the last hours. */
 export const RECENT = { everyMs: 15_000, most: 40 }
 export const HOURS = { everyMs: 120_000, most: 120 }
 
 /** The samples of the last ten minutes and of the last four hours, the oldest first. */
 export type OverviewHistory = {
-  /** Adds a sample; of those in between, the hours keep none. */
+  /** Adds a sample. The list of hours keeps only some. */
   add(sample: OverviewSample): Promise<void>
   read(): Promise<{ recent: OverviewSample[]; hours: OverviewSample[] }>
 }
 
-/** Two lists at `<prefix>:{overview}:recent` and `:hours`, which go when nobody adds to them. */
+/** Two lists, `<prefix>:{overview}:recent` and `:hours`, which expire when nobody adds to them. */
 export function createOverviewHistory({
   redis,
   prefix,
@@ -73,7 +73,7 @@ export function createOverviewHistory({
       await push('recent', text, RECENT)
       const [last] = await redis.lrange(keyOf('hours'), -1, -1)
       const lastAt = last === undefined ? 0 : Date.parse((JSON.parse(last) as OverviewSample).at)
-      // A maintainer that was elected just now goes on where the one before was.
+      // A newly elected maintainer continues where the previous one stopped.
       if (Date.parse(sample.at) - lastAt >= HOURS.everyMs - RECENT.everyMs / 2)
         await push('hours', text, HOURS)
     },

@@ -9,13 +9,13 @@ import { createSampler } from './sampler.ts'
 import { overviewSchema } from './schema.ts'
 import { createSnapshots } from './snapshot.ts'
 
-/** Between two snapshots, ms. */
+/** Interval of snapshots, ms. */
 const INTERVAL_MS = 1_000
 
 const tags = ['Operations']
 const access = { access: 'admin' } as const
 
-/** Untyped, because one snapshot is written once for all clients that watch. */
+/** Untyped, because one snapshot is serialized once for all clients. */
 const snapshotAnswer: unknown = {
   200: { description: 'One snapshot.', content: { 'application/json': { schema: overviewSchema } } },
   ...errorResponses,
@@ -28,10 +28,10 @@ const streamAnswer: unknown = {
   ...errorResponses,
 }
 
-/** What operators see of everything at once. */
+/** The overview of the installation, for operators. */
 export function registerOverviewRoutes(app: Api, { deps, limits, streams, closing }: RouteContext): void {
   const onError = (error: unknown, what: string) => {
-    // A history that is away has a line of its own, once.
+    // An unavailable history has a log line of its own, once.
     deps.server.log[isHistoryUnavailable(error) ? 'debug' : 'warn']({ err: error }, what)
   }
   const snapshot = createSnapshots({
@@ -56,7 +56,7 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
         tags,
         operationId: 'getOverview',
         summary: 'Get a snapshot of the installation',
-        description: 'Lanes, tenants, groups, batches and failures as they stand, a second old at most.',
+        description: 'The current lanes, tenants, groups, batches and failures, at most a second old.',
         response: snapshotAnswer,
       },
     },
@@ -109,7 +109,7 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
     },
     async (request, reply) => {
       const signal = abortOnDisconnect(reply, closing, streams.open(request, reply))
-      // A store that is away is still a plain 503.
+      // An unavailable store is still a plain 503.
       await sampler.latest()
       const text = fillSilences(sampler.watch(signal), formatSnapshot, {
         heartbeat: limits.heartbeat,

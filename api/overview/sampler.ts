@@ -1,21 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A text that is made at most once a second, however many watch it, and not at all while nobody does. */
+/** Takes a text at most once a second for any number of watchers, and not at all without watchers. */
 export type Sampler = {
-  /** One as it stands, at most `interval` old; throws what taking it throws. */
+  /** A current sample, at most `interval` old. Throws the errors of taking it. */
   latest(): Promise<string>
-  /** One at once, then each as it is taken, the newest for a reader that is slow; until the signal. */
+  /** Yields one sample at once, then each new one until the signal aborts. A slow reader gets the newest. */
   watch(signal: AbortSignal): AsyncGenerator<string>
 }
 
-/** One that took long is followed by a rest so many times as long. */
+/** A sample that took long is followed by a pause of this many times as long. */
 const REST_FACTOR = 2
 
 export function createSampler(deps: {
   take: () => Promise<string>
-  /** Between two samples, ms. */
+  /** Interval of samples, ms. */
   interval: number
-  /** Told once when taking them begins to fail; watchers wait until it works again. */
+  /** Called once when taking samples begins to fail. Watchers wait until it works again. */
   onError: (error: unknown) => void
   now: () => number
 }): Sampler {
@@ -43,7 +43,7 @@ export function createSampler(deps: {
     return taking
   }
 
-  /** Takes one after the other as long as somebody watches; without a watcher it ends when the next would be due. */
+  /** Takes samples as long as there are watchers. Ends when the next sample is due without one. */
   async function run(): Promise<void> {
     if (isRunning) return
     isRunning = true
@@ -88,7 +88,7 @@ export function createSampler(deps: {
   }
 }
 
-/** No `Promise.race`: of each, the promise of an abort that never comes would keep something for as long as somebody watches. */
+/** `Promise.race` would keep something for each sample, as long as the abort does not come. */
 function untilEither(event: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {

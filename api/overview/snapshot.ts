@@ -13,14 +13,14 @@ import type { LaneControl, LaneView } from '../lanes/lanes.ts'
 import { createPaces } from './paces.ts'
 import { describeTenants, type TenantView } from './tenants.ts'
 
-/** Groups and batches shown. */
+/** Number of groups and of batches shown. */
 const SHOWN = 20
-/** Tenants shown; where there are more, those with the most open jobs, then the busiest. */
+/** Number of tenants shown: those with the most open jobs, then the busiest. */
 const SHOWN_TENANTS = 200
-/** What changes slowly, or is dear to read, is read this often, ms, and not for more than a tenth of the time. */
+/** Interval for data that changes slowly or is expensive to read, ms. Reading takes at most a tenth of the time. */
 const SLOW_MS = 5_000
 const SLOW_REST_FACTOR = 10
-/** Where the slow part is older than this, as it is when nobody has watched for long, a snapshot waits for it, but not for long; ms. */
+/** If the slow part is older than this, because nobody watched for long, a snapshot waits for it, but not for long; ms. */
 const STALE_MS = 3 * SLOW_MS
 const FIRST_SLOW_MS = 1_000
 type GroupView = {
@@ -51,22 +51,22 @@ type HistoryView = {
   waiting_since: string | null
 }
 
-/** What operators see at one glance. Times are RFC 3339. */
+/** What operators see at a glance. Times are RFC 3339. */
 export type Overview = {
   object: 'overview'
   at: string
   lanes: LaneView[]
   tenants: TenantView[]
-  /** Of the configuration, shown or not. */
+  /** Number of configured tenants, shown or not. */
   tenant_count: number
-  /** The worker that is elected as maintainer. Null: none at the moment. */
+  /** The elected maintainer; null: none at the moment. */
   maintainer: { worker: string; since: string } | null
-  /** The database of finished jobs, and what waits for it. Null: there is none. */
+  /** The database of finished jobs, and the jobs that wait for it; null: there is none. */
   history: HistoryView | null
   groups: GroupView[]
   batches: BatchView[]
   failures: ({ tenant: string } & Pick<FailedGroup, 'lane' | 'code' | 'count' | 'last_at' | 'retryable'>)[]
-  /** Lanes of the configuration whose price is not known. */
+  /** Configured lanes without a known price. */
   unpriced: UnpricedLane[]
 }
 
@@ -78,7 +78,7 @@ export type SnapshotDeps = {
   batches: Pick<Batches, 'recent' | 'get'>
   /** Null: there is no history. */
   historyState: HistoryStateReader | null
-  /** The worker that is the maintainer, and since when, Unix ms. */
+  /** The maintainer, and since when, Unix ms. */
   readMaintainer: () => Promise<{ worker: string; since: number } | null>
   onError: (error: unknown, what: string) => void
   now: () => number
@@ -88,14 +88,14 @@ export type SnapshotDeps = {
 type SlowPart = Pick<Overview, 'groups' | 'failures'> & {
   shown: string[]
   batches: Batch[]
-  /** Ended jobs that wait for the history. */
+  /** Ended jobs that wait to be copied to the history. */
   waiting: Awaited<ReturnType<HistoryStateReader['waiting']>>
 }
 
 /**
- * Takes snapshots. Each costs Redis one script call for each tenant shown, four short reads for each lane, and two for
- * each batch under way, which all leave together; every 5 s come the groups and the newest batches (five short
- * commands for each tenant, and some 60 for each group that waits) and the failures of tenants that have any.
+ * Takes snapshots. Each costs Redis one script call for each tenant shown, four short reads for each lane and two for each batch under way,
+ * all sent together. Every 5 s it also reads the groups and the newest batches (five short commands for each tenant, and about 60 for each
+ * group that waits) and the failures of tenants that have any.
  */
 export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
   const { config, tenantStats, now } = deps
@@ -130,7 +130,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       .finally(() => {
         counting = null
       })
-    // Where very many jobs failed, counting them takes long, and has its own pauses: the rest is not to wait for it.
+    // Counting very many failed jobs takes long, with pauses of its own. The rest does not wait for it.
     await Promise.race([counting, sleep(FIRST_SLOW_MS, undefined, { ref: false })])
   }
 
@@ -168,7 +168,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
     return groups.flat().sort((one, other) => Number(isOpen(other)) - Number(isOpen(one)))
   }
 
-  /** One tenant after the other, for counting them may mean to look at many. */
+  /** One tenant after the other, because counting failures may read many jobs. */
   async function readFailures(names: string[]): Promise<Overview['failures']> {
     const found: Overview['failures'] = []
     for (const { tenant, counts } of await tenantStats.read(names)) {
@@ -210,7 +210,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
         completed: batch.tally.completed,
         failed: batch.tally.failed,
       },
-      estimated_finish_at: isOver(batch.status) ? null : paces.foresee(batch, now()),
+      estimated_finish_at: isOver(batch.status) ? null : paces.forecastEnd(batch, now()),
     }))
   }
 

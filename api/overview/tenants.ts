@@ -7,22 +7,22 @@ export type TenantView = {
   id: string
   weight: number
   counts: TenantStats['counts']
-  /** Open jobs it may have; null: not limited. */
+  /** Most open jobs; null: no limit. */
   max_queued: number | null
   /** Queued jobs that wait for the limits of their fair keys. */
   waiting_for_fair_keys: number
-  /** Its calls are held back by hand until then, RFC 3339; null: they are not. */
+  /** Its calls are paused until then, RFC 3339; null: not paused. */
   paused_until: string | null
   paused_reason: string | null
   spent_usd: number
   reserved_usd: number
   budget_usd_per_day: number | null
   finished_per_minute: number
-  /** Of what all of these finished over the last minute, 0 to 1. */
+  /** Share of the jobs that all these tenants finished in the last minute, 0 to 1. */
   share: number
 }
 
-/** Puts what the configuration says of tenants beside how they stand; those that just left it are left out. */
+/** Combines the configuration of tenants with their figures. Tenants that just left the configuration are left out. */
 export function describeTenants(config: Config, stats: readonly TenantStats[]): TenantView[] {
   const sum = stats.reduce((total, { finishedPerMinute }) => total + finishedPerMinute, 0)
   return stats.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute, parked, ...paused }) => {

@@ -4,7 +4,7 @@ import type { Api, RouteContext } from '../deps.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
 import { providerBatchSchema, showProviderBatch } from './schema.ts'
 
-/** Batches of providers, for operators. */
+/** Provider batches, for operators. */
 export function registerProviderBatchRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/provider-batches',

@@ -10,7 +10,7 @@ export const providerBatchSchema = z
   .object({
     id: z
       .string()
-      .describe('Ours; the provider has it in the metadata of its batch, or in the names of its lines.'),
+      .describe("Our id. The provider has it in the batch's metadata, or in the names of its lines."),
     object: z.literal('provider_batch'),
     lane: z.string(),
     type: z.enum(JobType),
@@ -23,7 +23,7 @@ export const providerBatchSchema = z
       .string()
       .nullable()
       .describe('The source that has it; null: the lane has no sources, or none is chosen yet.'),
-    provider_id: z.string().nullable().describe("The provider's id; null: it is not known to have one."),
+    provider_id: z.string().nullable().describe("The provider's id; null: unknown or not created yet."),
     lines: z
       .object({ total: count, completed: count, failed: count, left: count, dropped: count })
       .describe(
@@ -31,24 +31,24 @@ export const providerBatchSchema = z
       ),
     tokens: count.describe('Input tokens, estimated.'),
     bytes: count,
-    cost_usd: count
-      .nullable()
-      .describe('Null: its lane has no price, or is not in the configuration any more and had none.'),
-    saved_usd: count.describe('Against the price of calls.'),
+    cost_usd: count.nullable().describe('Null: its lane has no price, or was removed and had none.'),
+    saved_usd: count.describe('Compared with the price of calls.'),
     created_at: z.string(),
     submitted_at: time,
     ended_at: time,
-    leave_at: time.describe('When the first of its jobs leaves for a faster way; null: none has to.'),
-    error: z.string().nullable().describe('What the provider said where it did not take it.'),
+    leave_at: time.describe(
+      'The earliest time at which one of its jobs has to leave for a faster way; null: none has to.',
+    ),
+    error: z.string().nullable().describe("The provider's message if it rejected the batch."),
   })
   .meta({ id: 'ProviderBatch' })
 
-/** @param laneNow its lane as it is now; null: there is no such lane any more */
+/** @param laneNow its lane in the current configuration; null: it was removed */
 export function showProviderBatch(
   batch: ProviderBatch,
   laneNow: Pick<Lane, 'price'> | null,
 ): z.output<typeof providerBatchSchema> {
-  // What was paid is known for good, whatever became of the lane.
+  // A cost that was booked stays known, whatever happened to the lane.
   const hasPrice = batch.costUsd > 0 || (laneNow !== null && laneNow.price !== null)
   const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
   const { id, lane, type, state, outcome, providerId, lines, counts, tokens, bytes, error } = batch

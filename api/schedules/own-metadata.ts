@@ -1,10 +1,10 @@
 import type { LaunchOrder } from '../../schedules/launch.ts'
 import { ApiError } from '../errors.ts'
 
-/** Members of the metadata of its jobs and flows that a schedule sets. */
+/** Metadata members that a schedule sets for its jobs and flows. */
 const OWN = ['schedule', 'scheduled_for'] as const
 
-/** @param place where the metadata stands: `job` or `flow` */
+/** @param place path of the metadata's owner: `job` or `flow` */
 export function refuseOwnMetadata(
   metadata: Record<string, string> | null | undefined,
   place: 'job' | 'flow',

@@ -34,10 +34,10 @@ import { changeSettings, changesSlots, requireSlot, toSettings } from './setting
 const tags = ['Schedules']
 const idParams = z.object({ id: z.string() })
 
-/** A change that meets another is made again upon that one, so often. */
-const MOST_TRIES = 5
+/** A change that conflicts with another is repeated on the new state, this many times. */
+const MAX_TRIES = 5
 
-/** Schedules: jobs that are made again and again, at times or at intervals. Workers run them. */
+/** Schedules: jobs or flows created at fixed times or intervals. Workers run them. */
 export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   const { schedules } = deps.store
 
@@ -89,7 +89,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'listSchedules',
         summary: 'List schedules, newest first',
         description:
-          'Go on with `last_id` for as long as `has_more` is true, also behind a page that is not full: a page has 4 MB of jobs at most.',
+          'Continue with `last_id` as long as `has_more` is true, also after a page that is not full: a page has at most 4 MB of jobs.',
         querystring: z.object(pageQuery('schedule')),
         response: { 200: listSchema(scheduleSchema), ...errorResponses },
       },
@@ -137,7 +137,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const tenant = tenantOf(request)
-      for (let tries = 0; tries < MOST_TRIES; tries++) {
+      for (let tries = 0; tries < MAX_TRIES; tries++) {
         const schedule = await find(tenant.name, request.params.id)
         if (schedule.declared) throw readOnly()
         const settings = await changeSettings(tenant, schedule, request.body, deps)
@@ -149,7 +149,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         if (outcome.kind === 'declared') throw readOnly()
         if (outcome.kind === 'changed') return toScheduleAnswer(outcome.schedule, deps.now())
       }
-      throw new ApiError('unavailable', 'somebody else is changing this schedule; try again')
+      throw new ApiError('unavailable', 'another request is changing this schedule; try again')
     },
   )
 
@@ -161,7 +161,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         tags,
         operationId: 'deleteSchedule',
         summary: 'Delete a schedule',
-        description: 'It and its history are gone; its jobs stay.',
+        description: 'Also deletes its history; its jobs stay.',
         params: idParams,
         response: {
           200: z.object({ id: z.string(), object: z.literal('schedule'), deleted: z.literal(true) }),
@@ -186,7 +186,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         tags,
         operationId: 'runSchedule',
         summary: 'Run a schedule now',
-        description: 'Makes its job or flow beside the slots, also of a paused one, and answers it.',
+        description: 'Creates its job or flow outside of its slots, also if it is paused, and returns it.',
         params: idParams,
         response: { 202: z.union([jobSchema, flowSchema]), ...errorResponses },
       },
@@ -199,7 +199,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       const { id, create } = schedule
       if (create === null) throw new ApiError('internal_error', 'the schedule cannot be decrypted')
       const scheduledFor = deps.now()
-      // No client can send such a key, which has line breaks in it.
+      // Clients cannot send such a key, because it contains line breaks.
       const order = { schedule: id, scheduledFor, idempotencyKey: `${id}\nrun\n${key}`, terms: {} }
       const made =
         schedule.target === 'job'
@@ -218,7 +218,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags,
         operationId: 'listScheduleRuns',
-        summary: 'List what became of the slots, newest first',
+        summary: 'List the runs of a schedule, newest first',
         description: 'The latest 500.',
         params: idParams,
         querystring: z.object(pageQuery('run')),
@@ -272,7 +272,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   }
 }
 
-/** The first slot of a new schedule. An interval without a beginning counts from its making, which Redis' clock tells. */
+/** The first slot of a new schedule. An interval without a start counts from the creation, by Redis' clock. */
 function firstSlot(settings: ScheduleSettings, now: number): NextSlot {
   const at = createTimetable(settings, now).next(now)
   if (at === null) return null
@@ -287,6 +287,6 @@ function nextSlot(schedule: Schedule, settings: ScheduleSettings, now: number): 
 function readOnly(): ApiError {
   return new ApiError(
     'read_only',
-    'this schedule stands in the configuration of the service (schedules); it is changed and removed there',
+    'this schedule is defined in the configuration of the service (schedules); change or remove it there',
   )
 }

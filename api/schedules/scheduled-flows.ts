@@ -11,10 +11,10 @@ import { type CreateFlow, createFlowSchema } from '../flows/schema.ts'
 import { parseRequest } from '../issues.ts'
 import { refuseOwnMetadata, toOwnMetadata } from './own-metadata.ts'
 
-/** As many flows are open as may be; asked again after this, ms. */
+/** Retry after this time while the tenant has as many open flows as it may, ms. */
 const FULL_MS = 1000
 
-/** Refuses what `POST /v1/flows` would refuse, at its place below `flow`. */
+/** Refuses a flow that `POST /v1/flows` would refuse, with paths below `flow`. */
 export async function checkScheduledFlow(
   tenant: Tenant,
   create: CreateFlow,
@@ -24,7 +24,7 @@ export async function checkScheduledFlow(
   await checkFlow(tenant, create, deps, { place: 'flow' })
 }
 
-/** The flow of a slot. */
+/** Makes the flow of a slot. */
 export async function toScheduledFlow(
   tenant: Tenant,
   create: JsonObject,
@@ -37,11 +37,11 @@ export async function toScheduledFlow(
     place: 'flow',
   })
   const metadata = toOwnMetadata(flow.metadata, order)
-  // The settings may change while a slot is under way; it is the same slot.
+  // The settings may change while a slot is under way; it is still the same slot.
   return { ...flow, metadata, fingerprint: idempotencyKey }
 }
 
-/** The error of a flow that was not let in for want of room. */
+/** The error of a flow that exceeds the limit of open flows. */
 export function flowsFull({ mostOpen }: Pick<NewFlow, 'mostOpen'>): ApiError {
   return new ApiError(
     'queue_full',
@@ -49,7 +49,7 @@ export function flowsFull({ mostOpen }: Pick<NewFlow, 'mostOpen'>): ApiError {
   )
 }
 
-/** Makes the flows of schedules, for the workers. */
+/** Creates the flows of schedules, for the workers. */
 export function createFlowLauncher(
   deps: FlowCheckDeps & { store: { flows: Pick<ApiStore['flows'], 'create' | 'get' | 'cancel'> } },
 ): Launcher {
@@ -57,7 +57,7 @@ export function createFlowLauncher(
 
   async function launch(create: JsonObject, order: LaunchOrder): Promise<Launched> {
     const owner = resolveTenant(deps.config(), order.tenant)
-    if (owner === null) throw new Error('the tenant of a schedule is not configured any more')
+    if (owner === null) throw new Error('the tenant of a schedule is no longer configured')
     const tenant = underTerms(owner, order.terms)
     const flow = await toScheduledFlow(tenant, create, order, deps)
     const outcome = await flows.create(flow)

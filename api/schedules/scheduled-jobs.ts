@@ -14,12 +14,10 @@ import { refused } from '../jobs/refusals.ts'
 import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 import { refuseOwnMetadata, toOwnMetadata } from './own-metadata.ts'
 
-/** Refused for want of room, which there may be soon: asked again after this, ms, where nothing says when. */
+/** Retry after this time when a full queue gives no retry time, ms. */
 const REFUSED_MS = 1000
 
-/**
- * Refuses what `POST /v1/jobs` would refuse, at its place below `job`: `model_not_found`, `exceeds_limit` and so on.
- */
+/** Refuses a job that `POST /v1/jobs` would refuse, with paths below `job`: `model_not_found`, `exceeds_limit` and so on. */
 export function checkScheduledJob(tenant: Tenant, create: CreateJob, deps: SubmitDeps): void {
   refuseOwnMetadata(create.metadata, 'job')
   try {
@@ -33,8 +31,8 @@ export function checkScheduledJob(tenant: Tenant, create: CreateJob, deps: Submi
 }
 
 /**
- * The job of a slot. It asks its provider anew unless the create object says otherwise: yesterday's answer to the same prompt is
- * not what a schedule is for.
+ * Makes the job of a slot. It asks the provider again unless the create object says otherwise: a schedule is not for yesterday's cached
+ * answer.
  */
 export function toScheduledJob(
   tenant: Tenant,
@@ -50,11 +48,11 @@ export function toScheduledJob(
     idempotencyKey,
     deps,
   )
-  // The settings may change while a slot is under way; it is the same slot.
+  // The settings may change while a slot is under way; it is still the same slot.
   return { ...job, fingerprint: idempotencyKey }
 }
 
-/** Makes the jobs of schedules, for the workers. */
+/** Creates the jobs of schedules, for the workers. */
 export function createJobLauncher(
   deps: SubmitDeps &
     Pick<ApiDeps, 'config'> & {
@@ -65,7 +63,7 @@ export function createJobLauncher(
   const { jobs } = deps.store
   let waiting: { job: NewJob; resolve: (outcome: BulkOutcome) => void }[] = []
 
-  /** Hands jobs of one moment in together: of a thousand slots each would else be queued by itself. */
+  /** Submits the jobs of one moment together; otherwise each job of a thousand slots would be queued separately. */
   function create(job: NewJob): Promise<BulkOutcome> {
     return new Promise((resolve) => {
       if (waiting.push({ job, resolve }) === 1) setImmediate(createWaiting)
@@ -75,14 +73,14 @@ export function createJobLauncher(
   async function createWaiting(): Promise<void> {
     const together = waiting
     waiting = []
-    // It never throws.
+    // `createMany` never throws.
     const outcomes = await jobs.createMany(together.map(({ job }) => job))
     for (const [index, { resolve }] of together.entries()) resolve(outcomes[index]!)
   }
 
   async function launch(body: JsonObject, order: LaunchOrder): Promise<Launched> {
     const owner = resolveTenant(deps.config(), order.tenant)
-    if (owner === null) throw new Error('the tenant of a schedule is not configured any more')
+    if (owner === null) throw new Error('the tenant of a schedule is no longer configured')
     const tenant = underTerms(owner, order.terms)
     const job = await noteEarliestStart(toScheduledJob(tenant, body as CreateJob, order, deps), deps)
     const outcome = await create(job)
@@ -102,7 +100,7 @@ export function createJobLauncher(
       try {
         return await launch(create, order)
       } catch (error) {
-        // The configuration is another than it was when the schedule was made.
+        // The configuration has changed since the schedule was created.
         if (error instanceof ApiError) return toRefused(error, null)
         throw error
       }

@@ -6,7 +6,7 @@ import { createTimetable, listNext } from '../../schedules/timetable.ts'
 import { createFlowSchema } from '../flows/schema.ts'
 import { createJobSchema, metadataSchema, timeSchema } from '../jobs/create-schema.ts'
 
-/** Slots that are shown of what is to come. */
+/** Number of upcoming slots that are shown. */
 const NEXT_RUNS = 5
 
 const MOST_EVERY = '366d'
@@ -25,7 +25,7 @@ const every = z
   )
 
 const members = {
-  name: z.string().min(1).max(128).nullish().describe('For people; it need not be the only one of its kind.'),
+  name: z.string().min(1).max(128).nullish().describe('For people; it need not be unique.'),
   cron: z
     .string()
     .min(1)
@@ -50,7 +50,7 @@ const members = {
   overlap: z
     .enum(overlaps)
     .nullish()
-    .describe('What becomes of a slot while the job of the slot before is open. Default `allow`.'),
+    .describe('What happens to a slot while the job of the previous slot is open. Default `allow`.'),
   catch_up: z
     .enum(catchUps)
     .nullish()
@@ -65,15 +65,15 @@ const members = {
     .max(1_000_000_000)
     .nullish()
     .describe('The schedule ends after this many slots have created a job.'),
-  paused: z.boolean().nullish().describe('While true no slot is run, or made up for later.'),
+  paused: z.boolean().nullish().describe('While true no slot is run, nor caught up later.'),
   metadata: metadataSchema.nullish(),
 }
 
-/** What `POST /v1/schedules` takes. */
+/** The body of `POST /v1/schedules`. */
 export const createScheduleSchema = z.strictObject(members).meta({ id: 'CreateSchedule' })
 export type CreateSchedule = z.output<typeof createScheduleSchema>
 
-/** What `PATCH /v1/schedules/{id}` takes: what is not there stays, null is the default. */
+/** The body of `PATCH /v1/schedules/{id}`: absent members stay, null resets to the default. */
 export const changeScheduleSchema = z.strictObject(members).meta({ id: 'ChangeSchedule' })
 
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
@@ -102,7 +102,7 @@ export const scheduleRunSchema = z
   })
   .meta({ id: 'ScheduleRun' })
 
-/** An object of a client's. Any value passes here, because a copy would lose the original text. */
+/** An object of a client. Any value passes, because a copy would lose the original text. */
 const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
 
 export const scheduleSchema = z
@@ -126,12 +126,12 @@ export const scheduleSchema = z
     max_runs: z.number().nullable(),
     paused: z.boolean(),
     metadata: z.record(z.string(), z.string()),
-    source: z
-      .enum(['api', 'file'])
-      .describe('`file`: it stands in the configuration, and is read-only here.'),
+    source: z.enum(['api', 'file']).describe('`file`: defined in the configuration, and read-only here.'),
     next_runs: z
       .array(time)
-      .describe('The next five slots; of a paused schedule those that it would have if it went on now.'),
+      .describe(
+        'The next five slots; of a paused schedule, those that it would have if it were resumed now.',
+      ),
     last_run: z.object(runMembers).nullable(),
     runs: z.number().describe('The jobs or flows that it created.'),
     created_at: time,

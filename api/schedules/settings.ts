@@ -12,15 +12,15 @@ import { checkScheduledJob } from './scheduled-jobs.ts'
 import type { CreateSchedule } from './schema.ts'
 
 /**
- * Decides everything about a validated schedule. Throws `invalid_request` with the member's name, and what the job or flow would be
- * refused with, at its place.
+ * Decides everything about a validated schedule. Throws `invalid_request` with the member's name, and the errors of its job or flow with
+ * their paths.
  */
 export async function toSettings(
   tenant: Tenant,
   body: CreateSchedule,
   deps: FlowCheckDeps,
 ): Promise<ScheduleSettings> {
-  // What is stored of the create object is its text.
+  // The text of the create object is stored.
   for (const path of [['job', 'body'], ['job'], ['flow']]) keepSourcesAt(body, path)
   const target = chooseTarget(body)
   await checkCreate(tenant, body, deps)
@@ -33,7 +33,7 @@ export async function toSettings(
   }
 }
 
-/** The settings with some of them changed; what is null is the default again. */
+/** Applies a change to the settings. Null resets a member to its default. */
 export async function changeSettings(
   tenant: Tenant,
   schedule: Schedule,
@@ -44,7 +44,7 @@ export async function changeSettings(
   const given = Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined))
   const body = {
     ...toBody(schedule),
-    // One takes the place of the other.
+    // Each member replaces its alternative.
     ...(patch.cron != null ? { every: null } : {}),
     ...(patch.every != null ? { cron: null } : {}),
     ...(patch.job != null ? { flow: null } : {}),
@@ -62,7 +62,7 @@ export async function changeSettings(
     )
   }
   const target = chooseTarget(body)
-  // What stays was checked when it came; that a model left the configuration is no reason not to pause.
+  // Unchanged members were checked before: if a model left the configuration, the schedule can still be paused.
   if (changesCreate) await checkCreate(tenant, body, deps)
   return {
     ...toTiming(body),

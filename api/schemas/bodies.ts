@@ -2,8 +2,8 @@ import { z } from 'zod'
 import { isJsonObject } from '../../lib/json.ts'
 
 /**
- * The provider's own bodies: what this service has to read is checked, every other member passes through untouched,
- * so a parameter that a provider adds tomorrow works today.
+ * Bodies in the providers' form. Only members that this service reads are checked. All others pass through unchanged, so that new
+ * parameters of a provider work at once.
  */
 const model = z.string().min(1).max(512).describe('`provider/model`, or an alias of the configuration.')
 const stream = z
@@ -49,16 +49,16 @@ export const rerankBodySchema = z
     documents: z.array(z.union([z.string(), z.looseObject({})])).min(1),
     top_n: z.int().min(1).nullish(),
   })
-  .meta({ id: 'RerankBody', description: 'A body of `POST /rerank`, as Cohere and Jina have it.' })
+  .meta({ id: 'RerankBody', description: 'A body of `POST /rerank`, as at Cohere and Jina.' })
 
-/** More than any model makes of one request. */
-const MOST_PICTURES = 128
+/** More than any model returns for one request. */
+const MAX_IMAGES = 128
 
 export const imageBodySchema = z
   .looseObject({
     model,
     prompt: z.string().min(1),
-    n: z.int().min(1).max(MOST_PICTURES).nullish().describe('How many pictures; each counts.'),
+    n: z.int().min(1).max(MAX_IMAGES).nullish().describe('Number of images; each counts.'),
     stream,
   })
   .meta({ id: 'ImageBody', description: 'A body of `POST /images/generations`.' })
@@ -66,28 +66,28 @@ export const imageBodySchema = z
 const fileId = z
   .string()
   .regex(/^file-[\w-]{1,120}$/, { error: 'expected the id of a file of yours: file-…' })
-const MOST_INPUT_PICTURES = 16
+const MAX_INPUT_IMAGES = 16
 
 export const imageEditBodySchema = imageBodySchema
   .extend({
     image: z
-      .union([fileId, z.array(fileId).min(1).max(MOST_INPUT_PICTURES)], {
-        error: `expected the id of a file of yours (file-…), or up to ${MOST_INPUT_PICTURES} of them`,
+      .union([fileId, z.array(fileId).min(1).max(MAX_INPUT_IMAGES)], {
+        error: `expected the id of a file of yours (file-…), or up to ${MAX_INPUT_IMAGES} of them`,
       })
-      .describe('The pictures to edit, by the ids of files.'),
-    mask: fileId.nullish().describe('Transparent where the picture is to change.'),
+      .describe('The images to edit, as ids of files.'),
+    mask: fileId.nullish().describe('Transparent where the image should change.'),
   })
   .meta({ id: 'ImageEditBody', description: 'A body of `POST /images/edits`, with files by their ids.' })
 
 export const transcriptionBodySchema = z
-  .looseObject({ model, file: fileId.describe('The sound, by the id of a file.'), stream })
+  .looseObject({ model, file: fileId.describe('The audio, as the id of a file.'), stream })
   .meta({
     id: 'TranscriptionBody',
     description: 'A body of `POST /audio/transcriptions`, with the file by its id.',
   })
 
 export const translationBodySchema = z
-  .looseObject({ model, file: fileId.describe('The sound, by the id of a file.') })
+  .looseObject({ model, file: fileId.describe('The audio, as the id of a file.') })
   .meta({
     id: 'TranslationBody',
     description: 'A body of `POST /audio/translations`, with the file by its id.',
@@ -100,7 +100,7 @@ export const speechBodySchema = z
 export const messageBodySchema = z
   .looseObject({
     model,
-    max_tokens: z.int().min(1).describe('The most output tokens; the Messages API demands it.'),
+    max_tokens: z.int().min(1).describe('The maximum number of output tokens; the Messages API requires it.'),
     messages: z.array(z.looseObject({ role: z.string().min(1) })).min(1),
     stream,
     anthropic_beta: z

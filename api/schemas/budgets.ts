@@ -6,14 +6,14 @@ export const shownBudgets = z.array(
   z.object({ usd: z.number(), per: z.enum(['day', 'week', 'month']), time_zone: z.string() }),
 )
 
-/** A budget, and how it stands. */
+/** A budget with its usage. */
 export const budgetUsageSchema = z
   .object({
-    owner: z.enum(budgetOwners).describe('To whom the budget belongs.'),
+    owner: z.enum(budgetOwners).describe('The kind of owner of the budget.'),
     name: z
       .string()
       .nullable()
-      .describe('Id of the key or the flow, name of the group, digest of the fair key; null: of the tenant.'),
+      .describe('Id of the key or flow, name of the group, or digest of the fair key; null for the tenant.'),
     usd: z.number(),
     per: z.enum(['day', 'week', 'month', 'total']),
     time_zone: z.string(),

@@ -11,13 +11,13 @@ const errorMembersSchema = z
   })
   .meta({ id: 'ErrorMembers' })
 
-/** The one shape of every error. */
+/** The shape of every error. */
 const errorSchema = z.object({ error: errorMembersSchema }).meta({ id: 'ErrorAnswer' })
 
 /** Error answers of every route, for its `response` schemas. */
 export const errorResponses = { '4xx': errorSchema, '5xx': errorSchema }
 
-/** A list of `entry`; `first_id` and `last_id` are null where it is empty or its entries have no ids. */
+/** Schema of a list of `entry`. `first_id` and `last_id` are null if it is empty or its entries have no ids. */
 export function listSchema<Entry extends z.ZodType>(entry: Entry) {
   return z.object({
     object: z.literal('list'),
@@ -28,7 +28,7 @@ export function listSchema<Entry extends z.ZodType>(entry: Entry) {
   })
 }
 
-/** Puts entries into the envelope of a list. */
+/** Wraps entries in a list. */
 export function toList<Entry extends { id?: string }>(data: Entry[], hasMore: boolean) {
   return {
     object: 'list' as const,
@@ -46,7 +46,7 @@ export const bulkAnswerSchema = z
   ])
   .meta({ id: 'BulkAnswer' })
 
-/** How many entries a page may have, and behind which of them it begins. */
+/** Page size, and the entry after which the page begins. */
 export function pageQuery(kind: keyof typeof idPatterns) {
   return {
     limit: z.coerce.number().int().min(1).max(1000).default(100),
@@ -58,16 +58,16 @@ export function pageQuery(kind: keyof typeof idPatterns) {
   }
 }
 
-/** What calls cost together. */
+/** Total cost of calls. */
 export const costSumSchema = {
   cost_usd: z
     .number()
     .nullable()
     .describe('USD, of the calls whose models have a price. Null: none of them has one.'),
-  unpriced_calls: z.number().describe('Calls whose models have no price; what they cost is not known.'),
+  unpriced_calls: z.number().describe('Calls whose models have no price; their cost is unknown.'),
 }
 
-/** A number for each status a job may have. */
+/** A number for each job status. */
 export const statusCountsSchema = z.object(
   Object.fromEntries(Object.values(JobStatus).map((status) => [status, z.number()])) as Record<
     JobStatus,

@@ -16,15 +16,15 @@ import { type ClientMessage, MessageError, parseMessage } from './messages.ts'
 import { createOutlet } from './outlet.ts'
 import { createSubscriptions, type Subscriptions } from './subscriptions.ts'
 
-/** How a socket is closed by this side; see docs/events.md. */
+/** Close codes of the server; see docs/events.md. */
 const CLOSE = { closing: 1001, refused: 1008, tooSlow: 1013, keyIsGone: 4401 } as const
 
-/** Messages that may wait while one is worked on; then no more is read. */
-const MOST_WAITING = 16
+/** Messages that may wait while one is handled. Then no more are read. */
+const MAX_WAITING = 16
 
 type Key = { authorization: string | undefined; actsAs: string | undefined }
 
-/** Whose socket it is. */
+/** The owner of a socket. */
 type Session = {
   tenant: Tenant
   caller: string
@@ -34,7 +34,7 @@ type Session = {
 
 export type SocketRequest = {
   id: string
-  /** What the headers said; null: a message is to say it. */
+  /** The key in the headers; null: a message has to send it. */
   key: Key | null
   log: {
     debug(line: object, text: string): void
@@ -61,13 +61,13 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
       counts.out++
       metrics.onSocketMessage('out', type)
     },
-    onTooSlow: () => end(CLOSE.tooSlow, 'reads too slowly; go on from the last cursor'),
+    onTooSlow: () => end(CLOSE.tooSlow, 'reads too slowly; continue from the last cursor'),
   })
 
   function end(code: number, reason: string): void {
     session?.subscriptions.close()
     socket.close(code, reason)
-    // Or the client's answer would not be heard.
+    // Otherwise the client's close frame would not be read.
     if (socket.isPaused) socket.resume()
   }
 
@@ -88,7 +88,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     }
     const held = streams.hold(holder)
     release = held.release
-    held.signal.addEventListener('abort', () => end(CLOSE.keyIsGone, 'the key is not valid any more'))
+    held.signal.addEventListener('abort', () => end(CLOSE.keyIsGone, 'the key is no longer valid'))
     const subscriptions = createSubscriptions({
       context,
       tenant: tenant.name,
@@ -99,7 +99,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     return { tenant, caller: caller.name, key, subscriptions }
   }
 
-  /** A socket that may not be, or not now: says why, and is closed. */
+  /** Refuses the socket: sends the reason, then closes it. */
   async function turnAway(error: unknown): Promise<void> {
     await refuse(null, error)
     const code = error instanceof ApiError ? error.code : 'internal_error'
@@ -109,11 +109,11 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
   }
 
   async function answer(message: ClientMessage): Promise<void> {
-    // Browsers cannot send a protocol ping. This answer tells them that the connection is alive.
+    // Browsers cannot send protocol pings. This answer tells them that the connection is alive.
     if (message.type === 'ping') return outlet.send({ type: 'pong', id: message.id ?? null })
     if (message.type === 'auth') {
       if (session !== null) {
-        // Where no key is asked for, one that is sent anyway is ignored.
+        // If no key is needed, a key that is sent anyway is ignored.
         if (deps.tenants.keyring().open) return
         throw new ApiError('invalid_request', 'type: the socket already has its key', { param: 'type' })
       }
@@ -139,7 +139,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     create: JsonObject,
     idempotencyKey: string | undefined,
   ) {
-    // As the configuration stands now.
+    // With the current configuration.
     await freshenFor(key.authorization, deps.tenants)
     const { tenant } = authenticate(key, 'jobs', deps.tenants.keyring())
     const job = parseRequest(createJobSchema, create, 'job')
@@ -172,7 +172,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
           error instanceof MessageError ? error.fault : error,
         )
       }
-      if (socket.isPaused && waiting.length < MOST_WAITING / 2) socket.resume()
+      if (socket.isPaused && waiting.length < MAX_WAITING / 2) socket.resume()
     }
     isAnswering = false
   }
@@ -181,16 +181,16 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     if (socket.readyState !== socket.OPEN) return
     counts.in++
     waiting.push({ data: data as Buffer, isBinary })
-    if (waiting.length >= MOST_WAITING) socket.pause()
+    if (waiting.length >= MAX_WAITING) socket.pause()
     if (isAnswering) return
     isAnswering = true
     work()
   })
 
-  // Gone, or too slow: it hears of it where it is still there, and is cut off where it does not answer.
+  // The peer is gone or too slow. It gets the close code if it is still there, and is cut off if it does not answer.
   const stopPinging = keepAlive(socket, limits.heartbeat, {
     ping: () => session?.subscriptions.mark(),
-    miss: () => end(CLOSE.tooSlow, 'answers no ping; go on from the last cursor'),
+    miss: () => end(CLOSE.tooSlow, 'answers no ping; continue from the last cursor'),
   })
   const authTimer = setTimeout(
     () => end(CLOSE.keyIsGone, `no key within ${limits.socketAuthTimeout / 1000} s`),

@@ -4,7 +4,7 @@ import type { WebSocket } from '@fastify/websocket'
  * Pings a socket, because a peer may disappear without closing it. Returns a function that stops the pings.
  *
  * @param does.ping called with each ping
- * @param does.miss called when the last one was not answered; not of a socket that is not read from now
+ * @param does.miss called when the last ping was not answered; never while the socket is paused
  */
 export function keepAlive(
   socket: WebSocket,

@@ -6,7 +6,7 @@ import { eventFilterShape } from '../events/schema.ts'
 import { parseRequest } from '../issues.ts'
 import { parseJson } from '../parse-json.ts'
 
-/** What messages are matched by: a subscription and its events, a submission and its answer. */
+/** Matches messages: a subscription with its events, a submission with its answer. */
 const id = z.string().min(1).max(128)
 
 const auth = z.strictObject({
@@ -60,7 +60,7 @@ export type ServerMessage =
   | { type: 'pong'; id: string | null }
   | { type: 'error'; id: string | null; error: ErrorMembers }
 
-/** A message that is none, and the id that it would have had, for the answer. */
+/** An invalid message, with its id for the answer if it had one. */
 export class MessageError extends Error {
   override readonly name = 'MessageError'
   readonly id: string | null
@@ -73,7 +73,7 @@ export class MessageError extends Error {
   }
 }
 
-/** Throws MessageError. A job in it keeps its text. */
+/** Throws MessageError. A job in the message keeps its text. */
 export function parseMessage(data: Buffer, isBinary: boolean): ClientMessage {
   if (isBinary)
     throw new MessageError(

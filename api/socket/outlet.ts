@@ -2,17 +2,15 @@ import type { WebSocket } from '@fastify/websocket'
 import { stringifyLine } from '../../lib/json-source.ts'
 import type { ServerMessage } from './messages.ts'
 
-/** Sends messages by a socket, no faster than its client takes them. */
+/** Sends messages on a socket, no faster than its client reads them. */
 export type Outlet = {
-  /**
-   * Resolves when there is room for another: who sends much waits for it. What comes after the socket's end is dropped.
-   */
+  /** Resolves when there is room for another message; a busy sender waits for it. Messages after the socket's end are dropped. */
   send(message: ServerMessage): Promise<void>
 }
 
 /**
- * @param deps.bufferBytes what may wait in the socket; one message may be larger
- * @param deps.onTooSlow the client took too little for `patienceMs`
+ * @param deps.bufferBytes bytes that may wait in the socket; one message may be larger
+ * @param deps.onTooSlow called when the client read too little for `patienceMs`
  */
 export function createOutlet(deps: {
   socket: WebSocket
@@ -25,7 +23,7 @@ export function createOutlet(deps: {
   let waiting = 0
   let room: PromiseWithResolvers<void> | null = null
   let timer: NodeJS.Timeout | undefined
-  /** One after the other, so that no more than one message goes beyond the bound. */
+  /** Sends one message after the other, so that at most one exceeds the bound. */
   let turn: Promise<void> = Promise.resolve()
 
   function taken(bytes: number): void {

@@ -17,22 +17,22 @@ const response = {
   ...errorResponses,
 }
 
-/** Whether a request is to become a socket. */
+/** Whether a request asks for a socket. */
 export function isForSocket({ headers, url = '' }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === 'websocket' && url.split('?')[0] === SOCKET_PATH
 }
 
-/** Events, and submissions, over one socket. */
+/** Events and submissions over one socket. */
 export async function registerSocketRoute(app: Api, context: RouteContext): Promise<void> {
   const { deps, limits } = context
   await app.register(websocket, {
     options: { maxPayload: limits.socketMessageBytes, perMessageDeflate: false },
-    // Each socket closes itself, with its code.
+    // Each socket closes itself, with its own code.
     preClose: (done) => done(),
-    // What its client sent badly, or the network, and the socket is closed by itself (1002, 1007, 1009, 1006).
+    // Bad frames of the client, or network errors. The socket closes by itself (1002, 1007, 1009, 1006).
     errorHandler: (error, _socket, request) => request.log.debug({ err: error }, 'a socket broke'),
   })
-  // A request that becomes none has a connection that nobody else closes.
+  // If a request does not become a socket, nobody else closes its connection.
   app.addHook('onResponse', (request, _reply, done) => {
     if (isForSocket(request.raw)) request.raw.socket.destroySoon()
     done()
@@ -49,7 +49,7 @@ export async function registerSocketRoute(app: Api, context: RouteContext): Prom
       summary: 'Follow and submit over a WebSocket',
       description:
         'The key in `Authorization`, or within 5 s as the first message: `{"type":"auth","key":"…"}`. Pages of other origins are refused. ' +
-        'Messages are JSON, 1 MiB each at the most.',
+        'Messages are JSON, at most 1 MiB each.',
       response,
     },
     onRequest: async (request) => {
@@ -76,11 +76,13 @@ function readKey(request: FastifyRequest) {
   return { authorization, actsAs: actsAs === undefined ? undefined : String(actsAs) }
 }
 
-/** A browser keeps pages of others from reading answers of HTTP, and from nothing of a WebSocket. */
+/** A browser does not let foreign pages read HTTP answers, but lets them use WebSockets. */
 function checkOrigin({ headers }: FastifyRequest, { deps }: RouteContext): void {
   const { origin, host } = headers
   if (origin === undefined || isOwnOrigin(origin, host) || isListedOrigin(origin, deps.config())) return
   const { public_url } = deps.config().server
   if (public_url !== undefined && new URL(public_url).origin === origin.toLowerCase()) return
-  throw new ApiError('forbidden', 'origin: says that a page of another site asks', { param: 'origin' })
+  throw new ApiError('forbidden', 'origin: the request comes from a page of another site', {
+    param: 'origin',
+  })
 }

@@ -9,13 +9,13 @@ import type { SseEvent } from '../sse.ts'
 import type { Subscribe } from './messages.ts'
 import type { Outlet } from './outlet.ts'
 
-/** What a client of one socket follows. Each takes a place among the tenant's streams. */
+/** The subscriptions of one socket. Each counts as one of the tenant's streams. */
 export type Subscriptions = {
-  /** Resolves when events begin to come; throws what the client may see, and nothing is followed then. */
+  /** Resolves when events begin to come. Throws errors for the client; then nothing is followed. */
   add(message: Subscribe): Promise<void>
-  /** Throws `invalid_request` where nothing has the id. */
+  /** Throws `invalid_request` for an unknown id. */
   remove(id: string): Promise<void>
-  /** Says of those whose filter lets nothing through where to go on from. */
+  /** Sends a cursor for subscriptions whose filter lets nothing through. */
   mark(): void
   close(): void
 }
@@ -24,8 +24,8 @@ type FollowedEvents = { events: AsyncIterable<SseEvent>; finished: boolean; curs
 type Subscription = { leaving: AbortController; cursor: (() => string) | null; told: string }
 
 /**
- * @param deps.tenant whose events
- * @param deps.hold takes a place among the tenant's streams; throws `rate_limited`
+ * @param deps.tenant owner of the events
+ * @param deps.hold counts one of the tenant's streams; throws `rate_limited`
  */
 export function createSubscriptions(deps: {
   context: Pick<RouteContext, 'deps'>
@@ -63,13 +63,13 @@ export function createSubscriptions(deps: {
   ) {
     if (job !== undefined)
       return jobs.follow(tenant, checkId(job, 'job'), checkCursor(after, 'job', 'after'), signal)
-    // Counted as those of a job are.
+    // A flow's events are numbered like a job's.
     if (flow !== undefined)
       return flows.follow(tenant, checkId(flow, 'flow'), checkCursor(after, 'job', 'after'), signal)
     return jobs.followGroup(tenant, checkId(group!, 'group'), checkCursor(after, 'group', 'after'), signal)
   }
 
-  /** Passes on events until there are no more, the client leaves, or something breaks. */
+  /** Passes on events until there are no more, the client unsubscribes, or an error occurs. */
   async function pass(id: string, { leaving }: Subscription, events: AsyncIterable<SseEvent>): Promise<void> {
     try {
       for await (const { cursor, event, data } of events) {

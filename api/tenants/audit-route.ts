@@ -12,7 +12,7 @@ const query = z.object({
     .describe('The last id of the page before.'),
 })
 
-/** Who changed what. The store keeps the latest 10,000 lines. */
+/** The audit list: who changed what. The store keeps the latest 10,000 lines. */
 export function registerAuditRoute(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/audit',

@@ -11,7 +11,7 @@ import { createKeySchema, keyParams, keySchema, nameParams, newKeySchema } from 
 const tags = ['Tenants']
 const config = { access: 'admin' } as const
 
-/** Keys of tenants that the API made. */
+/** Keys of tenants that the API created. */
 export function registerKeyRoutes(app: Api, context: RouteContext): void {
   const { deps } = context
   const { registry } = deps.tenants
@@ -24,7 +24,7 @@ export function registerKeyRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'createKey',
         summary: 'Create a key of a tenant',
-        description: 'The secret is in this answer and nowhere else. Every process takes it within 5 s.',
+        description: 'Only this answer contains the secret. Every process accepts the key within 5 s.',
         params: nameParams,
         body: createKeySchema,
         response: { 201: newKeySchema, ...errorResponses },
@@ -61,7 +61,7 @@ export function registerKeyRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'listKeys',
         summary: 'List the keys of a tenant, newest first',
-        description: 'Without secrets, which nobody knows. Keys of the configuration are not among them.',
+        description: 'Without secrets, which are not stored. Keys of the configuration are not included.',
         params: nameParams,
         response: { 200: listSchema(keySchema), ...errorResponses },
       },
@@ -101,7 +101,7 @@ export function registerKeyRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'revokeKey',
         summary: 'Revoke a key',
-        description: 'Every process refuses it within 5 s, and ends what it follows.',
+        description: 'Every process refuses it within 5 s, and ends its event streams.',
         params: keyParams,
         response: {
           200: z.object({ id: z.string(), object: z.literal('key'), deleted: z.literal(true) }),

@@ -1,10 +1,10 @@
 import { isOver as isBatchOver } from '../../batches/batch.ts'
 import type { ApiStore, TenantAccess } from '../deps.ts'
 
-/** So many of a kind are looked at; more are told as "at least". */
+/** Counting stops at this number, which is then shown as "at least". */
 const LOOKED_AT = 100
 
-/** What of a tenant has not ended, for people: `3 open jobs, 1 schedule`; null: nothing. */
+/** What a tenant has that has not ended, for people: `3 open jobs, 1 schedule`; null: nothing. */
 export async function describeOpenWork(
   tenant: string,
   deps: { tenants: Pick<TenantAccess, 'stats'>; store: Pick<ApiStore, 'flows' | 'batches' | 'schedules'> },

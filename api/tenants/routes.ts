@@ -21,7 +21,7 @@ import {
 const tags = ['Tenants']
 const config = { access: 'admin' } as const
 
-/** Reading all tenants, and making, changing and deleting those that are not of the file. */
+/** Lists all tenants, and creates, changes and deletes those that are not in the configuration file. */
 export function registerTenantRoutes(app: Api, context: RouteContext): void {
   const { deps } = context
   const { registry } = deps.tenants
@@ -91,7 +91,8 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'changeTenant',
         summary: 'Change a tenant',
-        description: 'What is not given stays; null is the default. Every process knows it within 5 s.',
+        description:
+          'Absent members stay; null resets to the default. Every process knows the change within 5 s.',
         params: nameParams,
         body: changeTenantSchema,
         response: { 200: tenantSchema, ...errorResponses },
@@ -119,8 +120,8 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
         operationId: 'deleteTenant',
         summary: 'Delete a tenant and its keys',
         description:
-          'Refused while it has open jobs, flows or batches, or schedules. What has ended stays until `jobs.retain` is over, and is seen again ' +
-          'by a tenant that is made under the same name. Rows of its usage stay in the history until `history.keep` is over.',
+          'Refused while it has open jobs, flows or batches, or schedules. Ended jobs stay until `jobs.retain` is over, and are visible again ' +
+          'to a new tenant with the same name. Its usage stays in the history until `history.keep` is over.',
         params: nameParams,
         response: {
           200: z.object({ name: z.string(), object: z.literal('tenant'), deleted: z.literal(true) }),
@@ -146,7 +147,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
     },
   )
 
-  /** As it stands, of the file or made here. */
+  /** The current tenant, of the configuration file or created here. */
   async function find(name: string) {
     const { tenants } = (await registry.read())!
     const isOfFile = tenantNames(deps.tenants.configured()).includes(name)
@@ -165,8 +166,8 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
         operationId: 'pauseTenant',
         summary: 'Pause a tenant',
         description:
-          'No call leaves for its jobs, in any lane or process, until the pause ends. Calls that are under way go on, and new jobs are taken ' +
-          'and wait; those with a kept answer get it.',
+          'No call is sent for its jobs, in any lane or process, until the pause ends. Calls under way continue, and new jobs are accepted ' +
+          'and wait; those with a cached answer get it.',
         params: nameParams,
         body: pauseTenantSchema,
         response: { 200: tenantSchema, ...errorResponses },
@@ -191,7 +192,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'resumeTenant',
         summary: 'Resume a tenant',
-        description: 'Its jobs that waited may leave at once. It takes no body.',
+        description: 'Its waiting jobs may start at once. It takes no body.',
         params: nameParams,
         response: { 200: tenantSchema, ...errorResponses },
       },
@@ -211,7 +212,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
     return found!
   }
 
-  /** As the store knows them; this process may not have read them yet. */
+  /** The tenants in the store; this process may not have read them yet. */
   async function show(
     names: string[],
     made: ReadonlyMap<string, MadeTenant>,

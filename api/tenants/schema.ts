@@ -17,7 +17,7 @@ export const nameParams = z.object({ name: z.string().max(64) })
 export const keyParams = nameParams.extend({ id: z.string().max(64) })
 
 export const createTenantSchema = z.strictObject({
-  name: tenantName.describe('A letter or a digit, then letters, digits and `. _ -`; 64 at the most.'),
+  name: tenantName.describe('A letter or digit, then letters, digits and `. _ -`; at most 64 characters.'),
   weight: weight.optional(),
   limits: limits.optional(),
   per_fair_key: perFairKey,
@@ -25,7 +25,7 @@ export const createTenantSchema = z.strictObject({
   cache: cache.optional(),
 })
 
-/** The object with members that may be null. */
+/** An object with the same members, each of which may be null. */
 function nullableMembers<Shape extends { [name: string]: z.ZodOptional<z.ZodType> }>(shape: Shape) {
   return z.strictObject(
     Object.fromEntries(Object.entries(shape).map(([name, member]) => [name, member.unwrap().nullish()])) as {
@@ -34,7 +34,7 @@ function nullableMembers<Shape extends { [name: string]: z.ZodOptional<z.ZodType
   )
 }
 
-/** A member of `limits` or `per_fair_key` that is null, or a member that is null, is the default again. */
+/** Null resets a member, or a member of `limits` or `per_fair_key`, to its default. */
 export const changeTenantSchema = z.strictObject({
   weight: weight.unwrap().nullish(),
   limits: nullableMembers(tenantLimits.shape).nullish(),
@@ -45,7 +45,7 @@ export const changeTenantSchema = z.strictObject({
 
 export const pauseTenantSchema = z
   .strictObject({
-    for_ms: z.int().min(1).optional().describe('How long; without it until resumed.'),
+    for_ms: z.int().min(1).optional().describe('Duration of the pause; absent: until resumed.'),
     reason: z.string().min(1).max(200).optional(),
   })
   .nullish()
@@ -55,9 +55,9 @@ export const createKeySchema = z.strictObject({
   expires_at: z.iso
     .datetime({ offset: true })
     .nullish()
-    .describe('After it the key is refused. Without it: never.'),
+    .describe('The key is refused after this time. Default: never.'),
   budgets: keyBudgets.nullish().describe('USD that jobs submitted with the key may cost.'),
-  models: modelPatterns.nullish().describe('What the key may call, within what its tenant may.'),
+  models: modelPatterns.nullish().describe('Models that the key may call, among those of its tenant.'),
   scopes: z
     .array(z.enum(scopes))
     .min(1)
@@ -68,12 +68,12 @@ export const createKeySchema = z.strictObject({
     ),
 })
 
-/** A tenant with how it stands. */
+/** A tenant with its current figures. */
 export const tenantSchema = tenantFiguresSchema
   .extend({
     object: z.literal('tenant'),
     name: z.string(),
-    source: z.enum(['file', 'api']).describe('`file`: it is of the configuration, and read-only here.'),
+    source: z.enum(['file', 'api']).describe('`file`: defined in the configuration, and read-only here.'),
     admin: z.boolean().describe('Whether its keys of the configuration are admin keys.'),
     limits: z.object({ ...tenantLimits.shape, budgets: shownBudgets.optional() }),
     per_fair_key: fairKeyLimits
@@ -101,7 +101,7 @@ export const keySchema = z
   .meta({ id: 'Key' })
 
 export const newKeySchema = keySchema
-  .extend({ secret: z.string().describe('`sk-sluice-…`: it is shown this once.') })
+  .extend({ secret: z.string().describe('`sk-sluice-…`: it is shown only once.') })
   .meta({ id: 'NewKey' })
 
 export const auditLineSchema = z
@@ -110,7 +110,7 @@ export const auditLineSchema = z
     object: z.literal('audit_line'),
     at: z.iso.datetime(),
     actor: z.object({
-      tenant: z.string().describe('Whose key was sent.'),
+      tenant: z.string().describe('The tenant whose key was sent.'),
       key: z.string().nullable().describe('null: a key of the configuration.'),
       ip: z.string(),
       request_id: z.string(),

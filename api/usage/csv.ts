@@ -1,7 +1,7 @@
-/** Cells that a spreadsheet would take for a formula. */
+/** Cells that a spreadsheet would interpret as a formula. */
 const FORMULA = /^[=+\-@\t\r]/
 
-/** A table as RFC 4180 has it, with the names of its columns first. */
+/** A table in the format of RFC 4180, with a header line. */
 export function toCsv(columns: readonly string[], rows: readonly Record<string, unknown>[]): string {
   const lines = rows.map((row) => columns.map((name) => toCell(row[name])).join(','))
   return [columns.join(','), ...lines, ''].join('\r\n')
@@ -14,7 +14,7 @@ function toCell(value: unknown): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-/** Without an exponent: billionths are the least. */
+/** Formats without an exponent: billionths are the smallest part. */
 function toPlain(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toFixed(9).replace(/\.?0{1,9}$/, '')
 }

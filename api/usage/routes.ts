@@ -8,12 +8,12 @@ import { usageEntrySchema, usageListSchema, usageQuery } from './schema.ts'
 
 const DAY_MS = 86_400_000
 const DAY_CHARACTERS = 'YYYY-MM-DD'.length
-/** What the last line of a table names that `top` cut short. */
+/** Name of the last line of a table that `top` cut off. */
 const REST = '(rest)'
-/** How far back it goes unless asked. */
+/** Default length of the range, days. */
 const DEFAULT_DAYS = 30
 
-/** Untyped, because the route writes the text of the CSV itself. */
+/** Untyped, because the route writes the CSV text itself. */
 const response: unknown = {
   200: {
     description: 'Default Response',
@@ -22,7 +22,7 @@ const response: unknown = {
   ...errorResponses,
 }
 
-/** What was used and paid, by day, tenant, model, tier and fair key. */
+/** Usage and cost by day, tenant, model, tier and fair key. */
 export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/usage',
@@ -33,9 +33,9 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'getUsage',
         summary: 'Get usage and cost',
         description:
-          'Ended jobs, by the day of their end, about a second later. An admin key sees all tenants, as does one with `admin: read`; any other its own. ' +
-          'Needs a `history`. `Accept: text/csv` gives a table. 10,000 rows at the most, over all pages; where there are ' +
-          'more, `top` gives the dearest of them and the sums of the rest.',
+          'Ended jobs by the day of their end, about a second later. A key with `admin` or `admin: read` sees all tenants, any other its own. ' +
+          'Needs a `history`. `Accept: text/csv` returns a table. At most 10,000 rows over all pages; if there are ' +
+          'more, `top` returns the most expensive ones and the sums of the rest.',
         querystring: usageQuery,
         response,
       },
@@ -86,7 +86,7 @@ function refuseTooMany(error: unknown): never {
   )
 }
 
-/** Numbers, in the order of the schema. */
+/** Names of numeric columns, in the order of the schema. */
 function sumsOf(entries: readonly UsageEntry[]): string[] {
   const names = Object.keys(usageEntrySchema.shape)
   const [entry] = entries

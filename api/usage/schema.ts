@@ -26,7 +26,7 @@ export const usageQuery = z.object({
     )
     .refine((names) => new Set(names).size === names.length, { error: 'expected each name once' })
     .optional()
-    .describe('What is told apart: some of `day`, `tenant`, `model`, `tier`, `fair_key`. Default: `day`.'),
+    .describe('What to group by: some of `day`, `tenant`, `model`, `tier`, `fair_key`. Default: `day`.'),
   top: z.coerce
     .number()
     .int()
@@ -42,7 +42,7 @@ export const usageQuery = z.object({
     .describe('The last id of the page before.'),
 })
 
-const tokens = z.number().describe("Of the provider's calls.")
+const tokens = z.number().describe("Tokens of the provider's calls.")
 
 export const usageEntrySchema = z
   .object({
@@ -50,7 +50,7 @@ export const usageEntrySchema = z
     day: z.string().optional(),
     tenant: z.string().optional(),
     model: z.string().optional().describe('The lane that served it: `provider/model`.'),
-    tier: z.string().optional().describe('Of service, as the answers name it.'),
+    tier: z.string().optional().describe('The service tier that the answers name.'),
     fair_key: z.string().nullable().optional().describe('Null: none, or it cannot be decrypted.'),
     jobs: z.number().describe('Jobs that ended.'),
     failed: z.number(),
@@ -61,7 +61,7 @@ export const usageEntrySchema = z
     output_tokens: tokens,
     reasoning_tokens: tokens,
     ...costSumSchema,
-    saved_cache_usd: z.number().describe('What kept answers would have cost.'),
+    saved_cache_usd: z.number().describe('What cached answers would have cost.'),
     saved_sharing_usd: z.number().describe('What answers to equal jobs under way would have cost.'),
     saved_tiers_usd: z.number().describe('What slower tiers cost less than the standard one.'),
     saved_prompt_cache_usd: z.number().describe("What the providers' prompt caches saved."),
@@ -70,9 +70,9 @@ export const usageEntrySchema = z
 
 export const usageListSchema = listSchema(usageEntrySchema).extend({
   rest: usageEntrySchema
-    .extend({ entries: z.number().describe('How many `top` left out.') })
+    .extend({ entries: z.number().describe('Number of entries that `top` left out.') })
     .nullable()
-    .describe('The sums of all that `top` left out; null where it was not given, or left out none.')
+    .describe('The sums of all entries that `top` left out; null if there are none.')
     .meta({ id: 'UsageRest' }),
   from: z.string(),
   to: z.string(),

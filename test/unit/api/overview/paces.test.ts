@@ -11,23 +11,23 @@ const batch = (completed: number, failed = 0) => ({
 
 it('foresees the end of a batch from how it went while it was watched', () => {
   const paces = createPaces()
-  expect(paces.foresee(batch(100), at('12:00:00'))).toBeNull()
-  expect(paces.foresee(batch(100), at('12:00:05'))).toBeNull()
+  expect(paces.forecastEnd(batch(100), at('12:00:00'))).toBeNull()
+  expect(paces.forecastEnd(batch(100), at('12:00:05'))).toBeNull()
   // 100 lines in 10 s, so 800 in 80 s.
-  expect(paces.foresee(batch(190, 10), at('12:00:10'))).toBe('2026-11-24T12:01:30.000Z')
+  expect(paces.forecastEnd(batch(190, 10), at('12:00:10'))).toBe('2026-11-24T12:01:30.000Z')
 })
 
 it('goes by the last minute alone', () => {
   const paces = createPaces()
-  paces.foresee(batch(0), at('12:00:00'))
-  paces.foresee(batch(500), at('12:00:30'))
-  expect(paces.foresee(batch(500), at('12:01:31'))).toBeNull()
-  expect(paces.foresee(batch(600), at('12:01:41'))).toBe('2026-11-24T12:02:21.000Z')
+  paces.forecastEnd(batch(0), at('12:00:00'))
+  paces.forecastEnd(batch(500), at('12:00:30'))
+  expect(paces.forecastEnd(batch(500), at('12:01:31'))).toBeNull()
+  expect(paces.forecastEnd(batch(600), at('12:01:41'))).toBe('2026-11-24T12:02:21.000Z')
 })
 
 it('forgets those that are not shown any more', () => {
   const paces = createPaces()
-  paces.foresee(batch(0), at('12:00:00'))
+  paces.forecastEnd(batch(0), at('12:00:00'))
   paces.keep([])
-  expect(paces.foresee(batch(100), at('12:00:10'))).toBeNull()
+  expect(paces.forecastEnd(batch(100), at('12:00:10'))).toBeNull()
 })
