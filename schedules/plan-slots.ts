@@ -11,11 +11,12 @@ export type SlotPlan = { slot: number; isRun: boolean }
  * began, or made a job for, always runs, under all settings. Of the missed slots the newest hundred are listed.
  */
 export function planSlots(
-  due: Pick<DueSchedule, 'slot' | 'made' | 'state' | 'changedAt' | 'catchUp'>,
+  due: Pick<DueSchedule, 'slot' | 'made' | 'state' | 'changedAt' | 'paused' | 'catchUp'>,
   timetable: Timetable,
   now: number,
 ): SlotPlan[] {
-  const later = timetable.latest(Math.max(due.slot, due.changedAt), now, 2 * MOST_CAUGHT_UP).reverse()
+  const from = Math.max(due.slot, due.changedAt)
+  const later = due.paused ? [] : timetable.latest(from, now, 2 * MOST_CAUGHT_UP).reverse()
   const slots = due.state === 'settled' ? later : [due.slot, ...later]
   const newest = slots.at(-1)
   const isBegun = due.state === 'begun' || due.made !== null

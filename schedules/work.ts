@@ -26,6 +26,8 @@ export type DueSchedule = Timing & {
   state: 'settled' | 'begun' | 'due' | 'late'
   /** Slots before this instant are not those of the settings as they are now. */
   changedAt: number
+  /** True: it was paused when the slot was due already; no slot comes behind it. */
+  paused: boolean
   createdAt: number
   name: string | null
   target: Target
@@ -74,6 +76,7 @@ const FIELDS = [
   'revision',
   'next_at',
   'changed_at',
+  'paused',
   'created_at',
   'name',
   'target',
@@ -107,6 +110,7 @@ export function createScheduleWork(
       revision: number('revision') ?? 0,
       slot: number('next_at') ?? 0,
       changedAt: number('changed_at') ?? 0,
+      paused: record.paused === '1',
       createdAt: number('created_at') ?? 0,
       name: record.name || null,
       target: record.target as Target,

@@ -67,7 +67,7 @@ describe('what is due', () => {
     lateMs: number,
   ) => {
     const table = createTimetable({ ...timing, every: '1h' }, 0)
-    const due = { slot: HOUR, made: null, state, changedAt: 0, catchUp }
+    const due = { slot: HOUR, made: null, state, changedAt: 0, paused: false, catchUp }
     return planSlots(due, table, count * HOUR + lateMs).map(
       ({ slot, isRun }) => `${slot / HOUR}${isRun ? '' : ' missed'}`,
     )
@@ -105,8 +105,12 @@ describe('what is due', () => {
       made: null,
       state: 'late' as const,
       changedAt: 3 * HOUR,
+      paused: false,
       catchUp: 'all' as const,
     }
     expect(planSlots(due, table, 5 * HOUR).map(({ slot }) => slot / HOUR)).toEqual([1, 4, 5])
+    // Paused: those behind the one that was due then are not to be.
+    const paused = { ...due, paused: true }
+    expect(planSlots(paused, table, 5 * HOUR).map(({ slot }) => slot / HOUR)).toEqual([1])
   })
 })
