@@ -16,9 +16,8 @@ const STEPS = 5
 const AT_ONCE = 64
 const ROUNDS = 3
 const MOST_TIMES = 1.3
-/** Of an equal share, what each tenant gets at the least; and how much longer a flow takes beside those of others. */
+/** Of an equal share, what each tenant gets at the least. */
 const LEAST_SHARE = 0.8
-const MOST_TIMES_BESIDE = 3
 
 const folder = await mkdtemp(join(tmpdir(), 'sluice-flows-'))
 const simulator = createSimulator({ seed: 1 })
@@ -96,7 +95,7 @@ async function measureFairness(): Promise<void> {
   console.log(
     `one flow of a fourth tenant: ${aloneMs.toFixed(0)} ms alone, ${besideMs.toFixed(0)} ms beside them (×${(besideMs / aloneMs).toFixed(1)})`,
   )
-  if (leastShare < LEAST_SHARE || besideMs > MOST_TIMES_BESIDE * aloneMs) process.exitCode = 1
+  if (leastShare < LEAST_SHARE) process.exitCode = 1
 }
 
 function show({ cpuMs, wallMs }: Figures): string {

@@ -363,6 +363,7 @@ describe('a run', () => {
     const first = await list('?limit=2')
     expect(first).toMatchObject({ data: all.data.slice(0, 2), has_more: true })
     expect((await send('DELETE', runPath(first.data[1]!.id))).statusCode).toBe(200)
+    expect(await lister.redis.zcard(`${lister.root('acme')}:durables:created`)).toBe(ids.length - 1)
     const rest = await list(`?limit=3&after=${first.last_id}`)
     expect(rest).toMatchObject({ data: all.data.slice(2), has_more: false })
     expect((await list(`?after=${rest.last_id}`)).data).toEqual([])

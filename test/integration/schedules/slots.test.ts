@@ -94,18 +94,21 @@ describe('a slot', () => {
     expect(Date.parse((await read(id)).next_runs[0])).toBeGreaterThan(Date.now())
   })
 
-  it.each(['none', 'latest', 'all'] as const)('that was due before a pause is the last one, whatever is caught up (%s)', async (catch_up) => {
-    const { id } = await house.make({ catch_up })
-    await house.moveBack(id, HOUR)
-    await house.call('PATCH', `/v1/schedules/${id}`, { body: { paused: true } })
-    await house.moveBack(id, 3 * HOUR)
-    await house.tick()
-    expect(await outcomesOf(id)).toEqual([catch_up === 'none' ? 'missed' : 'created'])
-    await house.moveBack(id, 3 * HOUR)
-    await house.call('PATCH', `/v1/schedules/${id}`, { body: { paused: false } })
-    await house.tick()
-    expect(await runsOf(id)).toHaveLength(1)
-  })
+  it.each(['none', 'latest', 'all'] as const)(
+    'that was due before a pause is the last one, whatever is caught up (%s)',
+    async (catch_up) => {
+      const { id } = await house.make({ catch_up })
+      await house.moveBack(id, HOUR)
+      await house.call('PATCH', `/v1/schedules/${id}`, { body: { paused: true } })
+      await house.moveBack(id, 3 * HOUR)
+      await house.tick()
+      expect(await outcomesOf(id)).toEqual([catch_up === 'none' ? 'missed' : 'created'])
+      await house.moveBack(id, 3 * HOUR)
+      await house.call('PATCH', `/v1/schedules/${id}`, { body: { paused: false } })
+      await house.tick()
+      expect(await runsOf(id)).toHaveLength(1)
+    },
+  )
 
   it('is the last one when there were as many as there may be', async () => {
     const { id } = await house.make({ max_runs: 2, catch_up: 'all' })
