@@ -3,7 +3,6 @@ import { type Job, Worker } from 'bullmq'
 import { runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { repeat } from '../lib/repeat.ts'
-import type { Leases } from './leases.ts'
 import {
   bullOf,
   type EntryData,
@@ -30,8 +29,6 @@ export type ShutTier = [tier: string, tenant: string | null]
 
 /** A worker's side of one lane's queue. Methods throw when Redis is unavailable; a lost lock is not an error. */
 export type LaneQueue = {
-  /** How long the lock of an entry lasts, ms. */
-  readonly lockMs: number
   /** Up to `count` due entries; fewer when there are no more. */
   fetch(count: number): Promise<Held[]>
   /** Whether no entry waits, due or not. Entries that workers hold do not count. */
@@ -60,8 +57,6 @@ export type LaneQueue = {
   bringOtherTiers(count: number, shut: readonly ShutTier[]): Promise<{ moved: number; seen: number }>
   /** Returns the entry to its place at the front. */
   giveBack(held: Held): Promise<void>
-  /** Extends the locks; returns the entries whose locks are lost. */
-  renew(held: Held[]): Promise<Held[]>
   close(): Promise<void>
 }
 
@@ -100,7 +95,6 @@ export function createLaneQueue(deps: {
   connection: RedisClient
   scripts: QueueScripts
   lane: string
-  leases: Pick<Leases, 'renewLocks'>
   prefix: string
   lockDuration: number
   stalledInterval: number
@@ -159,7 +153,6 @@ export function createLaneQueue(deps: {
   }
 
   return {
-    lockMs: lockDuration,
     async fetch(count) {
       const token = `${worker.id}:${fetches++}`
       const fetched = await scripts.fetch<EntryData>(queue, { count, token, lockMs: lockDuration })
@@ -214,11 +207,6 @@ export function createLaneQueue(deps: {
     },
     async giveBack(held) {
       await unlessLost(worker.giveBack(bullOf(held)))
-    },
-    async renew(held) {
-      const locks = held.map((one) => ({ entry: bullOf(one).id, token: one.token }))
-      const lost = new Set(await deps.leases.renewLocks(deps.lane, locks))
-      return held.filter((one) => lost.has(bullOf(one).id))
     },
     async close() {
       isClosed = true

@@ -4,7 +4,7 @@ import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
 import { createLaneQueue, type LaneQueue, QUEUE_NAME } from './lane-queue.ts'
-import { createLeases, lockLease, placeLease } from './leases.ts'
+import { lockLease, placeLease } from './leases.ts'
 import {
   type EntryData,
   hadItsTurn,
@@ -58,7 +58,6 @@ export function createQueues(deps: {
   const { connection, prefix, order } = deps
   const announced = new Set<string>()
   const lockDuration = lockLease(deps.stalledAfterMs)
-  const leases = createLeases({ redis: connection, prefix, lockMs: lockDuration, placeMs: 0 })
   const stalledInterval = Math.max(150, Math.round(deps.stalledAfterMs / 3))
   const lanePrefix = (lane: string) => `${prefix}:{l:${lane}}`
   const queueRoot = (lane: string) => `${lanePrefix(lane)}:${QUEUE_NAME}`
@@ -186,7 +185,6 @@ export function createQueues(deps: {
         connection,
         scripts: queueScripts,
         lane,
-        leases,
         prefix: lanePrefix(lane),
         lockDuration,
         stalledInterval,

@@ -5,7 +5,6 @@ import type { Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
 import type { LaneWaitingFor } from '../ratelimit/gate.ts'
 import type { ClaimedJob } from './claimed-job.ts'
-import type { HeldEntries } from './held-entries.ts'
 import type { Keep } from './persist.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { ServedLane } from './served-lanes.ts'
@@ -29,7 +28,6 @@ export function createClaim(deps: {
   work: Work
   calls: RunningCalls
   now: () => number
-  entries: Pick<HeldEntries, 'stillHeld'>
   keep: Keep
 }) {
   const { queue, work, calls, now, keep } = deps
@@ -48,15 +46,10 @@ export function createClaim(deps: {
       tier: askedTier(held, now()),
       estimate,
     }
-    let ours = held
+    const ours = [...held] // those that were claimed are exchanged in `held` below
     const started = isStarted(held[0], now())
       ? [await work.openStarted(held[0]!, lane.id)]
-      : await keep(async () => {
-          // At each try: Redis may have been unavailable for longer than the locks last.
-          ours = await deps.entries.stillHeld(held)
-          return ours.length === 0 ? [] : work.start(ours, intent)
-        }, 'claiming')
-    for (const one of held) if (!ours.includes(one)) calls.cancel(one.tenant, one.id)
+      : await keep(() => work.start(ours, intent), 'claiming')
     const claimedJobs: ClaimedJob[] = []
     const others: Promise<void>[] = []
     for (const [index, answer] of started.entries()) {

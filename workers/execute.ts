@@ -40,7 +40,7 @@ export type ExecuteDeps = {
   lane: ServedLane
   queue: LaneQueue
   /** The entries of the lane that this process holds. */
-  entries: Pick<HeldEntries, 'abandon' | 'stillHeld'>
+  entries: Pick<HeldEntries, 'abandon'>
   gate: Pick<LaneGate, 'settle' | 'retry' | 'acquire' | 'release'>
   store: Omit<CallStore, 'isThere'>
   calls: RunningCalls

@@ -108,7 +108,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     onStalled: lookAgain,
     onError: (error) => onError(error, 'the queue'),
   })
-  const entries = createHeldEntries({ laneId: lane.id, heartbeat: deps.heartbeat, queue: bareQueue })
+  const entries = createHeldEntries({ laneId: lane.id, heartbeat: deps.heartbeat })
   const queue = trackHeld(bareQueue, deps.directDispatch, entries, () =>
     state.tell({ kind: 'entry_delayed' }),
   )
@@ -150,7 +150,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       deps.directDispatch.giveBack(one).catch((error) => onError(error, 'queueing a job'))
       return
     }
-    entries.hold(one, performance.now())
+    entries.hold(one)
     hand.add(one, performance.now())
     waker.wake()
   }

@@ -16,7 +16,7 @@ export function createPrefetch(deps: {
   hand: Hand
   state: LoopStateOwner
   queue: Pick<LaneQueue, 'fetch' | 'isEmpty' | 'nextDue'>
-  entries: Pick<HeldEntries, 'hold' | 'stillHeld'>
+  entries: Pick<HeldEntries, 'hold'>
   shutTiers: Pick<ShutTiers, 'holds' | 'isStandardShut' | 'search'>
   /** Unix ms, by Redis' clock. */
   now: () => number
@@ -46,10 +46,11 @@ export function createPrefetch(deps: {
       state.tell({ kind: 'found_empty', now: performance.now() })
       return false
     }
-    const fetchedAt = performance.now()
     const fetched = await queue.fetch(asked)
-    for (const one of fetched) entries.hold(one, fetchedAt)
-    for (const one of await entries.stillHeld(fetched)) hand.add(one, since)
+    for (const one of fetched) {
+      entries.hold(one)
+      hand.add(one, since)
+    }
     state.tell({ kind: 'fetched', asked, count: fetched.length, now: performance.now() })
     return fetched.length === asked
   }

@@ -20,7 +20,7 @@ export function trackHeld(
     // Its place must hold it before its lock is released.
     claimed(one) {
       const placed = wayOf(one).claimed(one)
-      hold(placed, performance.now())
+      hold(placed)
       drop(one)
       return placed
     },

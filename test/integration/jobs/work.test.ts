@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { createLeases } from '../../../jobs/leases.ts'
+import { bullOf } from '../../../jobs/queue-entry.ts'
 import { toEvent } from '../../../jobs/record.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
@@ -221,10 +223,12 @@ describe('a job whose worker died', () => {
   it('stays with a worker that renews its lock', async () => {
     const store = await openTestStore({ stalledAfterMs: 450 })
     await submit(store)
-    const { held } = await store.start()
+    const [held] = await store.lane().fetch(1)
+    const { id: entry, token } = bullOf(held!)
+    const leases = createLeases({ ...store, lockMs: 300, placeMs: 300 })
     const end = Date.now() + 1000
     while (Date.now() < end) {
-      await store.lane().renew([held])
+      expect(await leases.renewLocks(LANE, [{ entry, token }])).toEqual([])
       expect(await store.lane().fetch(1)).toEqual([])
       await new Promise((resolve) => setTimeout(resolve, 50))
     }

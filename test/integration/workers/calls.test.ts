@@ -255,6 +255,8 @@ describe('embedding jobs of one lane', () => {
     )
     expect(ends[11]).toMatchObject({ error: { retryable: false }, attempts: 1 })
     expect(ends[0]!.attempts).toBe(1)
+    const shared = (await store.jobs.attempts(TENANT, ids[0]!))!.map(({ coalesced }) => coalesced)
+    expect(shared).toEqual([16, 8])
     // 16 and at most 2 · log₂ 16 more.
     expect(simulator.state().calls).toBeLessThanOrEqual(9)
   })

@@ -3,7 +3,8 @@ import { resolveLane } from '../../../config/lanes.ts'
 import { createLeases } from '../../../jobs/leases.ts'
 import { laneRoot } from '../../../ratelimit/addresses.ts'
 import { createGate } from '../../../ratelimit/gate.ts'
-import { startHeartbeat } from '../../../workers/heartbeat.ts'
+import { renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
+import { createHeldEntries } from '../../../workers/held-entries.ts'
 import { createRenewal } from '../../../workers/renewal.ts'
 import { parseTestConfig } from '../../helpers/api.ts'
 import { LANE, openTestStore, submit, type TestStore, until } from '../../helpers/store.ts'
@@ -57,7 +58,8 @@ it('the thread renews locks and permits, again after its connection was cut, and
   const { gate, heartbeat, renewedByMainLoop } = open(store)
   await submit(store)
   const { held } = await store.start()
-  heartbeat.hold(held, LANE)
+  const entries = createHeldEntries({ laneId: LANE, heartbeat })
+  entries.hold(held)
   const { permits } = await gate.take(lane, [cost])
   heartbeat.holdPermit(lane.id, permits[0]!)
   const lock = `${store.prefix}:{l:${LANE}}:calls:${held.id}-1:lock`
@@ -74,7 +76,7 @@ it('the thread renews locks and permits, again after its connection was cut, and
   expect(await store.redis.exists(lock)).toBe(1)
   expect(renewedByMainLoop()).toBeLessThanOrEqual(before + 2)
 
-  heartbeat.drop(held, LANE)
+  entries.drop(held)
   heartbeat.dropPermit(lane.id, permits[0]!)
   await until(async () => (await store.redis.exists(lock)) === 0)
 })
@@ -168,4 +170,8 @@ it('a lock that another has is told as lost, and stays as it is', async () => {
   expect(await leases.renewLocks(LANE, [{ entry, token: 'another' }])).toEqual([entry])
   const left = await store.redis.pttl(`${store.prefix}:{l:${LANE}}:calls:${entry}:lock`)
   expect(left).toBeGreaterThan(LOCK_MS)
+})
+
+it.each([200, 667, 10_000, 3_600_000])('a lock of %i ms is renewed twice before it ends', (lockMs) => {
+  expect(renewInterval(lockMs) * 2).toBeLessThanOrEqual(lockMs)
 })
