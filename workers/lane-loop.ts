@@ -164,7 +164,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       Promise.all([settled, given]).catch((error) => onError(error, 'giving a job back'))
       return
     }
-    entries.hold(one, performance.now())
+    entries.hold(one)
     launch(() => executor.execute({ held: [one], cost: costOf([one]) }, permit, null), permit)
     pace.count(1)
   }
