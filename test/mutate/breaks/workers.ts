@@ -253,6 +253,8 @@ export const WORKER_BREAKS: readonly Break[] = [
     replace: 'entries',
     tests: ['test/integration/fair/turns.test.ts', ...CALLS],
     says: 'entries that are given back lose their order',
+    survives:
+      'each goes to its place by its turn; what differs is the order of entries whose turns are equal',
   },
   {
     file: 'workers/throttle-pause.ts',
