@@ -112,8 +112,29 @@ export function listBounds({ limits, sources, shared = [] }: Lane): {
 
 const wildcard = '*'
 
-/** The lane named `provider/model` (the first slash divides); null where the configuration has none. */
+/** Most lanes of a configuration that are kept; clients name those of `*`. */
+const MOST_KEPT = 2500
+
+/** Every call asks for its lane several times, and a configuration is never changed in place. */
+const kept = new WeakMap<Config, Map<string, Lane>>()
+
+/** The lane named `provider/model` (the first slash divides); null where the configuration has none. The same object each time: do not change it. */
 export function resolveLane(config: Config, name: string): Lane | null {
+  const known = kept.get(config)?.get(name)
+  if (known !== undefined) return known
+  const lane = findLane(config, name)
+  if (lane !== null) keepLane(config, name, lane)
+  return lane
+}
+
+function keepLane(config: Config, name: string, lane: Lane): void {
+  const lanes = kept.get(config) ?? new Map<string, Lane>()
+  if (lanes.size >= MOST_KEPT) lanes.clear()
+  lanes.set(name, lane)
+  kept.set(config, lanes)
+}
+
+function findLane(config: Config, name: string): Lane | null {
   const slash = name.indexOf('/')
   if (slash < 0) return null
   const provider = name.slice(0, slash)

@@ -1,3 +1,4 @@
+import { atEndOfTurn } from '../lib/end-of-turn.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 
 export type GatherOptions<Item, Answer> = {
@@ -27,7 +28,7 @@ export function gatherCalls<Item, Answer>(
   type Waiting = { item: Item; resolve(answer: Answer): void; reject(error: unknown): void }
   const { keyOf, size, most } = options
   let gathered = new Map<string, Waiting[]>()
-  const schedule = options.within === 'tick' ? process.nextTick : setImmediate
+  const schedule = options.within === 'tick' ? process.nextTick : atEndOfTurn
 
   async function send(group: readonly Waiting[]): Promise<void> {
     try {

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { type CommandMeter, meterCommand } from './command-meter.ts'
+import { writeAtEndOfTurn } from './end-of-turn.ts'
 
 /**
  * A Redis client that sends the commands of one turn of the event loop in one write. A process with many jobs issues
@@ -27,7 +28,7 @@ export class GatheringRedis extends Redis {
     socket.cork()
     if (this.meter !== null) this.meter.writes++
     // After the answers and events of this turn were handled, because they lead to most commands.
-    setImmediate(() => {
+    writeAtEndOfTurn(() => {
       if (this.#corked === socket) this.#corked = null
       socket.uncork()
     })

@@ -155,6 +155,13 @@ export function createGate({
 
   const adoption = createLaneAdoption({ redis, prefix })
 
+  const prepared = new WeakMap<GateLane, Pick<PreparedTake, 'keys' | 'args'>>()
+
+  function split([count, ...rest]: (string | number)[]): Pick<PreparedTake, 'keys' | 'args'> {
+    const keys = rest.slice(0, Number(count)) as string[]
+    return { keys, args: [...rest.slice(keys.length), leaseMs] }
+  }
+
   /** Keys and arguments that every script begins with. Permits are renewed and settled where they were taken. */
   const address = (lane: GateLane) => addressBuckets(prefix, lane, now ? now() : '')
 
@@ -181,9 +188,10 @@ export function createGate({
 
     async prepareTake(lane, cost) {
       await adoption.adopt(lane.id)
-      const [count, ...rest] = address(lane)
-      const keys = rest.slice(0, Number(count)) as string[]
-      return { keys, args: [...rest.slice(keys.length), leaseMs], amounts: toAmounts(countMedia(lane, cost)) }
+      const known = prepared.get(lane) ?? split(address(lane))
+      // Lanes are the same objects for as long as the configuration is; the simulated time of an address is not.
+      if (!now) prepared.set(lane, known)
+      return { ...known, amounts: toAmounts(countMedia(lane, cost)) }
     },
 
     async settle(lane, settlements) {

@@ -1,4 +1,5 @@
 import type { Lane } from '../config/lanes.ts'
+import { atEndOfTurn } from '../lib/end-of-turn.ts'
 import type { Gate, Settlement } from '../ratelimit/gate.ts'
 
 /**
@@ -10,12 +11,15 @@ export function gatherSettlements(gate: Gate): Gate {
   let waiting: Settlement[] = []
   let sent: Promise<void> | null = null
 
-  async function send(lane: Lane): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
-    const batch = waiting
-    waiting = []
-    sent = null
-    await gate.settle(lane, batch)
+  function send(lane: Lane): Promise<void> {
+    return new Promise((resolve, reject) => {
+      atEndOfTurn(() => {
+        const batch = waiting
+        waiting = []
+        sent = null
+        gate.settle(lane, batch).then(resolve, reject)
+      })
+    })
   }
 
   return {

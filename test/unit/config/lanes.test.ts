@@ -61,6 +61,13 @@ describe('a lane', () => {
     })
   })
 
+  test('is the same object for as long as the configuration is, and another one in the next', () => {
+    expect(resolveLane(config, 'local/any')).toBe(resolveLane(config, 'local/any'))
+    expect(resolveLane({ ...config }, 'local/any')).not.toBe(resolveLane(config, 'local/any'))
+    for (let number = 0; number < 3000; number++) resolveLane(config, `local/model-${number}`)
+    expect(resolveLane(config, 'local/any')).toMatchObject({ id: 'local/any', maxLanes: 2500 })
+  })
+
   test('has the slower ways of its kind, those that stand, and none that is off', () => {
     const tiersOf = (kind: string, tiers: string) => {
       const text = `
