@@ -1,52 +1,103 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { openMessage, toMessage, toMessageUsage, toStop } from './chat-to-message.ts'
+import { listPieces, openMessage, type SaidPiece, toMessageUsage, toStop } from './chat-to-message.ts'
 import { firstChoice, textOf } from './chat-to-response.ts'
+import { readStreamedInput } from './tool-arguments.ts'
+
+/** A content block as it grows. `place`: of a call, its place among the calls. */
+type Block = {
+  kind: SaidPiece['kind']
+  place: number | null
+  index: number
+  opening: JsonObject
+  text: string
+}
 
 /**
- * Makes the events of a streamed message from the chunks of a streamed chat (Anthropic, "Streaming messages"). Only one block is open at a
- * time: text or thinking ends when another block begins, a tool call when the next call begins.
+ * Converts the chunks of a streamed chat to the events of a streamed message (Anthropic, "Streaming messages"). One block is open at a
+ * time, as in Anthropic's streams. What comes between the pieces of a call waits until the call is complete.
  *
  * @param asked the request of the Messages API
  */
 export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject) => void) {
-  let hasBegun = false
-  let index = -1
-  /** Kind of the open block: `text`, `thinking`, or a tool call by its index. */
-  let open: string | null = null
+  const blocks: Block[] = []
+  const waiting: SaidPiece[] = []
+  let idStem: string | null = null
+  let open: Block | null = null
+  /** The length of the open call's input when it was last found incomplete. */
+  let incompleteAt = -1
 
   function begin(of: JsonObject): void {
-    if (hasBegun) return
-    hasBegun = true
-    emit({ type: 'message_start', message: openMessage(of) })
+    if (idStem !== null) return
+    const message = openMessage(of)
+    idStem = textOf(message.id)
+      .replace(/^msg_/, '')
+      .replace(/[^A-Za-z0-9_-]/g, '')
+    emit({ type: 'message_start', message })
   }
 
   function close(): void {
-    if (open !== null) emit({ type: 'content_block_stop', index })
+    if (open !== null) emit({ type: 'content_block_stop', index: open.index })
     open = null
+    incompleteAt = -1
   }
 
-  function ensure(kind: string, block: () => JsonObject): void {
-    if (open === kind) return
-    close()
-    open = kind
-    index += 1
-    emit({ type: 'content_block_start', index, content_block: block() })
+  function openingOf(piece: SaidPiece): JsonObject {
+    if (piece.kind === 'text') return { type: 'text', text: '' }
+    // Only Anthropic signs thinking.
+    if (piece.kind !== 'call') return { type: 'thinking', thinking: '', signature: '' }
+    // Anthropic's clients name a call by its id, which some servers leave out.
+    const id = piece.id || `toolu_${idStem}_${blocks.length}`
+    return { type: 'tool_use', id, name: piece.name, input: {} }
   }
 
-  function grow(delta: JsonObject): void {
-    emit({ type: 'content_block_delta', index, delta })
+  function isOfOpen(piece: SaidPiece): boolean {
+    return open?.kind === piece.kind && (piece.kind !== 'call' || piece.place === open.place)
   }
 
-  function addCall(part: JsonObject): void {
-    const called = isJsonObject(part.function) ? part.function : {}
-    ensure(`call ${String(part.index ?? 0)}`, () => ({
-      type: 'tool_use',
-      id: part.id ?? '',
-      name: called.name ?? '',
-      input: {},
-    }))
-    const text = textOf(called.arguments)
-    if (text !== '') grow({ type: 'input_json_delta', partial_json: text })
+  /** Whether the open block is a call that goes on: its input is not JSON yet. */
+  function isIncomplete(): boolean {
+    if (open?.kind !== 'call') return false
+    if (incompleteAt !== open.text.length) incompleteAt = isJson(open.text) ? -1 : open.text.length
+    return incompleteAt !== -1
+  }
+
+  function take(piece: SaidPiece): void {
+    if (!isOfOpen(piece) && (waiting.length > 0 || isIncomplete())) waiting.push(piece)
+    else put(piece)
+  }
+
+  function put(piece: SaidPiece): void {
+    if (!isOfOpen(piece)) {
+      // Blanks behind a call that is complete.
+      if (piece.kind === 'call' && blocks.some(({ place }) => place === piece.place)) return
+      close()
+      open = {
+        kind: piece.kind,
+        place: piece.kind === 'call' ? piece.place : null,
+        index: blocks.length,
+        opening: openingOf(piece),
+        text: '',
+      }
+      blocks.push(open)
+      emit({ type: 'content_block_start', index: open.index, content_block: open.opening })
+    }
+    if (piece.text === '' || open === null) return
+    open.text += piece.text
+    emit({ type: 'content_block_delta', index: open.index, delta: deltaOf(piece) })
+  }
+
+  /** Hands on what waited, once the open call is complete. `isAtEnd`: no call goes on. */
+  function drain(isAtEnd: boolean): void {
+    while (waiting.length > 0 && (isAtEnd || !isIncomplete())) {
+      const [first, ...rest] = waiting.splice(0) as [SaidPiece, ...SaidPiece[]]
+      put(first)
+      // The pieces of one call belong together, whatever stands between them.
+      const own = first.kind === 'call' ? rest.filter(isOfOpen) : []
+      for (const piece of own) put(piece)
+      const others = rest.filter((piece) => !own.includes(piece))
+      if (isAtEnd) waiting.push(...others)
+      else for (const piece of others) take(piece)
+    }
   }
 
   return {
@@ -56,27 +107,60 @@ export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject)
       begin(chunk)
       const { delta } = firstChoice(chunk)
       if (!isJsonObject(delta)) return
-      const thought = textOf(delta.reasoning_content) || textOf(delta.reasoning)
-      if (thought !== '') {
-        ensure('thinking', () => ({ type: 'thinking', thinking: '', signature: '' }))
-        grow({ type: 'thinking_delta', thinking: thought })
+      for (const piece of listPieces(delta)) {
+        take(piece)
+        drain(false)
       }
-      const text = textOf(delta.content) || textOf(delta.refusal)
-      if (text !== '') {
-        ensure('text', () => ({ type: 'text', text: '' }))
-        grow({ type: 'text_delta', text })
-      }
-      if (Array.isArray(delta.tool_calls))
-        for (const call of delta.tool_calls) if (isJsonObject(call)) addCall(call)
     },
-    /** Ends the stream with the assembled completion. Returns the message. */
+    /** Ends the stream with the completion that its chunks add up to. Returns the message. */
     end(completion: JsonObject): JsonObject {
       begin(completion)
+      drain(true)
       close()
-      const delta = toStop(firstChoice(completion), asked)
-      emit({ type: 'message_delta', delta, usage: toMessageUsage(completion.usage) })
+      const hasCalls = blocks.some(({ kind }) => kind === 'call')
+      const stop = toStop(firstChoice(completion), asked, hasCalls)
+      const usage = toMessageUsage(completion.usage)
+      emit({ type: 'message_delta', delta: stop, usage })
       emit({ type: 'message_stop' })
-      return toMessage(completion, asked)
+      return { ...openMessage(completion), content: blocks.map(build), ...stop, usage }
     },
+  }
+}
+
+/**
+ * Converts a chat completion to a message. The id is derived from the completion's: the same completion gives the same message.
+ *
+ * @param asked the request of the Messages API
+ */
+export function toMessage(completion: JsonObject, asked: JsonObject): JsonObject {
+  const events = createMessageEvents(asked, () => {})
+  const { message } = firstChoice(completion)
+  const { id = '', model = '' } = completion
+  events.add({ id, model, choices: [{ index: 0, delta: message ?? {} }] })
+  return events.end(completion)
+}
+
+function deltaOf({ kind, text }: SaidPiece): JsonObject {
+  if (kind === 'text') return { type: 'text_delta', text }
+  return kind === 'thinking'
+    ? { type: 'thinking_delta', thinking: text }
+    : { type: 'input_json_delta', partial_json: text }
+}
+
+function build({ kind, opening, text }: Block): JsonObject {
+  if (kind === 'text') return { ...opening, text }
+  if (kind === 'thinking') return { ...opening, thinking: text }
+  if (text.trim() === '') return opening
+  const input = readStreamedInput(text)
+  // A model may write JSON that is no object. The client's own check of the input then says so.
+  return { ...opening, input: isJsonObject(input) ? input : { arguments: input } }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
   }
 }

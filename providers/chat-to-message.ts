@@ -1,6 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { firstChoice, textOf } from './chat-to-response.ts'
-import { createArgumentReader } from './tool-arguments.ts'
+import { stringifyJson } from '../lib/json-source.ts'
+import { textOf } from './chat-to-response.ts'
+import { readUsage } from './read-usage.ts'
 
 /** Anthropic's stop reason for a chat's finish reason. */
 const STOP_REASONS: Record<string, string> = {
@@ -9,32 +10,6 @@ const STOP_REASONS: Record<string, string> = {
   tool_calls: 'tool_use',
   function_call: 'tool_use',
   content_filter: 'refusal',
-}
-
-/**
- * Converts a chat completion to a message. The id is derived from the completion's: the same completion gives the same message.
- *
- * @param asked the request of the Messages API
- */
-export function toMessage(completion: JsonObject, asked: JsonObject): JsonObject {
-  const choice = firstChoice(completion)
-  const said = isJsonObject(choice.message) ? choice.message : {}
-  const content: JsonObject[] = []
-  const reasoning = textOf(said.reasoning_content) || textOf(said.reasoning)
-  // Only Anthropic signs thinking.
-  if (reasoning !== '') content.push({ type: 'thinking', thinking: reasoning, signature: '' })
-  const text = textOf(said.content) || textOf(said.refusal)
-  if (text !== '') content.push({ type: 'text', text })
-  const read = createArgumentReader()
-  for (const call of Array.isArray(said.tool_calls) ? said.tool_calls : []) {
-    if (isJsonObject(call)) content.push(toToolUse(call, read))
-  }
-  return {
-    ...openMessage(completion),
-    content,
-    ...toStop(choice, asked),
-    usage: toMessageUsage(completion.usage),
-  }
 }
 
 /** The message before any content. */
@@ -52,7 +27,7 @@ export function openMessage(completion: JsonObject): JsonObject {
 }
 
 /** Returns `stop_reason` and `stop_sequence`. Servers that report the stop sequence do so in `stop_reason` or `matched_stop`. */
-export function toStop(choice: JsonObject, asked: JsonObject): JsonObject {
+export function toStop(choice: JsonObject, asked: JsonObject, hasCalls: boolean): JsonObject {
   const finish = textOf(choice.finish_reason) || 'stop'
   const stops = Array.isArray(asked.stop_sequences) ? asked.stop_sequences : []
   const sequence = [choice.stop_reason, choice.matched_stop].find(
@@ -61,30 +36,53 @@ export function toStop(choice: JsonObject, asked: JsonObject): JsonObject {
   if (sequence !== undefined && finish === 'stop')
     return { stop_reason: 'stop_sequence', stop_sequence: sequence }
   const reason = Object.hasOwn(STOP_REASONS, finish) ? STOP_REASONS[finish]! : 'end_turn'
-  return { stop_reason: reason, stop_sequence: null }
+  // Some servers end with `stop` although they called a tool. Clients of this API run tools by the reason.
+  return { stop_reason: hasCalls && reason === 'end_turn' ? 'tool_use' : reason, stop_sequence: null }
 }
 
 /** Converts usage to Anthropic's members, whose `input_tokens` exclude tokens read from and written to the prompt cache. */
 export function toMessageUsage(usage: JsonValue | undefined): JsonObject {
-  const given = isJsonObject(usage) ? usage : {}
-  const details = isJsonObject(given.prompt_tokens_details) ? given.prompt_tokens_details : {}
-  const read = countOf(details.cached_tokens) || countOf(given.cache_read_input_tokens)
-  const written = countOf(given.cache_creation_input_tokens)
+  const known = isJsonObject(usage) ? readUsage({ usage }) : null
+  const read = known?.cached_input_tokens ?? 0
+  const written = known?.cache_write_tokens ?? 0
   return {
-    input_tokens: Math.max(0, countOf(given.prompt_tokens) - read - written),
+    input_tokens: Math.max(0, (known?.input_tokens ?? 0) - read - written),
     cache_creation_input_tokens: written,
     cache_read_input_tokens: read,
-    output_tokens: countOf(given.completion_tokens),
+    output_tokens: known?.output_tokens ?? 0,
   }
 }
 
-function toToolUse(call: JsonObject, read: ReturnType<typeof createArgumentReader>): JsonObject {
-  const called = isJsonObject(call.function) ? call.function : {}
-  // A model may write arguments that are not a JSON object. The client's own check of the input then fails.
-  const input = read(called.arguments, 'tool_calls') ?? { arguments: called.arguments ?? null }
-  return { type: 'tool_use', id: call.id ?? '', name: called.name ?? '', input }
+/** A piece of what a model says: a thought, a text, or part of a call, by its place among the calls. */
+export type SaidPiece =
+  | { kind: 'thinking' | 'text'; text: string }
+  | { kind: 'call'; place: number; id: string; name: string; text: string }
+
+/** The pieces in a delta of a chat, or in a whole message: thoughts first, as models have them. */
+export function listPieces(delta: JsonObject): SaidPiece[] {
+  const pieces: SaidPiece[] = []
+  const add = (kind: 'thinking' | 'text', text: string) => {
+    if (text !== '') pieces.push({ kind, text })
+  }
+  add('thinking', textOf(delta.reasoning_content) || textOf(delta.reasoning))
+  // Mistral's content is a list of parts, thoughts among them.
+  for (const part of Array.isArray(delta.content) ? delta.content : [delta.content ?? null]) {
+    if (isJsonObject(part) && part.type === 'thinking') add('thinking', textOfParts(part.thinking))
+    else add('text', textOfParts(part))
+  }
+  add('text', textOf(delta.refusal))
+  const calls = Array.isArray(delta.tool_calls) ? delta.tool_calls : []
+  for (const [position, call] of calls.entries()) {
+    if (!isJsonObject(call)) continue
+    const called = isJsonObject(call.function) ? call.function : {}
+    const place = typeof call.index === 'number' ? call.index : position
+    const text = isJsonObject(called.arguments) ? stringifyJson(called.arguments) : textOf(called.arguments)
+    pieces.push({ kind: 'call', place, id: textOf(call.id), name: textOf(called.name), text })
+  }
+  return pieces
 }
 
-function countOf(value: JsonValue | undefined): number {
-  return typeof value === 'number' && value > 0 ? value : 0
+function textOfParts(value: JsonValue | undefined): string {
+  if (Array.isArray(value)) return value.map(textOfParts).join('')
+  return isJsonObject(value) ? textOf(value.text) : textOf(value)
 }

@@ -1,7 +1,6 @@
 import type { JsonObject } from '../lib/json.ts'
 import { keepSourcesAt } from '../lib/json-source.ts'
-import { toMessage } from './chat-to-message.ts'
-import { createMessageEvents } from './chat-to-message-events.ts'
+import { createMessageEvents, toMessage } from './chat-to-message-events.ts'
 import { type ChatDialect, messageToChat } from './message-to-chat.ts'
 import type { ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readServedTier } from './read-usage.ts'
