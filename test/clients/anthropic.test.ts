@@ -245,7 +245,7 @@ describe('a lane of another kind', () => {
         { type: 'text', text: 'I look.' },
         { type: 'tool_use', id: 'call_1', name: 'find', input: { query: 'Elbe' } },
       ],
-      stop_reason: 'end_turn',
+      stop_reason: 'tool_use',
       usage: { input_tokens: 20, cache_read_input_tokens: 10, output_tokens: 4 },
     })
     expect(chats.calls.at(-1)!.body).toMatchObject({
