@@ -84,12 +84,15 @@ export async function registerDocs(app: Api): Promise<void> {
     // The page's scripts are one file of ours and one inline start script, allowed by its hash. Nothing is loaded from elsewhere.
     docs.addHook('onSend', async (_request, reply, payload) => {
       reply.header('content-security-policy', createPolicy(typeof payload === 'string' ? payload : ''))
+      // The package leads to the path that it knows.
+      if (reply.getHeader('location') === '/docs/') reply.header('location', 'docs/')
       return payload
     })
     await docs.register(fastifyApiReference, {
       routePrefix: '/docs',
       configuration: {
-        url: documentPath,
+        // Relative to the page: a proxy may serve Sluice below another path.
+        url: `..${documentPath}`,
         pageTitle: 'Sluice API',
         withDefaultFonts: false,
         telemetry: false,

@@ -52,7 +52,9 @@ export async function registerGuideRoutes(app: Api, { deps }: RouteContext): Pro
     if (!isBuilt()) return sayNotBuilt(request, reply, NOT_BUILT)
     const path = (request.params as { '*': string })['*']
     const file = findFile(folder, path)
-    if (file === null) return sayNotFound(request, reply, folder)
+    if (file === null || file === '404.html') return sayNotFound(request, reply, folder, path)
+    // Links of a page are relative: that of a folder has to be asked for with its slash.
+    if (file === `${path}/index.html`) return reply.redirect(`${path.slice(path.lastIndexOf('/') + 1)}/`)
     if (ASSETS.test(file)) return reply.sendFile(file, folder, FOR_EVER)
     return reply.header('cache-control', 'no-cache').sendFile(file, folder, { cacheControl: false })
   })
@@ -68,8 +70,16 @@ function findFile(folder: string, path: string): string | null {
   return tried.find((file) => statSync(join(folder, file), { throwIfNoEntry: false })?.isFile()) ?? null
 }
 
-function sayNotFound(request: FastifyRequest, reply: FastifyReply, folder: string): FastifyReply {
+function sayNotFound(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  folder: string,
+  path: string,
+): FastifyReply {
   if (!wantsHtml(request)) throw notFound('route')
+  // The page names its files relative to the first folder.
+  const depth = path.split('/').length - 1
+  if (depth > 0) return reply.redirect(`${'../'.repeat(depth)}404`)
   return reply
     .code(404)
     .header('cache-control', 'no-cache')

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, globSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { findDeadLinks } from './dead-links.ts'
 import { collectSite } from './pages.ts'
@@ -14,7 +14,7 @@ const installer = new URL('../install.mjs', import.meta.url).href
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const site = join(root, 'site')
 
-/** Where the API serves the site; site/.vitepress/config.mjs says the same. */
+/** Where the API serves the site. Its pages name each other by relative links, so that they work below any other path, too. */
 const BASE = '/docs/guide/'
 
 /** Builds site/dist out of docs/. Its packages are installed before, if they are not there: nothing else needs them. */
@@ -27,7 +27,7 @@ export async function buildSite(): Promise<void> {
   })
   await writePages()
   await runVitePress()
-  await moveScripts()
+  await moveScripts(join(site, 'dist'))
   const dead = await findDeadLinks(join(site, 'dist'), BASE)
   if (dead.length > 0) throw new Error(`dead links:\n${dead.join('\n')}`)
 }
@@ -55,18 +55,22 @@ async function runVitePress(): Promise<void> {
     throw new Error(`VitePress failed (${code}):\n${said}`)
 }
 
-/** Moves scripts inside of pages into files, so that the policy of the route can forbid all other ones. */
-async function moveScripts(): Promise<void> {
-  const dist = join(site, 'dist')
+/**
+ * Moves scripts inside of pages into files, so that the policy of the route can forbid all other ones.
+ *
+ * @param dist the built site
+ */
+export async function moveScripts(dist: string): Promise<void> {
   for (const page of globSync('**/*.html', { cwd: dist })) {
     const html = await readFile(join(dist, page), 'utf8')
+    const root = page.split(sep).length > 1 ? '../'.repeat(page.split(sep).length - 1) : './'
     const moved: [name: string, code: string][] = []
     const changed = html.replaceAll(
       /<script(?![^>]*\bsrc=)([^>]*)>([\s\S]*?)<\/script>/g,
       (_, attributes: string, code: string) => {
         const name = `inline-${createHash('sha256').update(code).digest('hex').slice(0, 12)}.js`
         moved.push([name, code])
-        return `<script${attributes} src="${BASE}assets/${name}"></script>`
+        return `<script${attributes} src="${root}assets/${name}"></script>`
       },
     )
     for (const [name, code] of moved) await writeFile(join(dist, 'assets', name), code)

@@ -8,8 +8,8 @@ export default defineConfig({
   title: 'Sluice',
   description: 'A self-hosted queue between applications and LLM providers.',
   lang: 'en',
-  // Where the API serves it: api/guide/routes.ts.
-  base: '/docs/guide/',
+  // Every link is relative: a proxy may serve the API below any path.
+  base: './',
   srcDir: 'pages',
   outDir: 'dist',
   cacheDir: 'cache',

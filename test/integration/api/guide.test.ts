@@ -39,7 +39,6 @@ describe('the guide', () => {
     ['/docs/guide/openai', 'openai'],
     ['/docs/guide/openai.html', 'openai'],
     ['/docs/guide/recipes/', 'recipes'],
-    ['/docs/guide/recipes', 'recipes'],
   ])('has a page at %s, without a key', async (url, text) => {
     const page = await api.app.inject({ url })
     expect([page.statusCode, page.body]).toEqual([200, text])
@@ -62,11 +61,16 @@ describe('the guide', () => {
   it('is where /docs/guide leads, beside the reference of the API', async () => {
     const answer = await api.app.inject({ url: '/docs/guide', headers: browser })
     expect([answer.statusCode, answer.headers.location]).toEqual([302, 'guide/'])
-    expect((await api.app.inject({ url: '/docs/' })).body).toContain('js/scalar.js')
+    const reference = (await api.app.inject({ url: '/docs/' })).body
+    expect(reference).toContain('js/scalar.js')
+    // Below the path of a proxy, too.
+    expect(reference).toContain('"../openapi.json"')
+    expect((await api.app.inject({ url: '/docs' })).headers.location).toBe('docs/')
   })
 
   it.each([
     '/docs/guide/none',
+    '/docs/guide/404',
     '/docs/guide/../secret.txt',
     '/docs/guide/%2e%2e/secret.txt',
     '/docs/guide/..%2fsecret.txt',
@@ -76,6 +80,16 @@ describe('the guide', () => {
   ])('has nothing at %s', async (url) => {
     const answer = await api.app.inject({ url })
     expect([answer.statusCode, answer.json().error.code]).toEqual([404, 'not_found'])
+  })
+
+  it('leads to the slash of a folder, and from a missing page below one to the first folder', async () => {
+    const lead = async (url: string) => {
+      const { statusCode, headers } = await api.app.inject({ url, headers: browser })
+      return [statusCode, headers.location]
+    }
+    expect(await lead('/docs/guide/recipes')).toEqual([302, 'recipes/'])
+    expect(await lead('/docs/guide/recipes/none')).toEqual([302, '../404'])
+    expect(await lead('/docs/guide/recipes/none/')).toEqual([302, '../../404'])
   })
 
   it('tells a browser of a missing page by a page', async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { moveScripts } from '../../../scripts/site/build.ts'
 import { findDeadLinks } from '../../../scripts/site/dead-links.ts'
 import { collectSite } from '../../../scripts/site/pages.ts'
 
@@ -89,9 +90,16 @@ test('a built site with a link to no page, or to no heading, does not pass', asy
   ])
 })
 
-test('the site is built for the path at which the API serves it', () => {
+test('the site is built for any path, as a proxy may have one before that of the API', async () => {
   const read = (path: string) => readFileSync(join(root, path), 'utf8')
-  expect(read('site/.vitepress/config.mjs')).toContain("base: '/docs/guide/'")
-  expect(read('scripts/site/build.ts')).toContain("BASE = '/docs/guide/'")
-  expect(read('api/guide/routes.ts')).toContain("'/docs/guide/*'")
+  expect(read('site/.vitepress/config.mjs')).toContain("base: './'")
+  const inline = '<script id="dark">document.title</script><script src="./assets/app.js"></script>'
+  const folder = writeFiles({ 'index.html': inline, 'a/b/c.html': inline, 'assets/app.js': '' })
+  await moveScripts(folder)
+  const sourceOf = (page: string) =>
+    /id="dark" src="([^"]+)"/.exec(readFileSync(join(folder, page), 'utf8'))![1]!
+  for (const page of ['index.html', 'a/b/c.html']) {
+    expect(sourceOf(page)).toMatch(/^\./)
+    expect(readFileSync(join(folder, page, '..', sourceOf(page)), 'utf8')).toBe('document.title')
+  }
 })
