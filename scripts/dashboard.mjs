@@ -12,9 +12,9 @@ const builder = 'scripts/build.ts'
 /** A build takes some seconds; one that takes longer than this hangs, and is not waited for. */
 const BUILD_MS = 3 * 60_000
 
-/** True for what is started here and serves the page: the API, alone or with the rest, and the demonstration. */
+/** True for what is started here and serves the page: the API, alone or with the rest, the demonstration, and what takes the pictures. */
 export function servesDashboard(root, [file, ...args]) {
-  if (file === join(root, 'scripts/demo.ts')) return true
+  if (['demo', 'screenshots'].some((name) => file === join(root, `scripts/${name}.ts`))) return true
   return file === join(root, 'main.ts') && ['api', 'all'].includes(args[0])
 }
 

@@ -11,6 +11,7 @@ import { tenantRoot } from '../../jobs/keys.ts'
 import { opsKey } from '../helpers/api.ts'
 import { buildDashboard, openBrowser, openPage } from '../helpers/browser.ts'
 import { addAxe, findFaults, lookOver } from '../helpers/look-over.ts'
+import { startPrefixProxy } from '../helpers/prefix-proxy.ts'
 import { testRedis } from '../helpers/redis.ts'
 import { startRelay } from '../helpers/relay.ts'
 import { openTestService, placeService } from '../helpers/service.ts'
@@ -466,6 +467,18 @@ test('a page whose server goes away says so and since when, and comes back by it
   await page.getByRole('button', { name: 'Try now' }).click()
   await page.locator('header').getByText('live').waitFor()
   expect(await page.getByText(/What you see is/).count()).toBe(0)
+})
+
+test('below the path of a proxy the page finds its files, its server and its way', async () => {
+  const proxy = await startPrefixProxy(url, '/sluice')
+  onTestFinished(proxy.close)
+  const page = await openPage(browser, proxy.origin)
+  await page.goto(proxy.url)
+  await laneCard(page).waitFor()
+  expect(page.url()).toBe(`${proxy.url}dashboard/`)
+  await page.locator('header').getByText('live').waitFor()
+  await page.getByRole('link', { name: 'Playground' }).click()
+  await page.getByRole('region', { name: 'curl code' }).getByText(`${proxy.url}v1/chat/completions`).waitFor()
 })
 
 test('with tenants it asks for a key, says what is wrong with one, and shows each tenant by itself', async () => {

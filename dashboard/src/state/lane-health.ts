@@ -68,9 +68,8 @@ export function decideInWords(lane: Lane): string {
   const whose = held === null || held.kind === 'lane' ? 'of this lane' : `shared as ${held.name}`
   const queue = waiting === 1 ? '1 job waits' : `${formatCount(waiting)} jobs wait`
   if (lane.breaker.state === 'open')
-    return `No call leaves: ${judgeLane(lane).detail}. ${queue}${delayed > 0 ? `, and ${formatCount(delayed)} for later` : ''}.`
-  if (lane.paused_until !== null)
-    return `No call leaves: the lane is paused, ${describePause(lane.paused_reason)}. ${queue}.`
+    return `No call leaves: the breaker is open until a probe succeeds. ${queue}${delayed > 0 ? `, and ${formatCount(delayed)} for later` : ''}.`
+  if (lane.paused_until !== null) return `No call leaves: the lane is paused. ${queue}.`
   if (lane.breaker.state === 'half_open')
     return `One call at a time leaves, to try whether the provider is back. ${queue}.`
   if (waiting > 0 && lane.waiting_for !== null)

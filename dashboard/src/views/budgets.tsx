@@ -150,7 +150,7 @@ function Row({ budget, onAsk }: { budget: Budget; onAsk: (asked: Asked) => void 
       <td class="num">{end === null ? 'never' : <Time at={end} />}</td>
       <td class="right">
         {owner === 'group' && mayAct ? (
-          <>
+          <div class="buttons">
             <button
               type="button"
               class="small"
@@ -158,7 +158,7 @@ function Row({ budget, onAsk }: { budget: Budget; onAsk: (asked: Asked) => void 
               onClick={() => onAsk({ kind: 'set', budget })}
             >
               Change
-            </button>{' '}
+            </button>
             <button
               type="button"
               class="small"
@@ -167,7 +167,7 @@ function Row({ budget, onAsk }: { budget: Budget; onAsk: (asked: Asked) => void 
             >
               Remove
             </button>
-          </>
+          </div>
         ) : null}
       </td>
     </tr>

@@ -239,7 +239,7 @@ function BatchTable({ batches }: { batches: readonly Batch[] }) {
           </td>
           <td class="num right">{formatCount(counts.failed)}</td>
           <td class="num">
-            <Expected at={estimated_finish_at} late={nothing} />
+            {ended.includes(status) ? 'ended' : <Expected at={estimated_finish_at} late={nothing} />}
           </td>
           <td class="num">
             <Time at={typeof created_at === 'number' ? created_at * 1_000 : created_at} />

@@ -166,7 +166,7 @@ function ConcernAction({ concern: { action } }: { concern: Concern }) {
     case 'tenant':
       return <TenantActions tenant={action.tenant} />
     case 'budget':
-      return link('#/tenants', 'See budgets')
+      return link('#/budgets', 'See budgets')
     case 'price':
       return <span class="note">Set `price` of the model in sluice.yaml.</span>
     case 'history':

@@ -38,7 +38,7 @@ export function ScheduleActions({ owned, onChanged }: { owned: Owned<Schedule>; 
   const mayAct = useApp().may('jobs')
   const isOurs = mayAct && schedule.source === 'api'
   return (
-    <>
+    <div class="buttons">
       {isOurs ? (schedule.paused ? button('resume', 'Resume') : button('pause', 'Pause')) : null}
       {mayAct ? button('run', 'Run now') : null}
       {isOurs ? button('edit', 'Edit') : null}
@@ -52,7 +52,7 @@ export function ScheduleActions({ owned, onChanged }: { owned: Owned<Schedule>; 
       ) : asked === 'history' ? (
         <HistoryDialog owned={owned} onClose={close} />
       ) : null}
-    </>
+    </div>
   )
 }
 

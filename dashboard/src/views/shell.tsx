@@ -47,6 +47,7 @@ export function Shell() {
   const app = useApp()
   const route = app.route.value
   const main = useRef<HTMLElement>(null)
+  const nav = useRef<HTMLElement>(null)
   const isFirst = useRef(true)
   const place = JSON.stringify('filter' in route || 'choice' in route ? route.view : route)
   const title = nameRoute(route)
@@ -68,6 +69,11 @@ export function Shell() {
     }
     isFirst.current = false
   }, [place])
+  // On a narrow page the names of the views scroll; the present one is in sight.
+  useEffect(() => {
+    const link = nav.current?.querySelector<HTMLElement>('[aria-current]')
+    if (link) nav.current!.scrollLeft = link.offsetLeft - nav.current!.clientWidth / 2 + link.offsetWidth / 2
+  }, [route.view, caller === null])
   useEffect(() => {
     document.title = `${concerns > 0 ? `(${concerns}) ` : ''}${title} · Sluice`
   }, [title, concerns])
@@ -84,7 +90,7 @@ export function Shell() {
           </svg>
           Sluice
         </a>
-        <nav aria-label="Views">
+        <nav ref={nav} aria-label="Views">
           {shown.map(({ href, name, of }) => (
             <a key={name} href={href} aria-current={of.includes(route.view) ? 'page' : undefined}>
               {name}

@@ -22,14 +22,28 @@ const MOST_DAYS = '10000'
 
 /** What was used and paid, by day, tenant, model and tier: of all tenants, or the key's own. */
 export function UsageView({ filter }: { filter: FilterOf<'usage'> }) {
+  const { feed } = useApp()
+  // A tenant is not told how the server is configured.
+  const isOff = feed.caller.value?.reads_all === true && feed.overview.value?.history === null
   return (
     <>
       <div class="page-head">
         <h1>Usage</h1>
         <p class="muted">By the day (UTC) on which jobs ended, about a second after they did.</p>
       </div>
-      <Filters filter={filter} />
-      <Sums key={JSON.stringify(filter)} filter={filter} />
+      {isOff ? (
+        <Empty title="Usage is added up in the history, which is off.">
+          <p>
+            Set <code>history.url</code> in <code>sluice.yaml</code>; sums begin with the jobs that end from
+            then on.
+          </p>
+        </Empty>
+      ) : (
+        <>
+          <Filters filter={filter} />
+          <Sums key={JSON.stringify(filter)} filter={filter} />
+        </>
+      )}
     </>
   )
 }

@@ -26,7 +26,7 @@ const latest = descending<Delivery>((delivery) => delivery.attempts.at(-1)?.at ?
 /** By the state that is chosen. */
 const noDeliveries: Record<string, string> = {
   '': 'Every delivery got through.',
-  pending: 'No delivery is tried again.',
+  pending: 'No delivery is being retried.',
   failed: 'No delivery was given up.',
 }
 
@@ -184,7 +184,7 @@ function Row({ owned, onChange }: { owned: Owned<Delivery>; onChange: () => void
         {entry.status === 'failed' ? (
           <Chip tone="bad" label="given up" />
         ) : (
-          <Chip tone="warn" label="tried again" />
+          <Chip tone="warn" label="retrying" />
         )}
         <div class="note muted num">{countOf(entry.attempts.length, 'attempt')}</div>
       </td>

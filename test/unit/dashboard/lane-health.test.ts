@@ -51,7 +51,7 @@ test.each([
   ],
   [
     { backlog: waiting, paused_until: '2026-11-24T01:00:00.000Z', paused_reason: 'rest' },
-    'No call leaves: the lane is paused, rest. 5 jobs wait.',
+    'No call leaves: the lane is paused. 5 jobs wait.',
   ],
   [{ speed: 0.7 }, 'Calls leave at 70 % of the lane’s rate, which recovers from a 429.'],
 ] as const)('says what the gate decides of %j', (given, words) => {
