@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import { expect, it, onTestFinished } from 'vitest'
+import { parse } from 'yaml'
 import { createTestApi } from '../../helpers/api.ts'
 
 const say = (content: unknown, members: object = {}) => ({
@@ -209,3 +211,14 @@ async function post<Body = object>(api: Awaited<ReturnType<typeof createTestApi>
   const reply = await api.app.inject({ method: 'POST', url: '/v1/flows', payload })
   return { status: reply.statusCode, body: reply.json() as Body }
 }
+
+it('takes the flow that the README shows', async () => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
+  const [, text] = /^```yaml\n(name: report.*?)^```$/ms.exec(readme)!
+  const house = await createTestApi()
+  onTestFinished(() => house.close())
+  const payload = parse(text!.replaceAll('model: fast', 'model: openai/small'))
+  const answer = await house.app.inject({ method: 'POST', url: '/v1/flows', payload })
+  expect(answer.statusCode, answer.body).toBe(202)
+  expect(Object.keys(answer.json().steps)).toEqual(['outline', 'chapters', 'approve'])
+})

@@ -63,7 +63,7 @@ test('the order of reading has every page of docs/', () => {
 
 test('the configuration in the README is one that loads', () => {
   const env = { OPENAI_API_KEY: 'sk-1', ACME_KEY: 'acme-key-0123456789', OPS_KEY: 'ops-key-0123456789' }
-  const [text] = blocks('yaml')
+  const text = blocks('yaml').find((block) => block.startsWith('providers:'))
   const config = loadConfig({ path: 'sluice.yaml', text: text!, env })
   expect(Object.keys(config.providers)).toEqual(['openai', 'backup'])
 })
