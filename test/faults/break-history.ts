@@ -25,6 +25,8 @@ type Break = {
   times?: number
   /** It is away while the processes start. */
   isLate?: boolean
+  /** Redis has room for so many bytes more until new work is refused, and prompts are large. */
+  roomBytes?: number
 }
 
 const PER_SECOND = 8
@@ -37,6 +39,7 @@ const COLD_MS = 4000
 /** Warnings of one process over the whole run, however many jobs wait. */
 const MOST_WARNINGS = 10
 const SLOW_MS = 3000
+const PROMPT_CHARACTERS = 20_000
 
 const BREAKS: Break[] = [
   {
@@ -67,6 +70,16 @@ const BREAKS: Break[] = [
         return server.start
       }),
     isLate: true,
+  },
+  {
+    name: 'history-memory',
+    title: 'history: PostgreSQL stopped until the memory of Redis is short',
+    open: () =>
+      openPostgres(async (server) => {
+        await server.stop()
+        return server.start
+      }),
+    roomBytes: 3 * 1024 * 1024,
   },
   {
     name: 'history-freeze',
@@ -118,27 +131,38 @@ async function run(kind: Break, database: BreakableDatabase, settings: Settings)
     simulator: ['--latency', '300', '--jitter', '300', '--seed', String(settings.seed)],
   })
   settings.opened(stage)
-  const load = startLoad({ urls: stage.urls, random, group, perSecond: PER_SECOND })
+  const large = kind.roomBytes === undefined ? {} : { mark: () => composeText(random) }
+  const load = startLoad({ urls: stage.urls, random, group, perSecond: PER_SECOND, ...large })
   const times = late === null ? (settings.quick ? Math.min(2, kind.times ?? 1) : (kind.times ?? 1)) : 1
-  const outageMs = (settings.quick ? 9000 : 90_000) / (kind.times ?? 1)
+  // Clients that are refused try again for a minute and a half.
+  const outageMs = kind.roomBytes
+    ? settings.quick
+      ? 25_000
+      : 60_000
+    : (settings.quick ? 9000 : 90_000) / (kind.times ?? 1)
+  const broken: string[] = []
   const recoveriesMs: number[] = []
   const seen = new Readings()
   try {
     for (let time = 1; time <= times; time++) {
       await sleep(CALM_MS)
       if (late === null) await until(() => isCopied(stage), CAUGHT_UP_MS, 'a copy of all that ended')
+      const widen = kind.roomBytes === undefined ? null : await stage.redis.narrow(kind.roomBytes)
       const mend = late ?? (await database.strike())
       await watch(stage, load, seen, outageMs)
       await mend()
       const mendedAt = performance.now()
       await until(() => isCopied(stage), 2 * CAUGHT_UP_MS, 'a copy of all that ended meanwhile')
       recoveriesMs.push(performance.now() - mendedAt)
+      if (widen !== null) broken.push(...(await checkMemory(load, widen)))
       settings.say(`back ${time} of ${times}`)
     }
   } finally {
     await load.stop()
   }
-  const { tally, broken } = await judge(stage, load, group, 4 * settings.stalledAfterMs + 60_000)
+  const judged = await judge(stage, load, group, 4 * settings.stalledAfterMs + 60_000)
+  const { tally } = judged
+  broken.push(...judged.broken)
   if (seen.waiting < PER_SECOND) broken.push('no job waited for the database: it was not struck')
   broken.push(...seen.broken, ...(await findMissing(stage, load, group)))
   broken.push(...checkRecoveries(recoveriesMs, CAUGHT_UP_MS, 'copying all that ended meanwhile'))
@@ -149,6 +173,20 @@ async function run(kind: Break, database: BreakableDatabase, settings: Settings)
     broken.push(`${child.name} logged ${child.warnings.length} warnings, such as ${child.warnings.at(-1)}`)
   }
   return { tally, recoveriesMs, broken, notes: [describeAnswers(load), seen.describe()] }
+}
+
+/** A text that is like no other and does not become small when it is packed. */
+function composeText(random: () => number): string {
+  return Array.from({ length: PROMPT_CHARACTERS / 10 }, () => random().toString(36).slice(2, 12)).join('')
+}
+
+/** New work was refused, and nothing of what was accepted. */
+async function checkMemory(load: Load, widen: () => Promise<number>): Promise<string[]> {
+  const refused = await widen()
+  return [
+    ...(refused > 0 ? [`Redis refused ${refused} commands for want of memory`] : []),
+    ...(load.answers.has(503) ? [] : ['no new work was refused: the memory was not short']),
+  ]
 }
 
 /** What was answered while the database was away. */

@@ -21,10 +21,17 @@ export type BreakableRedis = {
   freeze(ms: number): Promise<number>
   /** Its memory is full, so that it refuses every write. Room again after `meanwhile`. */
   fill(meanwhile: () => Promise<unknown>): Promise<number>
+  /**
+   * Limits its memory so that new work is refused when so many bytes more are in use. Resolves to what takes the limit away and tells how
+   * many commands were refused by Redis itself.
+   */
+  narrow(bytes: number): Promise<() => Promise<number>>
   close(): Promise<void>
 }
 
 const BACK_MS = 20_000
+/** Default of `redis.memory_share`. */
+const MEMORY_SHARE = 0.7
 
 /** As `npm start` has it: append-only file, fsync every second. */
 export async function startBreakableRedis(directory: string): Promise<BreakableRedis> {
@@ -33,11 +40,14 @@ export async function startBreakableRedis(directory: string): Promise<BreakableR
   const command = async (...words: [string, ...string[]]) => {
     const client = createRedis({ url, role: 'commands', name: 'faults' })
     try {
-      await client.call(...words)
+      return await client.call(...words)
     } finally {
       await closeRedis(client)
     }
   }
+  /** A number of INFO; 0 where it is not there. */
+  const readInfo = async (section: string, place: { exec(text: string): RegExpExecArray | null }) =>
+    Number(place.exec(String(await command('INFO', section)))?.[1] ?? 0)
   const limit = (maxmemory: string) => command('CONFIG', 'SET', 'maxmemory', maxmemory)
   const stop = () => running.close()
   const start = async () => {
@@ -83,6 +93,14 @@ export async function startBreakableRedis(directory: string): Promise<BreakableR
         await limit('0')
       }
       return Date.now()
+    },
+    async narrow(bytes) {
+      const used = await readInfo('memory', /^used_memory:(\d+)/m)
+      await limit(String(Math.round((used + bytes) / MEMORY_SHARE)))
+      return async () => {
+        await limit('0')
+        return readInfo('errorstats', /^errorstat_OOM:count=(\d+)/m)
+      }
     },
     close: () => running.close(),
   }
