@@ -224,15 +224,18 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
       const { limit, isDryRun = false } = options
       let matched = 0
       let retried = 0
+      // Such a job may fail again before the jobs of Redis are looked at.
+      const except = new Set<string>()
       for await (const found of failedHere(tenant, filter, { bodies: !isDryRun })) {
         if (matched === limit) break
         matched++
+        except.add(found.row.id)
         if (isDryRun || !canRetry(found)) continue
         await restore(tenant, found)
         if ((await jobs.retry(tenant, found.row.id))?.kind === 'retried') retried++
       }
       if (matched === limit) return { matched, retried }
-      const hot = await jobs.redrive(tenant, filter, { ...options, limit: limit - matched })
+      const hot = await jobs.redrive(tenant, filter, { ...options, limit: limit - matched, except })
       return { ...hot, matched: matched + hot.matched, retried: retried + hot.retried }
     },
 

@@ -47,4 +47,6 @@ export type RedriveOptions = {
   limit: number
   /** Counts and changes nothing. */
   isDryRun?: boolean
+  /** Leaves out jobs with these ids. */
+  except?: ReadonlySet<string>
 }

@@ -73,12 +73,14 @@ export function createRedrive(deps: {
 
   return {
     retry: again,
-    async redrive(tenant, filter, { limit, isDryRun = false }) {
+    async redrive(tenant, filter, { limit, isDryRun = false, except }) {
       let matched = 0
       let retried = 0
       let failed = 0
       for await (const block of walkFailed(redis, rootOf(tenant))) {
-        const found = block.filter((job) => matches(job, filter)).slice(0, limit - matched)
+        const found = block
+          .filter((job) => matches(job, filter) && !except?.has(job.id))
+          .slice(0, limit - matched)
         matched += found.length
         if (!isDryRun) {
           const answers = await againEach(tenant, found)

@@ -186,7 +186,16 @@ describe.each([
         total: 1,
         counts: { completed: 1, cancelled: 0 },
       })
-      expect((await post(url, '/v1/jobs/retry', { group: 'again' })).status).toBe(200)
+      // Those that fail again at once are queued again once.
+      const fails = (at: number) => chat(`${at} [[fault:400]]`, { group: 'fails', max_attempts: 1 })
+      const failed = await createBulk(
+        url,
+        Array.from({ length: 12 }, (_, at) => fails(at)),
+      )
+      await Promise.all(failed.map((one) => waitForJob(url, one)))
+      await moved(...failed)
+      const retried = await post(url, '/v1/jobs/retry', { group: 'fails' })
+      expect(await retried.json()).toMatchObject({ matched: 12, retried: 12 })
     },
     60_000,
   )
