@@ -244,6 +244,10 @@ describe('a durable function', () => {
     leaving.abort(new Error('enough'))
     expect(await aborted).toMatchObject({ message: 'enough' })
     expect((await client.get((await jobsOf(run)).one!)).status).toBe('queued')
+    const listed: string[] = []
+    for await (const { id } of durable.list({ limit: 2 })) listed.push(id)
+    expect(listed).toContain(run)
+    expect(new Set(listed).size).toBe(listed.length)
     await durable.delete(run)
     expect(await jobsOf(run)).toEqual({})
   })
