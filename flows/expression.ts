@@ -90,7 +90,8 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
 
   private charge(work: number): void {
     this.budget.work -= work
-    if (this.budget.work < 0) throw new ExpressionError('takes more work than an expression may')
+    if (this.budget.work < 0)
+      throw new ExpressionError('takes more work than an expression may, or those beside it together')
   }
 
   /** A value with all that it holds; what stands in it twice counts twice. Throws where that is more than a value may have. */
