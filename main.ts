@@ -12,9 +12,9 @@ import { findUnpriced } from './config/unpriced.ts'
 import { createLiveConfig, watchConfig } from './config/watch.ts'
 import { describeError, shownWhole } from './lib/describe-error.ts'
 import { nameRedis } from './lib/redis-fault.ts'
+import type { Service } from './services/closers.ts'
 import { createLog, reportCrashes } from './services/log.ts'
 import { warnOfUnpriced } from './services/unpriced-log.ts'
-import type { Service } from './services.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'))
 

@@ -1,5 +1,8 @@
 import type { Logger } from 'pino'
 
+/** A part of a process that runs: how to reach it and how to end it. */
+export type Service = { name: string; url?: string; close(): Promise<void> }
+
 export type Closers = ReturnType<typeof createClosers>
 
 /** Closes what was opened, last first; every closer runs, even if another throws. */

@@ -2,9 +2,7 @@ import type { Dispatcher } from 'undici'
 import { type Lane, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { BatchSettings } from '../config/tier-schema.ts'
-import type { Files } from '../files/files.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
-import type { Work } from '../jobs/work.ts'
 import { createIds } from '../lib/job-id.ts'
 import type { ProxySettings } from '../lib/proxy.ts'
 import type { Usage } from '../lib/usage.ts'
@@ -18,10 +16,10 @@ import { createAgent } from '../providers/connections.ts'
 import { findSettings, type ProviderSettings } from '../providers/registry.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ProviderBatchMetric } from '../telemetry/provider-batch-metrics.ts'
+import type { CallStore } from '../workers/call-store.ts'
 import { createDeliver } from '../workers/deliver.ts'
 import { createKeep } from '../workers/persist.ts'
 import { prepareCall } from '../workers/provider-call.ts'
-import type { Spool } from '../workers/spool.ts'
 import type { Closers } from './closers.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 import type { Traces } from './tracing.ts'
@@ -31,9 +29,7 @@ export function openProviderBatches(
   deps: MeteredDeps,
   store: ReturnType<typeof openStore>,
   parts: {
-    work: Work
-    embeddingCache: EmbeddingCache
-    spool: Pick<Spool, 'put'>
+    callStore: CallStore
     proxy: ProxySettings | null
     traces: Pick<Traces, 'providerBatch'>
   },
@@ -46,9 +42,9 @@ export function openProviderBatches(
   const giveUp = new AbortController()
 
   const runner = startProviderBatchRunner({
-    ...createLineDeps({ ...parts, files: store.files, onError, signal: giveUp.signal }),
+    ...createLineDeps({ store: parts.callStore, onError, signal: giveUp.signal }),
     store: store.providerBatches,
-    work: parts.work,
+    work: parts.callStore.work,
     laneOf(id) {
       const lane = resolveLane(config.current(), id)
       const tier = lane?.tiers?.batch
@@ -121,22 +117,19 @@ function pickByWeight<One extends { weight: number }>(all: readonly One[]): One 
 
 /** How a line's request is made, and its answer stored, as those of calls are. */
 function createLineDeps(deps: {
-  work: Work
-  embeddingCache: EmbeddingCache
-  spool: Pick<Spool, 'put'>
-  files: Pick<Files, 'newId'>
+  store: CallStore
   onError: (error: unknown, what: string) => void
   signal: AbortSignal
 }): Pick<ProviderBatchDeps, 'prepare'> {
-  const { embeddingCache, onError, work, spool } = deps
+  const { store, onError } = deps
   // What is known when an answer comes must be what was known when its request was made: nothing.
   const withoutKnown: EmbeddingCache = {
-    ...embeddingCache,
+    ...store.embeddingCache,
     get: async (_tenant, hashes) => hashes.map(() => null),
   }
   const deliver = createDeliver({
     queue: { acknowledge: async () => {} },
-    store: { work, embeddingCache, spool },
+    store,
     onError,
     keep: createKeep(deps.signal, onError),
   })
@@ -144,7 +137,7 @@ function createLineDeps(deps: {
     async prepare(lane, job) {
       const call = await prepareCall(lane, [job], {
         embeddingCache: withoutKnown,
-        files: deps.files,
+        files: store.files,
         onError,
       })
       return {
