@@ -242,3 +242,5 @@ export function createFileObjects(
 
   return { current, write, read, giveUp, remove, clean, sweepOrphans }
 }
+
+export type FileObjects = ReturnType<typeof createFileObjects>

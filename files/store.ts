@@ -19,12 +19,13 @@ import { hasIdTime } from '../lib/job-id.ts'
 import { findLostPlace } from '../lib/list-place.ts'
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import { isSealed, type Sealer } from '../lib/sealer.ts'
+import type { Sealer } from '../lib/sealer.ts'
 import { walkIndex } from '../lib/walk-index.ts'
 import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
 import { FileStoreError } from './object-store.ts'
-import { createFileObjects, type ObjectStores, type PartSize, type WrittenObject } from './objects.ts'
-import { cutParts, decodePart, encodePart, sliceParts } from './parts.ts'
+import { createFileObjects, type ObjectStores, type WrittenObject } from './objects.ts'
+import { cutParts, encodePart, sliceParts } from './parts.ts'
+import { createContentReader } from './read-content.ts'
 import { isFileId, readLiving, readRecord, toFields } from './record.ts'
 
 const HOUR_MS = 3_600_000
@@ -38,9 +39,6 @@ const EXPIRED_PARTS_TTL_MS = HOUR_MS
 const PLACE_TTL_MS = HOUR_MS
 /** A file up to this size stays in Redis if its store cannot take it, because its result is already paid for. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024
-/** Typical size of a piece of audio that is read while it arrives. */
-const USUAL_PIECE_BYTES = 64 * 1024
-const REMOVED = 'the file was removed while it was read'
 /** Files looked at in one round trip. */
 const CHUNK = 200
 
@@ -80,6 +78,9 @@ export function createFileStore(deps: {
     ...(deps.objects ?? nowhere),
     ...{ redis, root, place: placeOf, sealer },
     ...(now === undefined ? {} : { now }),
+  })
+  const { read, readSizes, readParts, readPart } = createContentReader({
+    ...{ redis, sealer, objects, keyOf, placeOf, readTime },
   })
 
   async function create(
@@ -250,65 +251,6 @@ export function createFileStore(deps: {
       }
     }
     return { files, hasMore: false }
-  }
-
-  async function read(tenant: string, id: string, from = 0): Promise<AsyncIterable<Uint8Array> | null> {
-    if (!isFileId(id)) return null
-    const [fields, time] = await Promise.all([redis.hgetall(keyOf(tenant, id)), readTime()])
-    const file = readLiving(tenant, fields, time)
-    if (file === null) return null
-    const parts = await readSizes(tenant, id, Number.POSITIVE_INFINITY)
-    if (parts.reduce((sum, { size }) => sum + size.plain, 0) !== file.bytes) throw new Error(REMOVED)
-    if (fields.object === undefined) return readParts(tenant, id, parts, from)
-    return objects.read(tenant, id, { object: fields.object, sizes: parts.map(({ size }) => size) }, from)
-  }
-
-  /** The sizes of the written parts among the first `count`, in order. */
-  async function readSizes(
-    tenant: string,
-    id: string,
-    count: number,
-  ): Promise<{ part: number; size: PartSize }[]> {
-    const sizes = await redis.hgetall(`${keyOf(tenant, id)}:sizes`)
-    return Object.entries(sizes)
-      .map(([part, text]) => {
-        const [plain, stored] = text.split(' ').map(Number)
-        return { part: Number(part), size: { plain: plain ?? 0, stored: stored ?? 0 } }
-      })
-      .filter(({ part }) => part < count)
-      .sort((one, other) => one.part - other.part)
-  }
-
-  async function* readParts(
-    tenant: string,
-    id: string,
-    parts: { part: number; size: PartSize }[],
-    from: number,
-  ) {
-    let skip = from
-    for (const { part, size } of parts) {
-      if (skip >= size.plain) {
-        skip -= size.plain
-        continue
-      }
-      const content = await readPart(tenant, id, part, size.plain)
-      if (content === null) throw new Error(REMOVED)
-      yield content.subarray(skip)
-      skip = 0
-    }
-  }
-
-  /** @param bytes size of the part; absent: unknown */
-  async function readPart(
-    tenant: string,
-    id: string,
-    part: number,
-    bytes = USUAL_PIECE_BYTES,
-  ): Promise<Uint8Array | null> {
-    if (!isFileId(id)) return null
-    const stored = await redis.getBuffer(`${keyOf(tenant, id)}:${part}`)
-    if (stored === null) return null
-    return decodePart(isSealed(stored) ? sealer.open(placeOf(tenant, id, part), stored) : stored, bytes)
   }
 
   async function remove(tenant: string, id: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
 import type { AnswerStore } from './answer-store.ts'
-import type { Argument, Scripts } from './scripts.ts'
+import type { Scripts } from './scripts.ts'
 
 /** An ended job as Redis holds it. What is encrypted stays encrypted. */
 export type EndedJob = {

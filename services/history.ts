@@ -34,7 +34,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { OnUpkeepFailure } from '../lib/visit-all.ts'
 import { renderResult } from '../providers/vectors.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { readDelivery } from '../webhooks/store.ts'
+import { readDelivery } from '../webhooks/read-delivery.ts'
 import type { Closers } from './closers.ts'
 
 /** Between two looks for ended jobs, and for what the history has to forget, ms. */

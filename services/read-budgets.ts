@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts'
 import { type RunTimeKey, resolveTenant } from '../config/tenants.ts'
 import { type BudgetUsage, usedShare } from '../jobs/budget-usage.ts'
 import type { BudgetOwner } from '../jobs/budgets.ts'
-import type { BudgetReading, StoreReading } from '../telemetry/store-metrics.ts'
+import type { BudgetReading, StoreReading } from '../telemetry/store-reading.ts'
 import type { openStore } from './store.ts'
 
 /** Reads the budgets that metrics tell of: those of tenants, their keys, and the fair key that spent most. */

@@ -1,12 +1,13 @@
 import type { Logger } from 'pino'
 import type { Emit } from '../lib/emitter.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
+import type { ClaimedDelivery } from './delivery.ts'
 import { createWebhookSlots } from './delivery-slots.ts'
 import { type WebhookSubject, webhookPayload } from './payload.ts'
 import { applyRetryAfter } from './retry-after.ts'
 import { nextDeliveryDelay } from './schedule.ts'
 import type { SendOutcome, WebhookSender } from './send.ts'
-import type { AttemptVerdict, Claim, ClaimedDelivery, WebhookStore } from './store.ts'
+import type { AttemptVerdict, Claim, WebhookStore } from './store.ts'
 
 /** Longer than the sender's timeout: a lease ends only when its worker is gone. */
 const LEASE_MS = 60_000

@@ -27,7 +27,14 @@
 
 import type { Cluster, Redis } from 'ioredis'
 import { loadScript, runScript } from '../lib/lua-script.ts'
-import type { DeliveryAttempt, WebhookDeliveryView, WebhookEvent } from './delivery.ts'
+import type {
+  ClaimedDelivery,
+  DeliveryAttempt,
+  WebhookDeliveryView,
+  WebhookEndpoint,
+  WebhookEvent,
+} from './delivery.ts'
+import { readClaim, readDelivery, readEndpoint, toGivenUp } from './read-delivery.ts'
 
 const MAX_ATTEMPTS_KEPT = 20
 /** How long the summary of a tenant's receivers is kept after the latest attempt, ms. */
@@ -36,28 +43,6 @@ const RECEIVERS_KEPT_MS = 30 * 86_400_000
 const READ_AT_ONCE = 100
 /** Due entries that one claim looks at, so that it never blocks Redis for long. */
 const CLAIM_WINDOW = 128
-
-/** A delivery that this process may send until its lease ends. */
-export type ClaimedDelivery = {
-  tenant: string
-  id: string
-  jobId: string
-  event: WebhookEvent
-  url: string
-  /** The host whose simultaneous deliveries are limited. */
-  host: string
-  /** Unix ms of Redis' clock, like `claimedAt`. */
-  createdAt: number
-  claimedAt: number
-  /** Attempts since the creation or the latest redelivery. */
-  attemptsMade: number
-  /** Of the job; null where it has none. */
-  lane: string | null
-  requestId: string | null
-  trace: string | null
-  /** Number of this claim, for `recordAttempt` and `postpone`. */
-  claim: string
-}
 
 export type ClaimAsk = {
   limit: number
@@ -89,20 +74,6 @@ export type FailingPlace = { at: number; id: string }
 
 /** `places` belong to the deliveries, in the same order. */
 export type FailingPage = { deliveries: WebhookDeliveryView[]; places: FailingPlace[]; hasMore: boolean }
-
-/** An address, and the outcomes of the attempts to send there. Times are RFC 3339. */
-export type WebhookEndpoint = {
-  /** Without its query, which may contain the job's id. */
-  url: string
-  /** Attempts with a 2xx answer, and all others, since the address was first used. */
-  delivered: number
-  failed: number
-  last_at: string
-  last_status: number | null
-  last_error: string | null
-  /** The first failed attempt since the latest delivery; null: the latest attempt was delivered. */
-  failing_since: string | null
-}
 
 export type WebhookStore = {
   create(
@@ -293,63 +264,4 @@ export function createWebhookStore(deps: {
   }
 
   return { create, claimDue, recordAttempt, postpone, failing, endpoints, backlog, list, redeliver }
-}
-
-function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedDelivery {
-  const [host = '', claim = '', ...flat] = entry
-  const fields: Record<string, string> = {}
-  for (let index = 0; index < flat.length; index += 2) fields[flat[index] ?? ''] = flat[index + 1] ?? ''
-  return {
-    tenant,
-    id: fields.id ?? '',
-    jobId: fields.job_id ?? '',
-    event: fields.event as WebhookEvent,
-    url: fields.url ?? '',
-    host,
-    createdAt: Number(fields.created_at),
-    claimedAt,
-    attemptsMade: Number(fields.attempt_count),
-    lane: fields.lane || null,
-    requestId: fields.request_id || null,
-    trace: fields.trace || null,
-    claim,
-  }
-}
-
-function readEndpoint(url: string, text: string): WebhookEndpoint {
-  const { delivered, failed, last_at, last_status, last_error, failing_since } = JSON.parse(text) as {
-    [name: string]: unknown
-    delivered: number
-    failed: number
-    last_at: number
-  }
-  const toTime = (at: unknown) => (typeof at === 'number' ? new Date(at).toISOString() : null)
-  return {
-    url,
-    delivered,
-    failed,
-    last_at: new Date(last_at).toISOString(),
-    last_status: typeof last_status === 'number' ? last_status : null,
-    last_error: typeof last_error === 'string' ? last_error : null,
-    failing_since: toTime(failing_since),
-  }
-}
-
-/** A delivery that failed and left Redis is not tried again, even if it was copied before its last attempt. */
-function toGivenUp(fields: Record<string, string> | null | undefined): WebhookDeliveryView | null {
-  return fields ? { ...readDelivery(fields), status: 'failed', next_attempt_at: null } : null
-}
-
-/** Reads a delivery from its hash. */
-export function readDelivery(fields: Record<string, string>): WebhookDeliveryView {
-  return {
-    id: fields.id ?? '',
-    job_id: fields.job_id ?? '',
-    event: fields.event as WebhookEvent,
-    url: fields.url ?? '',
-    status: fields.status as WebhookDeliveryView['status'],
-    created_at: new Date(Number(fields.created_at)).toISOString(),
-    next_attempt_at: fields.next_attempt_at ? new Date(Number(fields.next_attempt_at)).toISOString() : null,
-    attempts: JSON.parse(fields.attempts ?? '[]') as DeliveryAttempt[],
-  }
 }

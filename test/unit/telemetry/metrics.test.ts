@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createMetrics } from '../../../telemetry/metrics.ts'
-import type { LaneReading, StoreReading } from '../../../telemetry/store-metrics.ts'
+import type { LaneReading, StoreReading } from '../../../telemetry/store-reading.ts'
 import { describeRegistry, fillMetrics, parseSamples, readMetricsTable } from '../../helpers/metrics.ts'
 
 const page = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8')
