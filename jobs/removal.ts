@@ -1,29 +1,24 @@
-import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
-import type { AtRest } from './at-rest.ts'
 import { hashInputs } from './embedding-cache.ts'
 import { JobStatus } from './job.ts'
 import type { Jobs } from './jobs.ts'
+import type { Keyspace } from './keyspace.ts'
 import type { Outbox } from './outbox.ts'
 import type { Queues } from './queue.ts'
-import type { Scripts } from './scripts.ts'
 
 /** Ends jobs from outside: cancels one, or deletes it with all that belongs to it. */
 export function createRemoval(deps: {
-  redis: RedisClient
-  scripts: Scripts
+  keyspace: Pick<Keyspace, 'redis' | 'scripts' | 'rootOf' | 'atRest' | 'retainMs'>
   queues: Queues
   outbox: Outbox
-  rootOf: (tenant: string) => string
-  retainMs: () => number
-  atRest: AtRest
   /** Tells the worker that has the job's call to end it. */
   abort: (tenant: string, id: string) => Promise<unknown>
   read: Jobs['get']
   sweepFiles: (tenant: string) => Promise<unknown>
   onError: (error: unknown, what: string) => void
 }): Pick<Jobs, 'cancel' | 'remove'> {
-  const { redis, scripts, queues, outbox, rootOf, atRest, read } = deps
+  const { queues, outbox, read } = deps
+  const { redis, scripts, rootOf, atRest, retainMs } = deps.keyspace
 
   /** After a cancel or a removal: removes the entry, aborts the call, queues the promoted job. */
   async function release(
@@ -67,7 +62,7 @@ export function createRemoval(deps: {
   return {
     async cancel(tenant, id) {
       const [lane, entry] = await laneAndEntry(tenant, id)
-      const answer = (await scripts.run('cancel', rootOf(tenant), [id, deps.retainMs()])) as Buffer[]
+      const answer = (await scripts.run('cancel', rootOf(tenant), [id, retainMs()])) as Buffer[]
       const kind = answer[0]!.toString()
       if (kind === 'none') return null
       if (kind === 'cancelled') await release(tenant, id, lane, entry, answer)

@@ -1,5 +1,6 @@
 import { readAttempts } from './attempts.ts'
 import { createCancelMany } from './cancel-many.ts'
+import type { Dispatch } from './dispatch.ts'
 import type { MovedEvents } from './event-source.ts'
 import { exportFailed } from './export-failed.ts'
 import { createFailures } from './failures.ts'
@@ -7,7 +8,8 @@ import { followGroup, followJob } from './follow.ts'
 import { createGroups } from './groups.ts'
 import { type Job, type JobEvent, JobStatus } from './job.ts'
 import type { Following, Jobs } from './jobs.ts'
-import { abortChannel, groupKey, tenantRoot } from './keys.ts'
+import { abortChannel, groupKey } from './keys.ts'
+import type { Keyspace } from './keyspace.ts'
 import { listJobs } from './list.ts'
 import { createModelBound } from './model-bound.ts'
 import type { PubSub } from './pubsub.ts'
@@ -16,7 +18,7 @@ import { createReader } from './read.ts'
 import { bodyOf, type ResultRenderer, textOf } from './record.ts'
 import { createRedrive } from './redrive.ts'
 import { createRemoval } from './removal.ts'
-import { createSubmit, type SubmitDeps } from './submit.ts'
+import { type Admission, createSubmit, type SubmitDeps } from './submit.ts'
 import { waitForJob } from './wait.ts'
 
 /** What jobs need of the webhook store, which implements it. */
@@ -33,24 +35,31 @@ export type HistorySide = {
   movedEvents: MovedEvents
 }
 
-type Deps = Omit<SubmitDeps, 'rootOf' | 'reader' | 'models' | 'findMoved'> & {
+export type JobsDeps = Pick<SubmitDeps, 'newId' | 'events' | 'now' | 'onError'> & {
+  keyspace: Keyspace & { prefix: string }
+  admission: Omit<Admission, 'models'>
+  dispatch: Dispatch
   queues: Queues
   pubsub: PubSub
-  prefix: string
   render: ResultRenderer
+  files: {
+    /** The job with what its files are, where its body names any. Throws `InputError`. */
+    describeInputs: SubmitDeps['describeInputs']
+    /** Removes the tenant's files that no job holds any more. */
+    sweep: (tenant: string) => Promise<unknown>
+  }
   deliveries: Deliveries
-  /** Removes the tenant's files that no job holds any more. */
-  sweepFiles: (tenant: string) => Promise<unknown>
   /** What moves on to a history, and what that knows; null: there is none. */
   history: HistorySide | null
 }
 
 /** The API's side of the job store; the workers' side is work.ts. */
-export function createJobs(deps: Deps): Jobs {
-  const { redis, scripts, queues, outbox, pubsub, prefix, atRest, render } = deps
-  const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
+export function createJobs(deps: JobsDeps): Jobs {
+  const { keyspace, dispatch, queues, pubsub, render } = deps
+  const { redis, scripts, prefix, rootOf, atRest, retainMs } = keyspace
+  const { outbox, forecaster, replyInbox } = dispatch
 
-  const reader = createReader({ redis, queues, forecaster: deps.forecaster, atRest, render })
+  const reader = createReader({ redis, queues, forecaster, atRest, render })
   const groups = createGroups({ redis, reader, rootOf })
   const models = createModelBound({ redis, scripts, rootOf })
   const failures = createFailures({
@@ -59,20 +68,30 @@ export function createJobs(deps: Deps): Jobs {
   })
   const redriving = createRedrive({
     ...{ redis, scripts, outbox, rootOf },
-    retainMs: deps.retainMs,
+    retainMs,
     onAgain: deps.history?.onAgain ?? null,
     onError: deps.onError,
   })
   const abort = (tenant: string, id: string) => redis.publish(abortChannel(prefix), `${tenant} ${id}`)
   const cancelMany = createCancelMany({
     ...{ redis, scripts, queues, outbox, rootOf },
-    retainMs: deps.retainMs,
+    retainMs,
     abort,
     onError: deps.onError,
   })
   const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
-  const submitting = createSubmit({ ...deps, rootOf, reader, models, findMoved: deps.history?.find ?? null })
-  const removal = createRemoval({ ...deps, rootOf, abort, read })
+  const submitting = createSubmit({
+    ...deps,
+    admission: { ...deps.admission, models },
+    reader,
+    describeInputs: deps.files.describeInputs,
+    findMoved: deps.history?.find ?? null,
+  })
+  const removal = createRemoval({
+    ...{ keyspace, queues, outbox, abort, read },
+    sweepFiles: deps.files.sweep,
+    onError: deps.onError,
+  })
 
   const statuses: Jobs['statuses'] = async (tenant, ids) => {
     if (ids.length === 0) return []
@@ -112,13 +131,7 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     wait: (tenant, id, timeoutMs, signal) =>
-      waitForJob(
-        { redis, pubsub, reader, replyInbox: deps.replyInbox },
-        rootOf(tenant),
-        id,
-        timeoutMs,
-        signal,
-      ),
+      waitForJob({ redis, pubsub, reader, replyInbox }, rootOf(tenant), id, timeoutMs, signal),
 
     list: (tenant, filter, limit, options = {}) =>
       listJobs({ redis, scripts, reader }, rootOf(tenant), filter, limit, options),
@@ -154,7 +167,7 @@ export function createJobs(deps: Deps): Jobs {
       const root = rootOf(tenant)
       const goOn = (after: string) => followJob({ redis, pubsub, reader }, root, id, after, signal)
       const told =
-        cursor === '' ? deps.replyInbox?.follow(id, root, signal, (after) => flatten(goOn(after))) : null
+        cursor === '' ? replyInbox?.follow(id, root, signal, (after) => flatten(goOn(after))) : null
       return told ? { finished: false, events: told } : goOn(cursor)
     },
     followGroup: (tenant, group, cursor, signal) =>

@@ -2,23 +2,19 @@ import { longWorkTurn } from '../lib/breathe.ts'
 import type { Emit } from '../lib/emitter.ts'
 import { takesFiles } from '../lib/input-files.ts'
 import { hasLargeSource } from '../lib/json-source.ts'
-import type { RedisClient } from '../lib/redis.ts'
-import type { AtRest } from './at-rest.ts'
-import type { DueTimers } from './due-timers.ts'
+import type { Dispatch } from './dispatch.ts'
 import { gatherCalls } from './gather-calls.ts'
 import { createKnownGroupBudgets } from './group-budgets.ts'
 import { type Job, JobStatus } from './job.ts'
 import type { BulkOutcome, CreateOutcome, Jobs, NewJob } from './jobs.ts'
+import type { Keyspace } from './keyspace.ts'
 import type { MemoryAdmission } from './memory-admission.ts'
 import type { ModelBound } from './model-bound.ts'
-import type { OpenLanes } from './open-lanes.ts'
-import type { Outbox } from './outbox.ts'
 import type { QueueAdmission } from './queue-admission.ts'
 import type { QueueEntry } from './queue-entry.ts'
-import type { Forecaster, Reader } from './read.ts'
+import type { Reader } from './read.ts'
 import { isoTime, textOf, toJob, toRecord } from './record.ts'
 import type { ReplyInbox } from './reply-inbox.ts'
-import type { Scripts } from './scripts.ts'
 import {
   completeRecord,
   type DirectPlan,
@@ -27,7 +23,6 @@ import {
   isRefused,
   type PreparedJob,
   prepare,
-  type StartPlan,
   type SubmissionEvent,
   type Submitted,
   toRefusal,
@@ -46,41 +41,29 @@ const MOST_BUDGET_CHANGES = 5
 
 /** What submitting needs. The jobs' store brings it (service.ts). */
 export type SubmitDeps = {
-  redis: RedisClient
-  scripts: Scripts
-  outbox: Outbox
-  rootOf: (tenant: string) => string
-  retainMs: () => number
-  atRest: AtRest
+  keyspace: Keyspace
+  admission: Admission
+  dispatch: Dispatch
   reader: Reader
-  models: ModelBound
   /** The job with what its files are, where its body names any. Throws `InputError`. */
   describeInputs: (job: NewJob) => Promise<NewJob>
-  forecaster: Forecaster
-  queueAdmission: QueueAdmission
-  memoryAdmission: MemoryAdmission
-  /** Resolves when all earlier writes are on disk. Without it nothing waits for the disk. */
-  confirm?: () => Promise<void>
-  /** For awaited jobs; null: their ends are read like those of any other job. */
-  replyInbox: ReplyInbox | null
-  /** Null: every job goes through its lane's queue. */
-  openLanes: OpenLanes | null
-  /** What is needed to start a job where it is created; null: it is not started there. Null itself: none is. */
-  planStart: ((job: Pick<NewJob, 'tenant' | 'lane' | 'cost'>) => Promise<StartPlan | null>) | null
-  /** Learns when the jobs scheduled in this process are due. */
-  dueTimers?: Pick<DueTimers, 'note'>
   newId: () => string
   /** Finds a job that Redis does not have any more; null: there is no history. */
   findMoved: ((root: string, id: string) => Promise<Job | null>) | null
-  /** Hears the outcome of each submission. */
-  events?: Emit<{ 'job.submitted': SubmissionEvent }>
+  /** Hears the outcome of each submission; null: nobody does. */
+  events: Emit<{ 'job.submitted': SubmissionEvent }> | null
   now: () => number
   onError: (error: unknown, what: string) => void
 }
 
+/** Whether new work is let in. */
+export type Admission = { queue: QueueAdmission; memory: MemoryAdmission; models: ModelBound }
+
 /** Accepts jobs: one script stores those that arrive together, and the answers are told apart by job. */
 export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMany'> {
-  const { redis, scripts, outbox, rootOf, atRest, reader, models } = deps
+  const { keyspace, admission, dispatch, reader } = deps
+  const { redis, scripts, rootOf, atRest } = keyspace
+  const { outbox } = dispatch
   const groupBudgets = createKnownGroupBudgets()
 
   /** Runs the create script. One script takes the jobs of one tenant that arrive in one turn of the event loop, of one lane where it starts them. */
@@ -108,7 +91,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
 
   /** How jobs whose clients wait go straight to workers; null for a job that goes through its lane's queue. */
   function planDirect(jobs: readonly NewJob[]): Promise<(DirectPlan | null)[]> | null {
-    const { openLanes, planStart } = deps
+    const { openLanes, planStart } = dispatch
     if (openLanes === null || !jobs.some(isUrgent)) return null
     return Promise.all(
       jobs.map(async (job): Promise<DirectPlan | null> => {
@@ -158,9 +141,9 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     const jobs = described.map((one) => ('error' in one ? one.job : one))
     // Without room the script still answers replays, and refuses the rest.
     const [isFull, isShort, tooMany] = await Promise.all([
-      deps.queueAdmission.isFull(),
-      deps.memoryAdmission.isShort(),
-      models.findRefused(jobs),
+      admission.queue.isFull(),
+      admission.memory.isShort(),
+      admission.models.findRefused(jobs),
     ])
     const direct = await planDirect(jobs)
     const prepareOne = (job: NewJob, plan: DirectPlan | null, known?: PreparedJob) => {
@@ -173,7 +156,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
         root,
         { ...job, limits },
         id,
-        deps.retainMs(),
+        keyspace.retainMs(),
         replyTo,
         plan,
         isBrief,
@@ -195,8 +178,8 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     const sent = prepared.flatMap((one) => ('error' in one ? [] : [one]))
     const created = sent.map((one) => createOne(one, (known) => prepareOne(one.asked, one.direct, known)))
     const answers = (await Promise.allSettled(created)).values()
-    deps.queueAdmission.fill(jobs.length)
-    await deps.confirm?.()
+    admission.queue.fill(jobs.length)
+    await keyspace.confirm?.()
     const settled = prepared.map((one, index): Settled => {
       if ('error' in one) return one
       const answered = answers.next().value!
@@ -239,7 +222,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
 
   return {
     async create(job) {
-      const { replyInbox } = deps
+      const { replyInbox } = dispatch
       const submitted = replyInbox && job.isAwaited ? await submitAwaited(job, replyInbox) : await submit(job)
       const outcome = (await toOutcome(submitted)) ?? (await submitAnew(job, submitted))
       if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, submitted.job)
@@ -266,7 +249,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
   function entriesOf(created: Submitted): QueueEntry[] {
     const entry = entryOf(created, timeOf(created))
     if (entry.notBefore === null) return [entry]
-    deps.dueTimers?.note(entry.tenant, entry.notBefore)
+    dispatch.dueTimers?.note(entry.tenant, entry.notBefore)
     return []
   }
 
@@ -277,7 +260,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     // A parked one has no place in its lane's queue yet.
     if (job.status !== JobStatus.queued || job.waiting_for === 'fair_key') return
     try {
-      const { startAt, waitingFor } = await deps.forecaster.newcomer(lane, tenant, priority, cost.fairKey)
+      const { startAt, waitingFor } = await dispatch.forecaster.newcomer(lane, tenant, priority, cost.fairKey)
       job.estimated_start_at = startAt === null ? null : isoTime(startAt)
       job.waiting_for = waitingFor
     } catch (error) {

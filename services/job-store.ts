@@ -203,26 +203,32 @@ export function createJobStore(deps: JobStoreDeps) {
     ...(moves === null ? {} : { findMoved: moves.findMovedDeliveries }),
   })
   const hot = createJobs({
-    history: moves,
-    ...{ redis, scripts, queues, outbox, pubsub, prefix, retainMs, atRest, forecaster, dueTimers, now },
+    keyspace: { redis, scripts, prefix, rootOf: root, atRest, retainMs, confirm: deps.confirm ?? null },
+    admission: {
+      queue: createQueueAdmission({
+        redis,
+        prefix,
+        tenants: maintenance.tenants,
+        most: () => config().jobs.max_queued,
+        now: elapsed,
+      }),
+      memory: deps.memory,
+    },
+    dispatch: {
+      ...{ outbox, forecaster, dueTimers, ...replies },
+      planStart: isCluster ? null : createStartPlans({ gate, queues, config, now }),
+    },
+    ...{ queues, pubsub, now },
     render: renderResult,
+    files: {
+      describeInputs: (job) => describeInputs(job, { fileContents, config }),
+      sweep: heldFiles.sweep,
+    },
     deliveries: webhooks,
-    describeInputs: (job) => describeInputs(job, { fileContents, config }),
-    sweepFiles: heldFiles.sweep,
-    queueAdmission: createQueueAdmission({
-      redis,
-      prefix,
-      tenants: maintenance.tenants,
-      most: () => config().jobs.max_queued,
-      now: elapsed,
-    }),
-    memoryAdmission: deps.memory,
-    ...(deps.confirm === undefined ? {} : { confirm: deps.confirm }),
+    history: moves,
     newId: createJobIds(now),
-    ...(events === undefined ? {} : { events }),
+    events: events ?? null,
     onError: deps.report,
-    ...replies,
-    planStart: isCluster ? null : createStartPlans({ gate, queues, config, now }),
   })
 
   const jobs = moves === null ? hot : moves.inFrontOf(hot)

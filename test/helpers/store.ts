@@ -21,7 +21,7 @@ import { createQueueAdmission } from '../../jobs/queue-admission.ts'
 import type { Held } from '../../jobs/queue-entry.ts'
 import { createRetention, type Retention } from '../../jobs/retention.ts'
 import { createScripts, type Scripts } from '../../jobs/scripts.ts'
-import { createJobs } from '../../jobs/service.ts'
+import { createJobs, type JobsDeps } from '../../jobs/service.ts'
 import { createWork, type Retry, type Work } from '../../jobs/work.ts'
 import { createIds } from '../../lib/job-id.ts'
 import type { JsonObject } from '../../lib/json.ts'
@@ -35,7 +35,10 @@ import { keysOf, startTestRedis, type TestPlace, testRedis } from './redis.ts'
 export const TENANT = 'acme'
 export const LANE = 'sim/chat'
 
-type JobDeps = Parameters<typeof createJobs>[0]
+/** What a test may change of how jobs are put together. */
+type JobDeps = Pick<JobsDeps, 'queues' | 'pubsub' | 'history' | 'newId' | 'now' | 'onError'> &
+  Omit<JobsDeps['keyspace'], 'confirm' | 'rootOf'> &
+  JobsDeps['dispatch']
 type WorkDeps = Parameters<typeof createWork>[0]
 
 export type TestStoreOptions = {
@@ -155,43 +158,42 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     objects: null,
   })
   const heldFiles = createHeldFiles({ redis, files, root, now })
-  const jobDeps = {
-    redis,
-    atRest,
-    scripts,
-    queues,
-    outbox,
-    pubsub,
-    prefix,
-    retainMs,
-    render: renderResult,
-    deliveries: createWebhookStore({ redis, root }),
-    describeInputs: async (job) => job,
-    sweepFiles: heldFiles.sweep,
+  const jobDeps: JobDeps = {
+    ...{ redis, atRest, scripts, queues, outbox, pubsub, prefix, retainMs },
     // Forecasts are the limiter's matter; here nothing is known of lanes.
     forecaster: {
       entries: async (_lane, positions) => positions.map(() => ({ startAt: null, waitingFor: null })),
       newcomer: async () => ({ startAt: null, waitingFor: null }),
     },
-    queueAdmission: createQueueAdmission({
+    ...{ history: null, replyInbox: null, openLanes: null, planStart: null, dueTimers: null },
+    newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
+    now,
+    onError: (error) => {
+      throw error
+    },
+  }
+  const admission = {
+    queue: createQueueAdmission({
       redis,
       prefix,
       tenants: maintenance.tenants,
       most: () => 1_000_000,
       now,
     }),
-    memoryAdmission: createMemoryAdmission({ redis, share: 0.7, now }),
-    history: null,
-    replyInbox: null,
-    openLanes: null,
-    planStart: null,
-    newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
-    now,
-    onError: (error) => {
-      throw error
-    },
-  } satisfies JobDeps
-  const jobs = createJobs(jobDeps)
+    memory: createMemoryAdmission({ redis, share: 0.7, now }),
+  }
+  const openJobs = (overrides: Partial<JobDeps> = {}) => {
+    const { queues, pubsub, history, newId, now, onError, ...others } = { ...jobDeps, ...overrides }
+    const { redis, scripts, prefix, atRest, retainMs, ...dispatch } = others
+    return createJobs({
+      keyspace: { ...{ redis, scripts, prefix, atRest, retainMs }, rootOf: root, confirm: null },
+      ...{ admission, dispatch, queues, pubsub, history, newId, now, onError, events: null },
+      render: renderResult,
+      files: { describeInputs: async (job) => job, sweep: heldFiles.sweep },
+      deliveries: createWebhookStore({ redis, root }),
+    })
+  }
+  const jobs = openJobs()
   const workDeps = {
     redis,
     scripts,
@@ -251,7 +253,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     outbox,
     pubsub,
     jobs,
-    openJobs: (overrides) => createJobs({ ...jobDeps, ...overrides }),
+    openJobs,
     work,
     openWork: (overrides) => createWork({ ...workDeps, ...overrides }),
     embeddingCache,

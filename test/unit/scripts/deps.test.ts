@@ -10,8 +10,6 @@ const WAITING: Record<string, number> = {
   'history/mover.ts': 12,
   'history/with-history.ts': 12,
   'jobs/lane-queue.ts': 11,
-  'jobs/removal.ts': 11,
-  'jobs/submit.ts': 21,
   'jobs/work.ts': 11,
   'services/job-store.ts': 15,
 }

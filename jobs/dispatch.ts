@@ -1,0 +1,21 @@
+import type { DueTimers } from './due-timers.ts'
+import type { NewJob } from './jobs.ts'
+import type { OpenLanes } from './open-lanes.ts'
+import type { Outbox } from './outbox.ts'
+import type { Forecaster } from './read.ts'
+import type { ReplyInbox } from './reply-inbox.ts'
+import type { StartPlan } from './submission.ts'
+
+/** How an accepted job gets to a worker, when it is expected to, and how its end comes back. */
+export type Dispatch = {
+  outbox: Outbox
+  forecaster: Forecaster
+  /** Null: every job goes through its lane's queue. */
+  openLanes: OpenLanes | null
+  /** What is needed to start a job where it is created; null: it is not started there. Null itself: none is. */
+  planStart: ((job: Pick<NewJob, 'tenant' | 'lane' | 'cost'>) => Promise<StartPlan | null>) | null
+  /** Learns when the jobs scheduled in this process are due; null: the maintainer alone looks. */
+  dueTimers: Pick<DueTimers, 'note'> | null
+  /** For awaited jobs; null: their ends are read like those of any other job. */
+  replyInbox: ReplyInbox | null
+}
