@@ -1,7 +1,13 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ClaimedDelivery } from '../../../webhooks/delivery.ts'
-import { type ClaimAsk, createWebhookStore, type FailingPage, type FailingPlace, type WebhookStore } from '../../../webhooks/store.ts'
+import {
+  type ClaimAsk,
+  createWebhookStore,
+  type FailingPage,
+  type FailingPlace,
+  type WebhookStore,
+} from '../../../webhooks/store.ts'
 import { startTestRedis } from '../../helpers/redis.ts'
 
 let server: Awaited<ReturnType<typeof startTestRedis>>
