@@ -10,9 +10,10 @@ export class RefusedError extends CliError {
   readonly status: number
   readonly members: Pick<SluiceError, 'message' | 'param' | 'code'>
 
-  /** @param path what was asked for; the message names it where the server does not have it */
+  /** @param path what was asked for; the message gets it if the server says only what kind of thing it does not have */
   constructor(status: number, members: RefusedError['members'], path: string) {
-    const message = status === 404 ? `${members.message}: ${decodePath(path)}` : members.message
+    const isUnnamed = status === 404 && /^no such [\w ]+$/.test(members.message)
+    const message = isUnnamed ? `${members.message}: ${decodePath(path)}` : members.message
     super(status === 401 || status === 403 ? ExitCode.unauthorized : ExitCode.failed, message)
     this.status = status
     this.members = members

@@ -87,19 +87,22 @@ test('a server that is busy is waited for longer than one that is away', async (
 })
 
 test.each([
-  [401, 77, 'no'],
-  [403, 77, 'no'],
-  // The server repeats nothing of what it was sent: here it says what is not there.
-  [404, 1, 'no: /v1/lanes/openai/gpt 5'],
-])('%i is final, ends a command with %i and says "%s"', async (status, exitCode, message) => {
-  steps = [answer(status, { message: 'no', code: 'such' })]
-  const refused = await open()
-    .request('GET', '/v1/lanes/openai%2Fgpt%205?a=b')
-    .catch((error: unknown) => error)
-  expect(refused).toBeInstanceOf(RefusedError)
-  expect(refused).toMatchObject({ status, exitCode, message, members: { message: 'no', code: 'such' } })
-  expect(waits).toEqual([])
-})
+  [401, 77, 'no', 'no'],
+  [403, 77, 'no', 'no'],
+  [404, 1, 'no such lane', 'no such lane: /v1/lanes/openai/gpt 5'],
+  [404, 1, 'lanes: no such lane: openai/gpt', 'lanes: no such lane: openai/gpt'],
+])(
+  '%i is final and ends a command with %i: "%s" is told as "%s"',
+  async (status, exitCode, said, message) => {
+    steps = [answer(status, { message: said, code: 'such' })]
+    const refused = await open()
+      .request('GET', '/v1/lanes/openai%2Fgpt%205?a=b')
+      .catch((error: unknown) => error)
+    expect(refused).toBeInstanceOf(RefusedError)
+    expect(refused).toMatchObject({ status, exitCode, message, members: { message: said, code: 'such' } })
+    expect(waits).toEqual([])
+  },
+)
 
 test('a server error that says so is not tried again', async () => {
   steps = [answer(500, { message: 'never' }, { 'x-should-retry': 'false' })]
