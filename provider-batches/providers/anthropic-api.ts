@@ -145,6 +145,7 @@ async function* writeRequests(lines: AsyncIterable<OutgoingLine>): AsyncGenerato
 const STATUSES: Record<string, number> = {
   invalid_request_error: 400,
   authentication_error: 401,
+  billing_error: 402,
   permission_error: 403,
   not_found_error: 404,
   request_too_large: 413,
