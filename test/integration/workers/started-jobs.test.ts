@@ -8,6 +8,7 @@ import { createOpenLanes } from '../../../jobs/open-lanes.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'
 import { createStartPlans } from '../../../services/start-plans.ts'
 import { giveBackStarted } from '../../../workers/give-back-started.ts'
+import type { WorkerDeps } from '../../../workers/worker.ts'
 import {
   complete,
   intent,
@@ -33,7 +34,7 @@ async function openHouse(options: WorkshopOptions = {}) {
 }
 
 /** The same with workers that say they are open. `starts`: how often one asked the store to start jobs. */
-async function openDoor(options: WorkshopOptions = {}) {
+async function openDoor(options: WorkshopOptions = {}, overrides: Partial<WorkerDeps> = {}) {
   let starts = 0
   const house = await openHouse({
     ...options,
@@ -46,7 +47,7 @@ async function openDoor(options: WorkshopOptions = {}) {
     }),
   })
   const { store, planStart } = house
-  const worker = await house.work()
+  const worker = await house.work(undefined, overrides)
   const openLanes = createOpenLanes({ pubsub: store.pubsub, prefix: store.prefix, now: Date.now })
   await until(() => openLanes.pick(LANE) !== null)
   const jobs = store.openJobs({ openLanes, planStart })
@@ -144,6 +145,14 @@ describe('a job that is started where it is created', () => {
     const id = await submit({ body: { model: LANE, messages: [{ role: 'user', content }] } })
     await ended([id])
     expect(starts()).toBe(1)
+  })
+
+  it('is asked for again by a worker that heard too late, because another one may have it', async () => {
+    const { submit, ended, starts, simulator } = await openDoor({}, { now: () => Date.now() + LEASE_MS })
+    const id = await submit()
+    await ended([id])
+    expect(starts()).toBe(1)
+    expect(simulator.state().calls).toBe(1)
   })
 
   it('is answered as running, and can be cancelled at once', async () => {

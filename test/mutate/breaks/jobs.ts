@@ -8,12 +8,61 @@ const FLIGHT = ['test/integration/jobs/single-flight.test.ts']
 const CREATE = ['test/integration/jobs/create.test.ts']
 const REMOVE = ['test/integration/jobs/remove.test.ts']
 const DIRECT = ['test/integration/jobs/direct-dispatch.test.ts']
+const STARTED = ['test/integration/workers/started-jobs.test.ts']
 const CACHE = ['test/integration/jobs/cache.test.ts']
 const TIME = ['test/integration/jobs/time.test.ts']
 const FOLLOW = ['test/integration/jobs/follow.test.ts']
 
 /** Breaks of the store of jobs and its scripts. */
 export const JOB_BREAKS: readonly Break[] = [
+  {
+    file: 'jobs/lua/start-here.lua',
+    find: "redis.call('EXISTS', unpack(KEYS, 3, 2 + tonumber(ARGV[1]))) == 0 and redis",
+    replace: 'redis',
+    tests: STARTED,
+    titles: 'where something waits',
+    says: 'a job that is started where it is created overtakes those that wait',
+  },
+  {
+    file: 'jobs/lua/start-here.lua',
+    find: 'if not is_lane_idle() or not is_heard(channel) then return nil end',
+    replace: 'if not is_lane_idle() then return nil end',
+    tests: STARTED,
+    titles: 'where nobody listens',
+    says: 'a job is started for a worker that is gone',
+  },
+  {
+    file: 'jobs/lua/start-here.lua',
+    find: 'job.accounts or job.fair or',
+    replace: '',
+    tests: STARTED,
+    titles: 'other checks are left',
+    says: 'a job is started without a look at its budgets and the limits of its fair key',
+  },
+  {
+    file: 'jobs/lua/create.lua',
+    find: "put(root .. ':outbox', ms(now + call.lease), id .. '-' .. job.entries)",
+    replace: '',
+    tests: STARTED,
+    titles: 'found when its worker dies',
+    says: 'a job that was started where it was created is queued while its worker calls',
+  },
+  {
+    file: 'jobs/lua/create.lua',
+    find: 'if save_gate then save_gate() end\nreturn answers',
+    replace: 'return answers',
+    tests: STARTED,
+    titles: 'the gate has no room|however often',
+    says: 'permits of calls that were started where their jobs were created are not booked',
+  },
+  {
+    file: 'workers/claim-jobs.ts',
+    find: 'return now - held.started.at < held.leaseMs / 2',
+    replace: 'return true',
+    tests: STARTED,
+    titles: 'heard too late',
+    says: 'a worker that was frozen makes a call that another one has',
+  },
   {
     file: 'lib/event-references.ts',
     find: "'local has_run, answer_of_script = pcall(run_script)'",
