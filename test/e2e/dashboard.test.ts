@@ -394,9 +394,11 @@ test('a flow is drawn with its states, goes on with a signal, and is cancelled a
   const page = await open('#/flows')
   await page.getByRole('link', { name: 'drawn <b>' }).click()
   const graph = page.getByRole('region', { name: 'Graph' })
-  await graph.getByRole('link', { name: 'draft: completed' }).waitFor()
+  await graph.getByRole('link', { name: 'draft completed' }).waitFor()
   await graph.getByText('waiting').waitFor()
   await page.getByRole('row', { name: /publish blocked approve/ }).waitFor()
+  await addAxe(page)
+  expect(await lookOver(page, 'a flow')).toEqual([])
   await page.getByRole('button', { name: 'Cancel…' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel the flow' }).click()
   await page.getByRole('row', { name: /publish cancelled/ }).waitFor()
@@ -404,7 +406,7 @@ test('a flow is drawn with its states, goes on with a signal, and is cancelled a
   await page.getByRole('dialog').getByRole('button', { name: 'Go on' }).click()
   await graph.getByText('waiting').waitFor()
   expect((await post(url, `/v1/flows/${id}/signals/approve`, { ok: true })).status).toBe(200)
-  await graph.getByRole('link', { name: 'publish: completed' }).waitFor()
+  await graph.getByRole('link', { name: 'publish completed' }).waitFor()
 })
 
 test('a schedule is run, edited, paused and looked through', async () => {
@@ -1041,6 +1043,8 @@ tenants:
   }
   await page.setViewportSize({ width: 1440, height: 900 })
   expect(await findBelowFold(answers, 900), '41 lanes').toEqual([])
+  await addAxe(page)
+  expect(await lookOver(page, 'an outage')).toEqual([])
   await configure({ ...many, more: 159 })
   await page.getByText(/1\d\d lanes with nothing to do/).waitFor({ timeout: 20_000 })
   expect(await findBelowFold(answers, 900), '200 lanes').toEqual([])

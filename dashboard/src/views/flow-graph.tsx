@@ -83,11 +83,13 @@ function Line({ from, to }: { from: Place | undefined; to: Place }) {
 function Node({ name, step, place, tenant }: { name: string; step: FlowStep; place: Place; tenant: string }) {
   const { total, completed, failed } = step.jobs
   const count = total > 1 ? ` ${completed + failed}/${total}` : ''
+  const shown = name.length > 20 ? `${name.slice(0, 19)}…` : name
   const box = (
     <g class={`flow-step ${stepTones[step.status]}`} transform={`translate(${place.x} ${place.y})`}>
       <rect width={WIDTH} height={HEIGHT} rx="6" />
       <text x="12" y="19" class="flow-name">
-        {name.length > 20 ? `${name.slice(0, 19)}…` : name}
+        {/* The space parts the words for those who hear them. */}
+        {`${shown} `}
       </text>
       <text x="12" y="35" class="flow-state">
         {step.status}
@@ -97,7 +99,7 @@ function Node({ name, step, place, tenant }: { name: string; step: FlowStep; pla
   )
   if (step.job_id === null) return box
   return (
-    <a href={linkToJob(step.job_id, tenant)} aria-label={`${name}: ${step.status}`}>
+    <a href={linkToJob(step.job_id, tenant)} aria-label={`${shown} ${step.status}${count}`}>
       {box}
     </a>
   )
