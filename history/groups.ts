@@ -65,8 +65,11 @@ export function createGroupsOfBoth(deps: {
       cold === null ? 0 : [...cold.values()].reduce((sum, one) => sum + one.unpricedCalls, 0)
     const nano = cold === null ? hotNano : hotNano - Number(fields.copied_nano ?? 0) + coldNano
     const hotUnpriced = Number(fields.unpriced_calls ?? 0)
-    const unpriced =
-      cold === null ? hotUnpriced : hotUnpriced - Number(fields.copied_unpriced ?? 0) + coldUnpriced
+    // A process of the release before counts its copies, and not their calls without a price: there are at least these.
+    const isPartial = fields.copied_unpriced === undefined && hasCopies(fields)
+    const unpriced = isPartial
+      ? Math.max(hotUnpriced, coldUnpriced)
+      : hotUnpriced + (cold === null ? 0 : coldUnpriced - Number(fields.copied_unpriced ?? 0))
     return {
       total: Object.values(counts).reduce((sum, count) => sum + count, 0),
       counts,
@@ -109,6 +112,10 @@ export function createGroupsOfBoth(deps: {
       return figures === null ? null : { finished: true, events: none() }
     },
   }
+}
+
+function hasCopies(fields: Record<string, string>): boolean {
+  return Object.entries(fields).some(([name, count]) => name.startsWith('copied:') && Number(count) > 0)
 }
 
 async function* none() {}
