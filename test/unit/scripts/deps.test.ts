@@ -9,7 +9,6 @@ const MOST = 10
 const WAITING: Record<string, number> = {
   'history/mover.ts': 12,
   'history/with-history.ts': 12,
-  'jobs/lane-queue.ts': 11,
   'jobs/work.ts': 11,
   'services/job-store.ts': 15,
 }
