@@ -1,11 +1,11 @@
 import { localTimeOf } from '../lib/local-time.ts'
 
-/** USD that may be spent in each day, week (from Monday on) or month of a time zone. */
+/** USD that may be spent per day, week (from Monday) or month of a time zone. */
 export type Budget = { usd: number; per: 'day' | 'week' | 'month'; time_zone: string }
 
 /**
- * The window that an instant is in, and the end of the one that follows; all Unix ms. A day begins at local midnight, so one on which clocks
- * change has 23 or 25 hours.
+ * The window that contains an instant, and the end of the following window; all Unix ms. A day begins at local midnight, so a day on which
+ * clocks change has 23 or 25 hours.
  */
 export function findWindow(
   { per, time_zone: zone }: Pick<Budget, 'per' | 'time_zone'>,

@@ -5,19 +5,19 @@ import { digestConfiguredKey } from './key-digest.ts'
 import { isLoopback } from './loopback.ts'
 import { matchesModel } from './match-model.ts'
 
-/** Fault texts of route entries, which are no secrets, so that a fault may show them. */
+/** Fault texts of route entries. These are not secrets, so a fault may show them. */
 export const laneFaults = {
   form: 'expected a lane "provider/model"',
   wildcard: 'expected one model, not "*"',
-  provider: 'no such lane, for its provider is not configured',
-  model: 'no such lane, for its provider lists neither the model nor "*"',
+  provider: 'no such lane: its provider is not configured',
+  model: 'no such lane: its provider lists neither the model nor "*"',
 } as const
 
 export type ReferenceFault = { path: (string | number)[]; message: string; input?: string }
 
 /**
- * The checks that look at two places of the configuration at once. They run also where single members are
- * faulty, so nothing of the shape is taken for granted: what is not as expected is some other check's fault.
+ * Checks that compare two places of the configuration. They also run if single members are invalid, so they assume nothing about the shape:
+ * a value of the wrong type is reported by another check.
  */
 export function checkReferences(config: unknown): ReferenceFault[] {
   if (!isRecord(config)) return []
@@ -38,9 +38,7 @@ export function checkReferences(config: unknown): ReferenceFault[] {
 
 function checkWebhooks(webhooks: unknown): ReferenceFault[] {
   if (!isRecord(webhooks) || webhooks.operations_url === undefined || webhooks.secret) return []
-  return [
-    { path: ['webhooks', 'operations_url'], message: 'needs webhooks.secret, which signs what it hears' },
-  ]
+  return [{ path: ['webhooks', 'operations_url'], message: 'needs webhooks.secret to sign its webhooks' }]
 }
 
 function checkRoutes(routes: unknown, providers: unknown): ReferenceFault[] {
@@ -62,7 +60,7 @@ function findLaneFault(lane: string, providers: unknown): string | null {
   const provider = new Map(entriesOf(providers)).get(lane.slice(0, slash))
   if (provider === undefined) return laneFaults.provider
   const models = isRecord(provider) ? provider.models : undefined
-  // A provider without a readable list of models has a fault of its own already.
+  // A provider without a valid list of models already has a fault.
   if (!isRecord(models)) return null
   const model = lane.slice(slash + 1)
   if (model === '*') return laneFaults.wildcard
@@ -70,7 +68,7 @@ function findLaneFault(lane: string, providers: unknown): string | null {
   return laneFaults.model
 }
 
-/** A lane counts pictures in the place of output tokens, and sound in that of input tokens. */
+/** A lane counts images instead of output tokens, and audio instead of input tokens. */
 const EXCLUSIVE = [
   ['images_per_minute', 'output_tokens_per_minute'],
   ['audio_seconds_per_minute', 'input_tokens_per_minute'],
@@ -93,13 +91,13 @@ function checkMediaLimits(providers: unknown): ReferenceFault[] {
         const has = (name: string) => all.some((one) => one[name] !== undefined)
         if (!has(media) || !has(tokens)) return []
         const path = ['providers', provider, 'models', model]
-        return [{ path, message: `counts either ${media} or ${tokens}, and has both` }]
+        return [{ path, message: `expected either ${media} or ${tokens}, not both` }]
       })
     })
   })
 }
 
-/** A pattern that names no model is a slip of the pen: nothing would be limited by it. */
+/** A pattern that matches no model is a mistake: it would limit nothing. */
 function checkSharedLimits(providers: unknown): ReferenceFault[] {
   return entriesOf(providers).flatMap(([provider, settings]) => {
     const { shared_limits, models } = isRecord(settings) ? settings : {}
@@ -149,17 +147,17 @@ function checkRedis(redis: unknown): ReferenceFault[] {
   if (url !== undefined && cluster !== undefined) {
     faults.push({ path: ['redis', 'cluster'], message: 'expected either url or cluster, not both' })
   }
-  // A redis:// URL beside certificates would go in the clear without a word.
+  // A redis:// URL with certificates would silently be unencrypted.
   const urls = Array.isArray(cluster) ? cluster : [url]
   if (tls !== undefined && !urls.every((one) => typeof one === 'string' && one.startsWith('rediss:'))) {
-    faults.push({ path: ['redis', 'tls'], message: 'is for rediss:// URLs alone' })
+    faults.push({ path: ['redis', 'tls'], message: 'is only for rediss:// URLs' })
   }
   return faults
 }
 
 function checkFiles(files: unknown): ReferenceFault[] {
   if (!isRecord(files) || files.store !== 's3' || files.s3 !== undefined) return []
-  return [{ path: ['files', 's3'], message: 'is required, for files.store is s3' }]
+  return [{ path: ['files', 's3'], message: 'is required if files.store is s3' }]
 }
 
 function checkEncryption(encryption: unknown): ReferenceFault[] {
@@ -186,14 +184,14 @@ function checkRedrive({ redrive, providers, jobs }: Record<string, unknown>): Re
       if (message !== null) faults.push({ path: ['redrive', index, 'lanes', at], message, input: lane })
     }
     if (typeof after === 'number' && typeof retain === 'number' && after >= retain) {
-      const message = 'expected less than jobs.retain, after which a failed job is gone'
+      const message = 'expected less than jobs.retain, after which a failed job is deleted'
       faults.push({ path: ['redrive', index, 'after'], message })
     }
     return faults
   })
 }
 
-/** What of schedules looks at two places, or at more than a pattern tells. */
+/** Checks of schedules that compare two places or need more than a pattern. */
 function checkSchedules({ schedules, tenants }: Record<string, unknown>): ReferenceFault[] {
   if (!Array.isArray(schedules)) return []
   const names = new Set(entriesOf(tenants).map(([name]) => name))
@@ -204,10 +202,10 @@ function checkSchedules({ schedules, tenants }: Record<string, unknown>): Refere
     const fault = (member: string, message: string) =>
       faults.push({ path: ['schedules', index, member], message })
     const { tenant, name, cron, every, time_zone: zone = 'UTC', job, flow } = schedule
-    if (names.size > 0 && tenant === undefined) fault('tenant', 'is required, for there are tenants')
+    if (names.size > 0 && tenant === undefined) fault('tenant', 'is required if there are tenants')
     if (typeof tenant === 'string' && !names.has(tenant)) fault('tenant', 'no such tenant is configured')
     const key = JSON.stringify([tenant, name])
-    if (known.has(key)) fault('name', 'is the name of another schedule of the tenant here')
+    if (known.has(key)) fault('name', 'is also the name of another schedule of the tenant')
     known.add(key)
     if ((cron === undefined) === (every === undefined)) fault('cron', 'expected either cron or every')
     if ((job === undefined) === (flow === undefined)) fault('job', 'expected either job or flow')

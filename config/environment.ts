@@ -4,9 +4,9 @@ export type Expansion = {
   text: string
   /** Names without a value and without a default. */
   missing: string[]
-  /** A `${` that opens no reference. */
+  /** A `${` that begins no reference. */
   malformed: boolean
-  /** References replaced. */
+  /** Number of references that were replaced. */
   replaced: number
   /** The whole text was one reference. */
   whole: boolean
@@ -15,8 +15,8 @@ export type Expansion = {
 const reference = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{/g
 
 /**
- * Replaces `${NAME}` and `${NAME:-default}`; `$${` stands for `${` itself. As in a shell, the default serves
- * where NAME is unset or empty. What was put in is not searched again.
+ * Replaces `${NAME}` and `${NAME:-default}`; `$${` is an escaped `${`. As in a shell, the default is used if NAME is unset or empty.
+ * Replaced text is not searched again.
  */
 export function expandVariables(text: string, env: Environment): Expansion {
   const missing: string[] = []

@@ -4,7 +4,7 @@ import { expectedDuration, expectedSize } from './schema-parts.ts'
 
 export type FaultPath = readonly (string | number)[]
 
-/** One mistake. `line`, from 1, stands where the path would not lead to it. */
+/** One error. `line`, from 1, is set where the path would not lead to the line. */
 export type ConfigFault = { path: FaultPath; message: string; line?: number }
 
 type Issue = z.core.$ZodIssue
@@ -25,7 +25,7 @@ const expectations: Readonly<Record<string, string>> = {
   record: 'a mapping',
 }
 
-/** `routes.fast[1]`: how a path reads in a fault. */
+/** Formats a path for a fault: `routes.fast[1]`. */
 export function formatPath(path: FaultPath): string {
   return path
     .map((step, index) => (typeof step === 'number' ? `[${step}]` : index === 0 ? step : `.${step}`))
@@ -33,9 +33,9 @@ export function formatPath(path: FaultPath): string {
 }
 
 /**
- * A fault for each thing that an issue names. A value is shown only where a number, a choice, a duration, a
- * size or a lane was expected, and never when it came out of the environment: there `sourceOf` answers with
- * the text of the file, such as `${RATE}`. Everywhere else, where secrets live, only its type is told.
+ * Converts an issue to a fault for each thing that it names. A value is only shown where a number, a choice, a duration, a size or a lane
+ * was expected, and never if it came from the environment: then `sourceOf` returns the text of the file, such as `${RATE}`. In all other
+ * places there may be a secret, so only the type is shown.
  */
 export function describeIssue(
   issue: Issue,
@@ -46,7 +46,7 @@ export function describeIssue(
     return issue.keys.map((key) => ({ path: [...path, key], message: issue.message }))
   }
   if (issue.code === 'invalid_union') {
-    // Of "a word or a mapping" the mapping is meant where one is given.
+    // Of "a word or a mapping", the mapping is meant if one is given.
     const meant = isRecord(issue.input) ? issue.errors.find(isAboutMembers) : undefined
     const within = meant?.map((one) => ({ ...one, path: [...issue.path, ...one.path] }) as Issue)
     if (within !== undefined) return within.flatMap((one) => describeIssue(one, sourceOf))
@@ -55,7 +55,7 @@ export function describeIssue(
   return [{ path, message: describe(issue, shown) }]
 }
 
-/** Whether the faults of one form of a value are about its members, and not about the form. */
+/** Whether the issues of one form of a value concern its members, and not the form. */
 function isAboutMembers(issues: readonly Issue[]): boolean {
   return issues.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')
 }
@@ -103,7 +103,7 @@ function describeBound(issue: Extract<Issue, { code: 'too_small' | 'too_big' }>,
   return `expected ${bound} ${limit} ${limit === 1 ? 'entry' : 'entries'}`
 }
 
-/** The member that decides which kind of object stands here: what it holds is a choice, never a secret. */
+/** The member that decides which kind of object this is. Its value is a choice, never a secret. */
 function describeKind(input: unknown, discriminator: string): string {
   const value = isRecord(input) ? input[discriminator] : input
   return value === undefined ? 'nothing' : show(value)

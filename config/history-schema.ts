@@ -24,9 +24,9 @@ const database = z.strictObject({
     .enum(['full', 'none'])
     .prefault('full')
     .describe(
-      'Whether prompts and results go there too. With none, jobs lose them after jobs.hot. Restart to change.',
+      'Whether prompts and results are stored there too. With none, jobs lose them after jobs.hot. Restart to change.',
     ),
 })
 
-/** Where finished jobs go. */
+/** The database of finished jobs. */
 export const historySchema = z.union([z.literal('off'), database])

@@ -5,7 +5,7 @@ type JsonSchema = z.core.JSONSchema.BaseSchema
 
 const variable = '\\$\\{'
 
-/** The JSON Schema of the YAML file as editors use it, before variables are replaced: 2-space JSON with a final newline. */
+/** The JSON Schema of the YAML file for editors, before variables are replaced. Formatted with 2 spaces and a final newline. */
 export function buildJsonSchema(): string {
   const schema = z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' })
   const titled = {
@@ -16,7 +16,9 @@ export function buildJsonSchema(): string {
   return `${JSON.stringify(titled, null, 2)}\n`
 }
 
-/** Every value may be written as `${NAME}`: numbers also as a string with a variable, patterns hold or a variable is there. */
+/**
+ * Allows `${NAME}` for every value: numbers may be a string with a variable, and text either matches its pattern or contains a variable.
+ */
 function allowVariables(schema: JsonSchema): JsonSchema {
   const result: JsonSchema = { ...schema }
   if (result.properties) result.properties = mapValues(result.properties)
@@ -29,6 +31,11 @@ function allowVariables(schema: JsonSchema): JsonSchema {
     result.oneOf = result.oneOf.map((option) =>
       typeof option === 'object' ? allowVariables(option) : option,
     )
+  if (result.anyOf)
+    result.anyOf = [
+      ...result.anyOf.map((option) => (typeof option === 'object' ? allowVariables(option) : option)),
+      { type: 'string', pattern: variable },
+    ]
   return loosen(result)
 }
 
@@ -37,7 +44,7 @@ function loosen(schema: JsonSchema): JsonSchema {
   if (type === 'integer' || type === 'number' || type === 'boolean') {
     const { maximum, ...rest } = schema
     const bounded = maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? rest : schema
-    // JSON Schema allows a list of types; zod's type of it does not.
+    // JSON Schema allows a list of types; zod's type definition does not.
     return { ...bounded, type: [type, 'string'] as unknown as 'string', pattern: variable }
   }
   if (type !== 'string' || schema.const !== undefined) return schema

@@ -1,8 +1,8 @@
 import type { Config } from './schema.ts'
 
-/** What a key that is guessed at has to have. */
+/** Minimum that resists guessing. */
 const LEAST_BITS = 128
-/** A random key of 128 bits has more different characters than this, even one of hex digits. */
+/** A random key of 128 bits has more different characters than this, even in hex. */
 const FEWEST_CHARACTERS = 8
 
 const CHARACTERS: { pattern: RegExp; count: number }[] = [
@@ -15,18 +15,18 @@ const CHARACTERS: { pattern: RegExp; count: number }[] = [
 ]
 
 /**
- * The most bits a plain key can hold, were each character drawn from the kinds that are in it. Words and names hold
- * far less, which no one can see from outside; so this finds keys that are surely weak, and no others.
+ * Upper bound of the entropy of a plain key in bits, as if each character were random among the kinds of characters in the key. Words and
+ * names have far less, which cannot be measured. So this finds only keys that are certainly weak.
  */
 export function estimateKeyBits(key: string): number {
   if (new Set(key).size < FEWEST_CHARACTERS) return 0
   const seen = CHARACTERS.reduce((sum, { pattern, count }) => sum + (pattern.test(key) ? count : 0), 0)
-  // Letters of both cases are base64 or the like, which may lack a digit by chance.
+  // Letters of both cases suggest base64 or similar, which may lack digits by chance.
   const alphabet = /[a-z]/.test(key) && /[A-Z]/.test(key) ? Math.max(seen, 62) : seen
   return key.length * Math.log2(alphabet)
 }
 
-/** Places of plain tenant keys that cannot hold 128 bits, such as `tenants.acme.keys[0]`. Hashed ones show nothing. */
+/** Paths of plain tenant keys that cannot have 128 bits, such as `tenants.acme.keys[0]`. Hashed keys cannot be checked. */
 export function findWeakKeys(config: Pick<Config, 'tenants'>): string[] {
   return Object.entries(config.tenants).flatMap(([name, { keys }]) =>
     keys.flatMap((key, index) =>

@@ -1,26 +1,26 @@
 import type { Budget } from './budget-windows.ts'
 import type { ModelAccess } from './model-access.ts'
 
-/** A key whose budgets pay for what it started. */
+/** A key whose budgets pay for the work that it started. */
 export type Payer = { key: string; budgets: readonly Budget[] }
 
 /**
- * The terms under which a key works. What it starts and what goes on without it, such as a batch, a flow or a schedule, keeps them, also where
+ * The terms of a key. Work that it starts keeps them, even work that continues later, such as a batch, a flow or a schedule, and even after
  * the key is revoked.
  */
 export type KeyTerms = {
-  /** What may be called; without it every model. */
+  /** The models that may be called; absent: every model. */
   models?: ModelAccess
-  /** Keys with budgets; without it none. */
+  /** Keys with budgets; absent: none. */
   payers?: readonly Payer[]
 }
 
-/** The terms alone, of a tenant, a record or anything else that has them. */
+/** Only the terms, from a tenant, a record or anything else that has them. */
 export function termsOf({ models, payers }: KeyTerms): KeyTerms {
   return { ...(models === undefined ? {} : { models }), ...(payers?.length ? { payers } : {}) }
 }
 
-/** With further terms: what both let through may be called, and each payer pays once. */
+/** Adds terms: only models that both allow may be called, and each payer pays once. */
 export function underTerms<Holder extends KeyTerms>(holder: Holder, terms: KeyTerms): Holder {
   const models = [...(holder.models ?? []), ...(terms.models ?? [])]
   const own = holder.payers ?? []
@@ -32,7 +32,7 @@ export function underTerms<Holder extends KeyTerms>(holder: Holder, terms: KeyTe
   }
 }
 
-/** As records keep them: names and texts, '' for what is not there. */
+/** Serializes terms for records; '' for an absent member. */
 export function writeTerms({ models, payers }: KeyTerms): { models: string; payers: string } {
   return {
     models: models === undefined ? '' : JSON.stringify(models),
@@ -40,7 +40,7 @@ export function writeTerms({ models, payers }: KeyTerms): { models: string; paye
   }
 }
 
-/** What `writeTerms` wrote. */
+/** Parses the output of `writeTerms`. */
 export function readTerms(fields: {
   models?: string | null | undefined
   payers?: string | null | undefined

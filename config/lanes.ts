@@ -14,7 +14,7 @@ import {
   type Tier,
 } from './tier-schema.ts'
 
-/** Limits of one lane; a missing member is a dimension without a limit. Durations in milliseconds. */
+/** Limits of one lane. An absent member means no limit. Durations in milliseconds. */
 export type LaneLimits = {
   requests_per_minute?: number
   tokens_per_minute?: number
@@ -24,85 +24,85 @@ export type LaneLimits = {
   audio_seconds_per_minute?: number
   requests_per_day?: number
   max_concurrency?: number
-  /** `max_concurrency: auto`: the calls find out how many the server bears. */
+  /** `max_concurrency: auto`: the limit is adapted to what the server can handle. */
   isAdaptive?: true
-  /** How coarsely the provider counts, in ms; 60,000 where it is learned. */
+  /** The period over which the provider counts, in ms; 60,000 if it is learned. */
   window: number
-  /** The lane learns how its provider counts. Absent: `window` is obeyed. */
+  /** The lane learns how its provider counts. Absent: `window` applies as configured. */
   window_auto?: boolean
   /** Share of the limit to use, (0, 1]. */
   headroom: number
 }
 
-/** A limit that several models of a provider are counted under together. */
+/** A limit that a provider counts for several models together. */
 export type SharedLimit = { name: string; limits: LaneLimits }
 
 /** One of several keys, accounts, regions or deployments that serve a lane. Its key and address stay in the configuration. */
 export type LaneSource = {
   name: string
   limits: LaneLimits
-  /** Over 0: its part while all have room. */
+  /** Its relative share while all sources have capacity; greater than 0. */
   weight: number
-  /** What the model is called there. */
+  /** The model's name at this source. */
   model: string
-  /** Another one where its key or address is another: a key that was refused is no reason to shut a new one. */
+  /** Changes with the source's key or address, so that a refused key does not block a new one. */
   mark: string
 }
 
 export type { ProviderKind }
 
-/** One `provider/model`, everything resolved: the model's own settings over its provider's over the defaults. */
+/** One `provider/model` with all settings resolved: those of the model override those of its provider, which override the defaults. */
 export type Lane = {
   /** `provider/model` */
   id: string
   provider: string
   model: string
   kind: ProviderKind
-  /** What happens to members that a provider of kind `anthropic` has no counterpart for. */
+  /** How to handle members that a provider of kind `anthropic` does not support. */
   onUnsupported: 'refuse' | 'drop'
-  /** With `sources`: those of all of them together. */
+  /** With `sources`: the sum of their limits. */
   limits: LaneLimits
-  /** What serves it; absent: the key and the address of its provider. A call takes from one of them. */
+  /** The sources of the lane; absent: its provider's key and address. A call uses one of them. */
   sources?: LaneSource[]
-  /** Limits of the provider that several lanes take from together, this one among them; absent: none. */
+  /** Limits of the provider that this lane shares with others; absent: none. */
   shared?: SharedLimit[]
   timeout: number
   retry: { max_attempts: number; base: number; cap: number }
-  /** Null: not known, and costs are not either. */
+  /** Null: unknown, and so are costs. */
   price: Price | null
   coalesce: { max_inputs: number; max_tokens: number; max_wait: number } | null
-  /** `off`: no answers are kept or shared. */
+  /** `off`: no answers are cached or shared. */
   cache?: 'off'
-  /** How jobs are served that do not say; absent: `standard`. */
+  /** The tier of jobs without one; absent: `standard`. */
   defaultTier?: Tier
-  /** The slower, cheaper ways that its provider has; absent: none. Durations in milliseconds. */
+  /** The slower, cheaper tiers of its provider; absent: none. Durations in milliseconds. */
   tiers?: { flex: FlexSettings | null; batch: BatchSettings | null }
-  /** `warm`: of jobs with one long prefix one goes first. */
+  /** `warm`: of several jobs with the same long prefix one is sent first. */
   promptCache?: 'warm'
-  /** Only where `*` stands for the model: how many such models of the provider a tenant may use at a time. */
+  /** Only for models that `*` matches: how many such models of the provider a tenant may use at a time. */
   maxLanes?: number
-  /** The most output tokens that an answer has; absent: not known. */
+  /** Maximum of output tokens of an answer; absent: unknown. */
   max_output_tokens?: number
-  /** The cap of requests that set none, where the provider demands one. */
+  /** The maximum for requests without one, if the provider requires one. */
   default_max_tokens?: number
 }
 
 type ProviderSettings = Config['providers'][string]
 type ModelSettings = ProviderSettings['models'][string]
 
-/** The limits that a call of the lane takes from: its own, then those that it shares. */
+/** All limits that apply to a call of the lane: its own, then the shared ones. */
 export function listLimits({ limits, shared = [] }: Pick<Lane, 'limits' | 'shared'>): LaneLimits[] {
   return [limits, ...shared.map((one) => one.limits)]
 }
 
-/** Calls that may be in flight at once in the lane; Infinity: no limit. Lanes that share a limit share its slots. */
+/** Maximum of concurrent calls in the lane; Infinity: no limit. Lanes that share a limit share its slots. */
 export function findSlots(lane: Pick<Lane, 'limits' | 'shared'>): number {
   return Math.min(
     ...listLimits(lane).map(({ max_concurrency }) => max_concurrency ?? Number.POSITIVE_INFINITY),
   )
 }
 
-/** Each of the limits that a call has to pass: one of the first list (its own, or that of any source), and all of the second. */
+/** The limits that a call must pass: one of `anyOf` (its own, or that of any source), and all of `allOf`. */
 export function listBounds({ limits, sources, shared = [] }: Lane): {
   anyOf: LaneLimits[]
   allOf: SharedLimit[]
@@ -112,13 +112,16 @@ export function listBounds({ limits, sources, shared = [] }: Lane): {
 
 const wildcard = '*'
 
-/** Most lanes of a configuration that are kept; clients name those of `*`. */
+/** Maximum of remembered lanes per configuration, because clients choose the names for `*`. */
 const MOST_KEPT = 2500
 
-/** Every call asks for its lane several times, and a configuration is never changed in place. */
+/** Lanes by configuration. Every call looks up its lane several times, and a configuration object never changes. */
 const kept = new WeakMap<Config, Map<string, Lane>>()
 
-/** The lane named `provider/model` (the first slash divides); null where the configuration has none. The same object each time: do not change it. */
+/**
+ * The lane named `provider/model` (divided at the first slash); null if it is not configured. Returns the same object each time: do not
+ * change it.
+ */
 export function resolveLane(config: Config, name: string): Lane | null {
   const known = kept.get(config)?.get(name)
   if (known !== undefined) return known
@@ -140,7 +143,7 @@ function findLane(config: Config, name: string): Lane | null {
   const provider = name.slice(0, slash)
   const model = name.slice(slash + 1)
   const settings = ownMember(config.providers, provider)
-  // A wildcard takes names from clients; only the characters that the file may hold reach keys and URLs.
+  // With a wildcard, clients choose names. Only characters that the configuration allows may reach keys and URLs.
   if (settings === undefined || model === wildcard || !modelNamePattern.test(model)) return null
   const own = ownMember(settings.models, model)
   if (own !== undefined) return buildLane(provider, model, settings, own)
@@ -150,13 +153,13 @@ function findLane(config: Config, name: string): Lane | null {
     : { ...buildLane(provider, model, settings, any), maxLanes: settings.max_lanes }
 }
 
-/** Whether the configuration has the lane by its name, and not as one of `*`. */
+/** Whether the configuration lists the lane by name, and not only by `*`. */
 export function isNamedLane(config: Config, name: string): boolean {
   const lane = resolveLane(config, name)
   return lane !== null && lane.maxLanes === undefined
 }
 
-/** Every lane that the configuration names, in its order; what `*` stands for is not among them. */
+/** All lanes that the configuration names, in its order, without the lanes of `*`. */
 export function listLanes(config: Config): Lane[] {
   return Object.entries(config.providers).flatMap(([provider, settings]) =>
     Object.entries(settings.models)
@@ -165,12 +168,12 @@ export function listLanes(config: Config): Lane[] {
   )
 }
 
-/** What a request may name as its model: the lanes that the configuration names, then its aliases. */
+/** The possible values of a request's `model`: the configured lanes, then the aliases. */
 export function listModels(config: Config): string[] {
   return [...listLanes(config).map(({ id }) => id), ...Object.keys(config.routes)]
 }
 
-/** What serves a client's `model`, the first choice first: the lanes of an alias, or the one lane it names. */
+/** The lanes for a client's `model`, the preferred one first: the lanes of an alias, or one lane. */
 export function resolveModel(config: Config, model: string): { lanes: Lane[] } | null {
   const names = ownMember(config.routes, model) ?? [model]
   const lanes = names.map((name) => resolveLane(config, name)).filter((lane) => lane !== null)
@@ -205,7 +208,7 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
   }
 }
 
-/** Kinds whose providers take `service_tier: flex`, and those that have a batch API of their own. */
+/** Kinds whose providers accept `service_tier: flex`, and kinds with a batch API. */
 const HAS_FLEX: readonly ProviderKind[] = ['openai', 'azure-openai', 'gemini']
 const HAS_BATCH: readonly ProviderKind[] = ['openai', 'azure-openai', 'anthropic', 'gemini']
 
@@ -248,10 +251,10 @@ function resolveOwnLimits(
   return { limits: addLimits(sources.map(({ limits }) => limits)), sources }
 }
 
-/** Lanes are built often, and a configuration is never changed in place. */
+/** Lanes are built often, and a configuration object never changes. */
 const marks = new WeakMap<object, string>()
 
-/** Too short to tell anything of the key. */
+/** Too short to reveal anything about the key. */
 function markOf(source: NonNullable<ModelSettings['sources']>[number], settings: ProviderSettings): string {
   const known = marks.get(source)
   if (known !== undefined) return known
@@ -272,7 +275,7 @@ const ADDED = [
   'max_concurrency',
 ] as const
 
-/** What several sources grant together; where one has no limit, there is none. */
+/** The sum of the limits of several sources. If one has no limit, there is none. */
 function addLimits(all: readonly LaneLimits[]): LaneLimits {
   const sum: LaneLimits = {
     window: Math.max(...all.map(({ window }) => window)),
@@ -299,19 +302,17 @@ function resolveLimits({
       : max_concurrency === undefined
         ? {}
         : { max_concurrency }),
-    // A window that is learned ends at the whole minute: nothing larger than a minute's limit ever passes.
+    // A learned window ends at the full minute, so nothing over a minute's limit ever passes.
     ...(window === 'auto' ? { window: 60_000, window_auto: true } : { window }),
   }
 }
 
-/** Names come from clients: `constructor` must not find what every object inherits. */
+/** Names come from clients: `constructor` must not find an inherited member. */
 function ownMember<T>(members: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(members, name) ? members[name] : undefined
 }
 
-/**
- * The next lane in the route of an alias that is none of the `unfit`; null for a plain model, the last lane, or none.
- */
+/** The next lane in the route of an alias that is not `unfit`; null for a plain model, after the last lane, or if there is none. */
 export function successorOf(
   config: Config,
   model: string,
@@ -323,7 +324,7 @@ export function successorOf(
   return place === -1 ? null : (route.slice(place + 1).find((next) => !unfit.includes(next)) ?? null)
 }
 
-/** Whether any route has a further lane after this one. */
+/** Whether any route has another lane after this one. */
 export function hasSuccessors(config: Config, lane: string): boolean {
   return Object.keys(config.routes).some((alias) => successorOf(config, alias, lane) !== null)
 }

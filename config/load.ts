@@ -7,7 +7,7 @@ import { type ConfigFault, describeIssue, type FaultPath, formatPath } from './f
 import { type Config, configSchema } from './schema.ts'
 import { readYaml, type YamlSource } from './yaml-source.ts'
 
-/** The configuration cannot be used. Each fault reads `path: what is wrong (file:line)` and holds no secret. */
+/** The configuration is invalid. Each fault has the form `path: what is wrong (file:line)` and contains no secret. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly [shownWhole] = true
@@ -26,16 +26,16 @@ export class ConfigError extends Error {
 export type LoadOptions = {
   path: string
   env: Environment
-  /** What the file holds, where it was read already. */
+  /** The content of the file, if it was already read. */
   text?: string
 }
 
-/** Where the configuration is: `--config`, else SLUICE_CONFIG, else sluice.yaml in the working directory. Absolute. */
+/** The path of the configuration: `--config`, else SLUICE_CONFIG, else sluice.yaml in the working directory. Absolute. */
 export function findConfigPath({ path, env, cwd }: { path?: string; env: Environment; cwd: string }): string {
   return resolve(cwd, path || env.SLUICE_CONFIG || 'sluice.yaml')
 }
 
-/** Reads, expands and checks the configuration; throws a `ConfigError` that lists every fault there is. */
+/** Reads, expands and checks the configuration. Throws a `ConfigError` that lists all faults. */
 export function loadConfig({ path, env, text = readText(path) }: LoadOptions): Config {
   const source = readYaml({ text, env })
   const overridden = source.readable
@@ -55,12 +55,12 @@ function readText(path: string): string {
     if (code !== 'ENOENT')
       throw new ConfigError([`${path}: cannot be read${code === undefined ? '' : ` (${code})`}`])
     const advice =
-      'make one with "cp sluice.example.yaml sluice.yaml", or name another with --config PATH or SLUICE_CONFIG'
+      'create one with "cp sluice.example.yaml sluice.yaml", or name another with --config PATH or SLUICE_CONFIG'
     throw new ConfigError([`${path}: no such file; ${advice}`])
   }
 }
 
-/** Members that variables override, where they are set. */
+/** Members that environment variables override. */
 const OVERRIDES = [
   { name: 'HOST', path: ['server', 'host'] },
   { name: 'PORT', path: ['server', 'port'] },
@@ -68,14 +68,14 @@ const OVERRIDES = [
   { name: 'WORKER_PORT', path: ['worker', 'listen', 'port'] },
 ] as const
 
-/** Data with HOST, PORT and the like put over what it says, and which variable each overridden path came from. */
+/** Applies HOST, PORT and similar variables to the data. Also returns which variable each overridden path came from. */
 function overrideListening(data: unknown, env: Environment): { data: unknown; names: Map<string, string> } {
   const names = new Map<string, string>()
   let overridden: unknown = data ?? {}
   for (const { name, path } of OVERRIDES) {
     const text = env[name]
     if (!text) continue
-    // A host without a port is of a port that is named nowhere: nothing listens there.
+    // A host without a port: if no port is configured, nothing listens there.
     if (name === 'WORKER_HOST' && !env.WORKER_PORT && !hasMember(overridden, ['worker', 'listen'])) continue
     names.set(path.join('.'), name)
     overridden = putAt(overridden, path, path.at(-1) === 'port' ? (toNumber(text) ?? text) : text)
@@ -83,7 +83,7 @@ function overrideListening(data: unknown, env: Environment): { data: unknown; na
   return { data: overridden, names }
 }
 
-/** The data with a value put there; as it is where something else than a mapping is in the way. */
+/** Sets a value in the data. Returns the data unchanged if something other than a mapping is in the way. */
 function putAt(data: unknown, [step, ...rest]: readonly string[], value: unknown): unknown {
   if (step === undefined) return value
   const members = data ?? {}
@@ -123,8 +123,8 @@ function parse(data: unknown) {
 }
 
 /**
- * A variable is text; one that stands alone and unquoted becomes a number, or true or false, where the schema
- * asks for that. Done by need, so that a key of digits alone stays a string.
+ * A variable is text. If it stands alone and unquoted, it becomes a number or a boolean where the schema expects one. Only then, so that a
+ * key of digits stays a string.
  */
 function convertExpanded(data: unknown, issues: readonly z.core.$ZodIssue[], source: YamlSource): unknown {
   let converted = data
@@ -138,7 +138,7 @@ function convertExpanded(data: unknown, issues: readonly z.core.$ZodIssue[], sou
   return converted
 }
 
-/** A fault of the reading, such as a variable that is not set, is why the value there is faulty. */
+/** Whether a fault of reading, such as a variable that is not set, already explains the invalid value. */
 function isExplained(path: FaultPath, faults: readonly ConfigFault[]): boolean {
   const text = formatPath(path)
   return faults.some((fault) => formatPath(fault.path) === text)

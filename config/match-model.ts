@@ -1,4 +1,4 @@
-/** Whether a model is one of the pattern's, in which `*` stands for any characters. */
+/** Whether a model matches a pattern, in which `*` matches any characters. */
 export function matchesModel(pattern: string, model: string): boolean {
   const [start, ...parts] = pattern.split('*')
   if (parts.length === 0) return pattern === model

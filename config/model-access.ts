@@ -1,19 +1,19 @@
 import type { Lane } from './lanes.ts'
 
 /**
- * Which models may be called: lists of patterns, each of which has to let a lane through. A pattern is a lane, an alias, or has
- * `*` for any characters: `openai/*`. Without any list every model may be called.
+ * Which models may be called: lists of patterns, each of which must allow a lane. A pattern is a lane, an alias, or contains `*` for any
+ * characters: `openai/*`. Without a list, every model may be called.
  */
 export type ModelAccess = readonly (readonly string[])[]
 
-/** Whether a name is let through by every list. */
+/** Whether every list allows a name. */
 export function mayCall(access: ModelAccess | undefined, model: string): boolean {
   return (access ?? []).every((patterns) => matchesAny(patterns, model))
 }
 
 /**
- * The lanes that may serve what a client named, in their order. A list that names the alias itself lets all its lanes through; else
- * only those that it names.
+ * The lanes that may serve a client's `model`, in order. A list that allows the alias itself allows all its lanes; otherwise only those
+ * that it names.
  */
 export function permittedLanes(
   access: ModelAccess | undefined,
@@ -28,7 +28,7 @@ function matchesAny(patterns: readonly string[], name: string): boolean {
   return patterns.some((pattern) => matches(pattern, name))
 }
 
-/** Walks from star to star, so that no pattern takes more than its length times that of the name. */
+/** Searches part by part, so that matching takes at most the product of both lengths. */
 function matches(pattern: string, name: string): boolean {
   const parts = pattern.split('*')
   const [first, last] = [parts[0]!, parts.at(-1)!]

@@ -2,13 +2,13 @@ import { createRequire } from 'node:module'
 import type { Price, Rates } from '../lib/price.ts'
 import type { ProviderKind } from './provider-kind.ts'
 
-/** What of the package is used. It is loaded at the first question: 25 ms and 5 MB that a configuration with prices by hand does without. */
+/** The used part of the package. It is loaded on first use: 25 ms and 5 MB that a configuration with its own prices does not need. */
 type Catalogue = Pick<typeof import('@pydantic/genai-prices'), 'calcPrice'>
 
 const require = createRequire(import.meta.url)
 let loaded: Catalogue | null = null
 
-/** Providers of the catalogue by kind; `openai-compatible` is found by its address. */
+/** The catalogue's providers by kind. An `openai-compatible` provider is found by its address. */
 const CATALOGUE_IDS: Partial<Record<ProviderKind, string>> = {
   openai: 'openai',
   'azure-openai': 'azure',
@@ -16,7 +16,7 @@ const CATALOGUE_IDS: Partial<Record<ProviderKind, string>> = {
   gemini: 'google',
 }
 
-/** Names of the catalogue for our rates. */
+/** The catalogue's names of our rates. */
 const RATE_KEYS: Record<keyof Rates, string> = {
   input: 'input_mtok',
   output: 'output_mtok',
@@ -30,9 +30,9 @@ const RATE_KEYS: Record<keyof Rates, string> = {
 type CataloguePrice = number | { base: number; tiers: { start: number; price: number }[] }
 
 /**
- * The published price of a model, as of now; null where the catalogue has none. Never asks the network.
+ * The currently published price of a model; null if the catalogue has none. Makes no network requests.
  *
- * @param baseUrl of the provider, which tells it where the kind does not
+ * @param baseUrl of the provider, which identifies it if the kind does not
  */
 export function findPublishedPrice(kind: ProviderKind, model: string, baseUrl: string): Price | null {
   loaded ??= require('@pydantic/genai-prices') as Catalogue
@@ -60,7 +60,7 @@ export function findPublishedPrice(kind: ProviderKind, model: string, baseUrl: s
   return price
 }
 
-/** Steps of several rates may start apart: what an earlier step set goes on. */
+/** The steps of several rates may start at different points: the value of an earlier step continues. */
 function carryOn(above: NonNullable<Price['above']>): NonNullable<Price['above']> {
   let before: Partial<Rates> = {}
   return above.map((step) => {
@@ -75,9 +75,9 @@ function calculate(
   whose: { providerId: string } | { providerApiUrl: string },
 ): Readonly<Record<string, unknown>> | null {
   try {
-    // Usage of nothing: only the rates are asked for.
+    // Without usage, because only the rates are needed.
     return calcPrice({ input_tokens: 0, output_tokens: 0 }, model, whose)?.model_price ?? null
   } catch {
-    return null // an entry that the package itself cannot use
+    return null // an entry that the package itself cannot process
   }
 }

@@ -51,6 +51,6 @@ const byHand = z.strictObject({
     ),
 })
 
-/** What a model costs: from the catalogue, by hand, or by hand over the catalogue. */
+/** The price of a model: from the catalogue, by hand, or by hand over the catalogue. */
 export const priceSchema = z.union([z.literal('auto'), byHand])
 export type PriceSettings = z.output<typeof priceSchema>

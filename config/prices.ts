@@ -4,8 +4,8 @@ import type { PriceSettings } from './price-schema.ts'
 import type { ProviderKind } from './provider-kind.ts'
 
 /**
- * What the tiers of service cost, as a factor of the standard price (pages "Flex processing", "Batch", "Priority processing" of OpenAI and
- * Azure OpenAI; "Batch processing" of Anthropic; "Flex inference", "Batch mode" of Gemini).
+ * The price of service tiers as a factor of the standard price (pages "Flex processing", "Batch", "Priority processing" of OpenAI and Azure
+ * OpenAI; "Batch processing" of Anthropic; "Flex inference", "Batch mode" of Gemini).
  */
 const KIND_TIERS: Partial<Record<ProviderKind, Readonly<Record<string, number>>>> = {
   openai: { flex: 0.5, batch: 0.5, priority: 2 },
@@ -14,14 +14,12 @@ const KIND_TIERS: Partial<Record<ProviderKind, Readonly<Record<string, number>>>
   gemini: { flex: 0.5, batch: 0.5, priority: 2 },
 }
 
-/**
- * Of Gemini's priority inference: 75 to 100 % more than standard (page "Optimization and inference"), 80 % with the models of 2.5.
- */
+/** Gemini's priority inference costs 75 to 100 % more than standard (page "Optimization and inference"), 80 % with the models of 2.5. */
 const GEMINI_PRIORITY: readonly [begins: RegExp, factor: number][] = [[/^gemini-2\.5-/, 1.8]]
 
 /**
- * What priority processing of OpenAI costs where it is not twice the standard price (page "Priority processing": gpt-5-mini $0.45 and not $0.25,
- * o4-mini $2.00 and not $1.10, and so on). By the beginning of the model's name; the first that fits counts.
+ * OpenAI's priority processing where it is not twice the standard price (page "Priority processing": gpt-5-mini $0.45 instead of $0.25,
+ * o4-mini $2.00 instead of $1.10, and so on). By the beginning of the model's name; the first match counts.
  */
 const PRIORITY: readonly [begins: RegExp, factor: number][] = [
   [/^gpt-5-mini/, 1.8],
@@ -42,7 +40,7 @@ function tiersOf(kind: ProviderKind, model: string): Readonly<Record<string, num
   return found === undefined ? tiers : { ...tiers, priority: found[1] }
 }
 
-/** Rates that follow another one in proportion where only that one is given by hand. */
+/** Rates that change in proportion to another one if only that one is configured. */
 const FOLLOWS: Record<Exclude<keyof Rates, 'input' | 'output'>, 'input' | 'output'> = {
   cached_input: 'input',
   cache_write: 'input',
@@ -51,15 +49,15 @@ const FOLLOWS: Record<Exclude<keyof Rates, 'input' | 'output'>, 'input' | 'outpu
   audio_output: 'output',
 }
 
-/** Looked up again after this time: published prices have days from which on they hold. */
+/** Prices are looked up again after this time, because published prices have start dates. */
 const KEPT_MS = 3_600_000
-/** Models that only "*" stands for are named by clients. */
+/** Clients choose the names of models that only "*" matches. */
 const MOST_KEPT = 5000
 
 export type PricedModel = {
   kind: ProviderKind
   baseUrl: string
-  /** Its name, or what `price_as` says. */
+  /** Its name, or the value of `price_as`. */
   model: string
   settings: PriceSettings | undefined
 }
@@ -67,8 +65,8 @@ export type PricedModel = {
 const kept = new Map<string, { price: Price | null; at: number }>()
 
 /**
- * What a model costs: by the catalogue, by hand, or by hand over the catalogue. Null: not known. The same object for the same question, for
- * an hour.
+ * The price of a model: by the catalogue, by hand, or by hand over the catalogue. Null: unknown. Returns the same object for the same
+ * arguments for an hour.
  */
 export function resolvePrice(asked: PricedModel): Price | null {
   const { kind, settings } = asked
@@ -108,8 +106,8 @@ function merge(
 }
 
 /**
- * The published rates in proportion to what was given by hand: a discount on `input` holds for cached input, and for the steps of long
- * inputs.
+ * Scales the published rates in proportion to the configured ones: a discount on `input` also applies to cached input, and to the steps of
+ * long inputs.
  */
 function scale<Some extends Partial<Rates>>(
   rates: Some,
@@ -128,7 +126,7 @@ function scale<Some extends Partial<Rates>>(
   return scaled
 }
 
-/** A rate by hand other than `input` and `output` holds for long inputs as well, unless its steps are given. */
+/** A configured rate other than `input` and `output` also applies to long inputs, unless steps are configured. */
 function keepOwn(
   above: NonNullable<Price['above']>,
   own: Partial<Record<keyof Rates, number | undefined>>,

@@ -1,2 +1,2 @@
-/** Which API a provider speaks. */
+/** The API of a provider. */
 export type ProviderKind = 'openai' | 'azure-openai' | 'anthropic' | 'gemini' | 'openai-compatible'

@@ -14,33 +14,33 @@ import { tierSchema, tiersSchema } from './tier-schema.ts'
 
 const maxTimer = '24h'
 
-/** What `coalesce` means where neither the model nor its provider says otherwise; `max_wait` in ms. */
+/** The defaults of `coalesce` if neither the model nor its provider sets it; `max_wait` in ms. */
 export const coalesceDefaults = { max_inputs: 2048, max_tokens: 300_000, max_wait: 20 }
 
 const limitShape = {
   requests_per_minute: count()
     .optional()
-    .describe('Requests a minute that the provider grants. Without it: not limited.'),
+    .describe('Requests per minute that the provider allows. Default: no limit.'),
   tokens_per_minute: count()
     .optional()
-    .describe('Tokens a minute, input and output together. Without it: not limited.'),
+    .describe('Tokens per minute, input and output together. Default: no limit.'),
   input_tokens_per_minute: count()
     .optional()
-    .describe('Input tokens a minute, if the provider counts them separately. Without it: not limited.'),
+    .describe('Input tokens per minute, if the provider counts them separately. Default: no limit.'),
   output_tokens_per_minute: count()
     .optional()
-    .describe('Output tokens a minute, if the provider counts them separately. Without it: not limited.'),
+    .describe('Output tokens per minute, if the provider counts them separately. Default: no limit.'),
   images_per_minute: count()
     .optional()
     .describe(
-      'Pictures a minute; each of `n` counts. Not beside `output_tokens_per_minute`. Without it: not limited.',
+      'Images per minute; each of `n` counts. Not together with `output_tokens_per_minute`. Default: no limit.',
     ),
   audio_seconds_per_minute: count()
     .optional()
     .describe(
-      'Seconds of sound a minute that calls send. Not beside `input_tokens_per_minute`. Without it: not limited.',
+      'Seconds of audio per minute that calls send. Not together with `input_tokens_per_minute`. Default: no limit.',
     ),
-  requests_per_day: count().optional().describe('Requests a day. Without it: not limited.'),
+  requests_per_day: count().optional().describe('Requests per day. Default: no limit.'),
 }
 
 const concurrency = z
@@ -52,14 +52,12 @@ const window = z
   .union([z.literal('auto'), duration({ max: '1d' })], {
     error: 'expected auto, or a duration from 1ms to 1d',
   })
-  .describe(
-    'The period over which the provider counts: `auto` finds out; 60s or 1s, for example, is obeyed. Default auto.',
-  )
+  .describe('The period over which the provider counts, such as 60s or 1s; `auto` finds out. Default auto.')
 const headroom = z
   .number()
   .gt(0)
   .max(1)
-  .describe('Share of each limit to use, over 0 and up to 1. Default 0.99.')
+  .describe('Share of each limit to use, more than 0 and at most 1. Default 0.99.')
 
 const providerLimits = z.strictObject({
   ...limitShape,
@@ -78,9 +76,9 @@ const modelLimits = z.strictObject({
 const modelPattern = z
   .string()
   .regex(modelNamePattern, {
-    error: 'expected the name of a model, in which * stands for any characters',
+    error: 'expected the name of a model, in which * matches any characters',
   })
-  .describe('A model as it is named below; * stands for any characters.')
+  .describe('A model under `models`; * matches any characters.')
 
 const sharedLimit = z
   .strictObject({
@@ -91,7 +89,7 @@ const sharedLimit = z
     ...limitShape,
     max_concurrency: count()
       .optional()
-      .describe('Calls of all these models at the same time. Without it: no shared limit.'),
+      .describe('Concurrent calls of all these models. Default: no shared limit.'),
     window: window
       .optional()
       .describe("The period over which the provider counts this limit. Default: the provider's."),
@@ -141,7 +139,7 @@ const coalesce = z.strictObject({
     .describe(`How long an input may wait for others. Default ${coalesceDefaults.max_wait}ms.`),
 })
 
-/** Names of sources and shared limits; they become parts of Redis keys and of permits. */
+/** Names of sources and shared limits. They become parts of Redis keys and of permits. */
 const partName = z.string().regex(namePattern, {
   error:
     'expected a name of letters, digits, ".", "_" and "-" that begins with a letter or a digit, 64 characters at the most',
@@ -154,23 +152,25 @@ const baseUrl = httpUrl().describe('The address of the API, with the version in 
 const source = z.strictObject({
   name: partName.describe('A name of your own; permits, metrics and `GET /v1/lanes` show it.'),
   api_key: headerSecret().optional().describe("API key of this account. Default: the provider's."),
-  base_url: httpUrl().optional().describe("Where this account's API is. Default: the provider's."),
+  base_url: httpUrl().optional().describe("The address of this account's API. Default: the provider's."),
   deployment: z
     .string()
     .min(1)
     .max(200)
     .optional()
-    .describe('What the model is called there, such as an Azure deployment. Default: the name of the model.'),
+    .describe(
+      "The model's name at this source, such as an Azure deployment. Default: the name of the model.",
+    ),
   limits: modelLimits
     .prefault({})
-    .describe("The limits of this account; each member stands over the model's and the provider's."),
+    .describe("The limits of this account; each member overrides the model's and the provider's."),
   weight: z
     .number()
     .gt(0)
     .max(1000)
     .prefault(1)
     .describe(
-      "The source's share while all have room: a source of weight 3 gets three times the calls of a similar one of weight 1. Default 1.",
+      "The source's share while all have capacity: a source of weight 3 gets three times the calls of a similar one of weight 1. Default 1.",
     ),
 })
 
@@ -187,12 +187,12 @@ const sources = z
         context.addIssue({
           code: 'custom',
           path: [index, 'name'],
-          message: `is the name of sources[${known}] too`,
+          message: `is also the name of sources[${known}]`,
         })
     }
   })
 
-/** Whether equal jobs may have one answer. */
+/** Whether equal jobs may share one answer. */
 export const cacheModeSchema = z.enum(['exact', 'off'])
 
 const model = z.strictObject({
@@ -209,7 +209,7 @@ const model = z.strictObject({
   price: priceSchema
     .optional()
     .describe(
-      'What the model costs. It determines cost_usd and counts against budgets. "auto": the published price of the catalogue. A mapping overrides the catalogue, member by member. Default auto; for kind openai-compatible not known, and costs are null.',
+      'What the model costs. It determines cost_usd and counts against budgets. "auto": the published price of the catalogue. A mapping overrides the catalogue, member by member. Default auto; for kind openai-compatible unknown, and costs are null.',
     ),
   price_as: z
     .string()
@@ -225,25 +225,25 @@ const model = z.strictObject({
     .enum(['warm', 'off'])
     .prefault('off')
     .describe(
-      '"warm": of jobs that share a long prefix one goes first, and the others when its first token has come, so that they find the prefix in the provider\'s prompt cache. Default off.',
+      '"warm": of several jobs with the same long prefix one is sent first, and the others after its first token, so that they find the prefix in the provider\'s prompt cache. Default off.',
     ),
   max_output_tokens: count()
     .optional()
     .describe(
-      'The most output tokens of an answer. A budget reserves as many for a request without a cap until answers are known, and never more. Without it: 1024 until answers are known.',
+      'The most output tokens of an answer. A budget reserves as many for a request without a cap until answers are known, and never more. Default: 1024 until answers are known.',
     ),
   limits: modelLimits.prefault({}).describe("The model's own limits; each member replaces the provider's."),
   sources: sources
     .optional()
     .describe(
-      "Several keys, accounts, regions or deployments that serve this model, each with limits of its own. Without it: the provider's key and address.",
+      "Several keys, accounts, regions or deployments that serve this model, each with limits of its own. Default: the provider's key and address.",
     ),
   timeout: timeout.optional().describe("How long one call may take. Default: the provider's."),
   retry: modelRetry.prefault({}).describe("Retries of this model; each member replaces the provider's."),
   coalesce: coalesce
     .optional()
     .describe(
-      "Sends embedding jobs together in one request, and moderations; each member stands over the provider's. Write {} for the defaults.",
+      "Sends several embedding or moderation jobs in one request; each member overrides the provider's. Write {} for the defaults.",
     ),
 })
 
@@ -264,7 +264,7 @@ const shared = {
     .record(partName, sharedLimit)
     .prefault({})
     .describe(
-      "Limits that several models share, each with a name of your choice. A call takes room from its model's limits and from every shared limit that names the model: from all or from none.",
+      "Limits that several models share, each with a name of your choice. A call takes capacity from its model's limits and from every shared limit that names the model: from all or from none.",
     ),
   timeout: timeout.prefault('120s'),
   retry: providerRetry
@@ -272,7 +272,7 @@ const shared = {
     .describe('How failed calls are retried. Each wait is random, up to its length.'),
   coalesce: coalesce
     .optional()
-    .describe('Lets embedding jobs of every model share requests. Without it: only models that set it.'),
+    .describe('Lets embedding jobs of every model share requests. Default: only models that set it.'),
   max_lanes: count()
     .prefault(2500)
     .describe(
@@ -320,7 +320,7 @@ const anthropic = z.strictObject({
     .enum(['refuse', 'drop'])
     .prefault('refuse')
     .describe(
-      'What becomes of members that Anthropic has no counterpart for, such as seed: refuse the request by their name, or drop them and say so in the job and in x-dropped-members. Default refuse.',
+      'What happens to members that Anthropic does not support, such as seed: refuse the request and name them, or drop them and report that in the job and in x-dropped-members. Default refuse.',
     ),
   ...shared,
 })
@@ -339,7 +339,7 @@ const openaiCompatible = z.strictObject({
   ...shared,
 })
 
-/** One provider; `kind` says which API it speaks and with it which members it takes. */
+/** One provider. `kind` is its API, which decides which members are allowed. */
 export const providerSchema = z.discriminatedUnion('kind', [
   openai,
   azureOpenai,

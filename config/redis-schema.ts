@@ -9,7 +9,9 @@ const redisTls = z
   .strictObject({
     ca: pemFile
       .optional()
-      .describe('PEM file of the authorities to trust. Default: those that Node knows. Restart to change.'),
+      .describe(
+        'PEM file of the certificate authorities to trust. Default: those of Node. Restart to change.',
+      ),
     cert: pemFile
       .optional()
       .describe('PEM file of the certificate to show Redis, with its key. Restart to change.'),
@@ -53,6 +55,6 @@ export const redisSchema = z.strictObject({
     .boolean()
     .prefault(false)
     .describe(
-      "Acknowledge work only when it is on Redis' disk. Redis must support this. Default false. Restart to change.",
+      'Acknowledge work only after Redis has written it to disk. Redis must support this. Default false. Restart to change.',
     ),
 })

@@ -9,7 +9,7 @@ const rule = z.strictObject({
     .array(z.string())
     .min(1)
     .optional()
-    .describe('Lanes "provider/model" whose jobs are meant. Without it: those of all lanes.'),
+    .describe('Lanes "provider/model" of the jobs. Default: all lanes.'),
   after: duration({ min: '1s' })
     .prefault('1h')
     .describe('How long after each failure the job is queued again. Less than jobs.retain.'),
@@ -21,5 +21,5 @@ const rule = z.strictObject({
     .describe('How often a job is queued again in total. After that it stays failed.'),
 })
 
-/** Which failed jobs are queued again without being asked for. */
+/** Rules for failed jobs that are retried automatically. */
 export const redriveSchema = z.array(rule).max(MOST_RULES)

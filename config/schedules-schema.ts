@@ -15,7 +15,7 @@ const declared = z.strictObject({
     .min(1)
     .max(256)
     .optional()
-    .describe('Five fields, six with seconds in front, or "@daily" and similar; local times of time_zone.'),
+    .describe('Five fields, six with seconds first, or "@daily" and similar; local times of time_zone.'),
   every: z
     .string()
     .optional()
@@ -26,11 +26,11 @@ const declared = z.strictObject({
       type: z.string().describe('A job type, such as chat or embedding.'),
       body: z
         .looseObject({ model: z.string().describe('A lane "provider/model", or an alias.') })
-        .describe("What the provider's endpoint of that type takes."),
+        .describe("The request body of the provider's endpoint of that type."),
     })
     .optional()
-    .describe('What each slot creates, as POST /v1/jobs takes it.'),
-  flow: z.looseObject({}).optional().describe('Instead of job: a flow, as POST /v1/flows takes it.'),
+    .describe('The job that each slot creates, as for POST /v1/jobs.'),
+  flow: z.looseObject({}).optional().describe('Instead of job: a flow, as for POST /v1/flows.'),
   overlap: z
     .enum(['allow', 'skip', 'cancel_previous'])
     .optional()
@@ -46,5 +46,5 @@ const declared = z.strictObject({
   metadata: z.record(z.string(), z.string()).optional().describe('Up to 16 pairs of strings.'),
 })
 
-/** Schedules that stand in the file. What they make is checked as the API checks it, by services/declared-schedules.ts. */
+/** Schedules in the file. services/declared-schedules.ts checks their jobs and flows in the same way as the API. */
 export const schedulesSchema = z.array(declared).max(MOST_DECLARED)

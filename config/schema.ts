@@ -41,7 +41,7 @@ const members = z.strictObject({
   history: historySchema
     .optional()
     .describe(
-      'A database for finished jobs, so that Redis holds only what is open or hot; "off": none. Default: off, but where npm start brings its own Redis, a SQLite file beside that.',
+      'A database for finished jobs, so that Redis holds only open and hot jobs; "off": none. Default: off; if npm start runs its own Redis, a SQLite file next to it.',
     ),
   redrive: redriveSchema
     .prefault([])
@@ -62,8 +62,8 @@ const members = z.strictObject({
 })
 
 /**
- * The configuration: types, defaults, checks and (through config/json-schema.ts) the published JSON Schema.
- * The input is the YAML's shape; in the output durations are milliseconds, sizes are bytes, defaults are filled in.
+ * The configuration: types, defaults, checks and (through config/json-schema.ts) the published JSON Schema. The input has the shape of the
+ * YAML file; in the output durations are milliseconds, sizes are bytes, and defaults are filled in.
  */
 export const configSchema = members.superRefine(
   (config, context) => {

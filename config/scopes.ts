@@ -1,11 +1,11 @@
-/** What a key may do. `jobs` includes `read`; `admin` includes everything. */
+/** The permissions of a key. `jobs` includes `read`; `admin` includes everything. */
 export const scopes = ['jobs', 'read', 'metrics', 'admin'] as const
 export type Scope = (typeof scopes)[number]
 
-/** Scopes of a key that is given none. */
+/** The scopes of a key without explicit scopes. */
 export const defaultScopes: readonly Scope[] = ['jobs', 'read']
 
-/** Whether a key of these scopes may use what asks for one of them. */
+/** Whether a key with these scopes has the required scope. */
 export function grants(held: readonly Scope[], asked: Scope): boolean {
   return held.includes('admin') || held.includes(asked) || (asked === 'read' && held.includes('jobs'))
 }

@@ -8,7 +8,7 @@ export const serverSchema = z.strictObject({
     .regex(/^\S+$/, { error: 'expected a host name or an address' })
     .prefault('127.0.0.1')
     .describe(
-      'Address to listen on. Beyond loopback it needs tenants. HOST in the environment overrides it. Restart to change.',
+      'Address to listen on. Any other than loopback needs tenants. HOST in the environment overrides it. Restart to change.',
     ),
   port: z
     .int()
@@ -16,7 +16,7 @@ export const serverSchema = z.strictObject({
     .max(65535)
     .prefault(8080)
     .describe(
-      'Port to listen on; 0 takes a free one. PORT in the environment overrides it. Restart to change.',
+      'Port to listen on; 0 chooses a free one. PORT in the environment overrides it. Restart to change.',
     ),
   public_url: httpUrl()
     .optional()
@@ -29,7 +29,7 @@ export const serverSchema = z.strictObject({
         .array(webOrigin())
         .prefault([])
         .describe(
-          'Origins of web pages that may call /v1 from a browser and open its WebSocket. Default: none but the pages of this service.',
+          'Origins of web pages that may call /v1 from a browser and open its WebSocket. Default: only the pages of this service.',
         ),
     })
     .prefault({})
@@ -73,7 +73,7 @@ export const tracingSchema = z.strictObject({
   endpoint: httpUrl()
     .optional()
     .describe(
-      'Where spans are sent: an OTLP/HTTP URL such as http://127.0.0.1:4318/v1/traces. Without it there are no traces.',
+      'Where spans are sent: an OTLP/HTTP URL such as http://127.0.0.1:4318/v1/traces. Default: no traces.',
     ),
   headers: z.record(headerName, headerSecret()).prefault({}).describe('HTTP headers to send with the spans.'),
   sample: z

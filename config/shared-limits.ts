@@ -1,7 +1,9 @@
 import { type LaneLimits, listLanes } from './lanes.ts'
 import type { Config } from './schema.ts'
 
-/** A limit that lanes share. `binds`: limits of lanes, such as `sim/chat: requests`, that it is lower than, so that they never count. */
+/**
+ * A limit that lanes share. `binds`: limits of lanes, such as `sim/chat: requests`, that are higher than it and therefore have no effect.
+ */
 export type SharedLimitUse = { provider: string; name: string; lanes: string[]; binds: string[] }
 
 const DIMENSIONS = [
@@ -15,7 +17,7 @@ const DIMENSIONS = [
   ['max_concurrency', 'concurrency'],
 ] as const satisfies [keyof LaneLimits, string][]
 
-/** The shared limits of all providers, with the lanes that the configuration names. */
+/** The shared limits of all providers, with the configured lanes. */
 export function listSharedLimits(config: Config): SharedLimitUse[] {
   const lanes = listLanes(config)
   return Object.entries(config.providers).flatMap(([provider, settings]) =>

@@ -16,14 +16,14 @@ const windowBudget = z.strictObject({
 
 export const keyBudgets = z.array(windowBudget).max(10)
 
-/** Of a group, which may have one for as long as it lives. */
+/** Budgets of a group, which may also be for its whole lifetime. */
 export const groupBudgets = z
   .array(
     windowBudget.extend({
       per: z
         .enum(['day', 'week', 'month', 'total'])
         .prefault('total')
-        .describe('The window; a week begins on Monday. Default `total`: as long as there is the group.'),
+        .describe('The window; a week begins on Monday. Default `total`: as long as the group exists.'),
     }),
   )
   .max(10)
@@ -31,37 +31,37 @@ export const groupBudgets = z
 export const tenantLimits = z.strictObject({
   requests_per_minute: count()
     .optional()
-    .describe('Jobs a minute the tenant may submit. Without it: not limited.'),
+    .describe('Jobs per minute that the tenant may submit. Default: no limit.'),
   max_queued: count().optional().describe('Open jobs the tenant may have. Default: jobs.max_queued.'),
   max_schedules: count().optional().describe('Schedules the tenant may have. Default: jobs.max_schedules.'),
   budget_usd_per_day: z
     .number()
     .min(0)
     .optional()
-    .describe('USD a UTC day the tenant may spend. Without it: not limited.'),
+    .describe('USD that the tenant may spend per UTC day. Default: no limit.'),
   budgets: keyBudgets
     .optional()
-    .describe('USD the tenant may spend in a day, a week or a month. Without it: not limited.'),
+    .describe('USD that the tenant may spend per day, week or month. Default: no limit.'),
 })
 
 export const fairKeyLimits = z.strictObject({
   max_running: count()
     .optional()
-    .describe('How many calls of one fair key may run at once. Without it: not limited.'),
+    .describe('How many calls of one fair key may run at once. Default: no limit.'),
   max_queued: count()
     .optional()
-    .describe('How many open jobs one fair key may have. Without it: as many as its tenant.'),
+    .describe('How many open jobs one fair key may have. Default: as many as its tenant.'),
   requests_per_minute: count()
     .optional()
-    .describe('Calls of one fair key that may begin in a minute. Without it: not limited.'),
+    .describe('Calls of one fair key that may begin per minute. Default: no limit.'),
   budget_usd_per_day: z
     .number()
     .min(0)
     .optional()
-    .describe('USD a UTC day that each fair key may spend. Without it: not limited.'),
+    .describe('USD that each fair key may spend per UTC day. Default: no limit.'),
   budgets: keyBudgets
     .optional()
-    .describe('USD that each fair key may spend in a day, a week or a month. Without it: not limited.'),
+    .describe('USD that each fair key may spend per day, week or month. Default: no limit.'),
 })
 
 const tenantKey = z.string().regex(tenantKeyPattern, {
@@ -77,7 +77,7 @@ export const modelPatterns = z
   .min(1)
   .max(100)
 
-/** What a tenant has however it was made: in the file, or by the API. */
+/** Settings of every tenant, whether it comes from the file or from the API. */
 export const tenantSettings = z.strictObject({
   cache: z
     .strictObject({
@@ -98,9 +98,7 @@ export const tenantSettings = z.strictObject({
   limits: tenantLimits.prefault({}).describe('The limits of the tenant.'),
   per_fair_key: fairKeyLimits
     .optional()
-    .describe(
-      'The limits of each fair key (`fair_key` of a job, such as an end user). Without it: no limits.',
-    ),
+    .describe('The limits of each fair key (`fair_key` of a job, such as an end user). Default: no limits.'),
   models: modelPatterns
     .optional()
     .describe('Models the tenant may call: lanes, aliases, or patterns such as "openai/*". Default: all.'),
@@ -112,13 +110,13 @@ export const tenantSchema = z.strictObject({
     .array(tenantKey)
     .min(1)
     .describe(
-      'Keys the tenant may send: plain, at least 16 characters, or "sha256:" and the hex digest. Two may be live at once.',
+      'Keys of the tenant: plain, at least 16 characters, or "sha256:" and the hex digest. Several are valid at the same time, for rotation.',
     ),
   admin: z
     .union([z.boolean(), z.literal('read')])
     .prefault(false)
     .describe(
-      'true: may use the operations routes, and act as any tenant. "read": sees all that an administrator sees, and changes nothing. Default false.',
+      'true: may use the operations routes, and act as any tenant. "read": may read everything that an administrator may read, but change nothing. Default false.',
     ),
 })
 

@@ -5,31 +5,31 @@ import { type KeyTerms, underTerms } from './key-terms.ts'
 import type { Config } from './schema.ts'
 import { defaultScopes, type Scope } from './scopes.ts'
 
-/** The tenant that a request is from, with everything resolved. */
+/** The tenant of a request, with all settings resolved. */
 export type Tenant = KeyTerms & {
   name: string
-  /** Of the key that was sent; of all keys of the tenant where it is asked for by its name. */
+  /** The scopes of the key that was sent; of all the tenant's keys if the tenant was looked up by name. */
   scopes: readonly Scope[]
-  /** It reads what all tenants have, and changes nothing. */
+  /** It may read the data of all tenants, and change nothing. */
   readsAll?: true
-  /** The id of the key that was sent. Null: it is of the configuration, or none was sent. */
+  /** The id of the key that was sent. Null: a key of the configuration, or none. */
   key: string | null
   /** The tenant's share of a busy lane, relative to the weights of the others. */
   weight: number
-  /** What each fair key may have; without it they have no limits. */
+  /** The limits of each fair key; absent: no limits. */
   perFairKey?: FairKeyLimits
-  /** Of each fair key. */
+  /** The budgets of each fair key. */
   fairKeyBudgets?: readonly Budget[]
   /** Settings of all budgets. */
   budgetRules: { unknownPrice: 'allow' | 'refuse'; operationsUrl: string | null }
-  /** `off`, by the tenant's settings or those of the installation: no answers are kept or shared. */
+  /** `off`, by the settings of the tenant or of the installation: no answers are cached or shared. */
   cache?: 'off'
   limits: {
     requests_per_minute?: number
     max_queued: number
     budget_usd_per_day?: number
     budgets?: readonly Budget[]
-    /** Without it: `jobs.max_schedules`. */
+    /** Absent: `jobs.max_schedules`. */
     max_schedules?: number
   }
 }
@@ -41,17 +41,17 @@ export type FairKeyLimits = {
   requestsPerMinute: number | null
 }
 
-/** A key that was made by the API. */
+/** A key that was created by the API. */
 export type RunTimeKey = {
   id: string
   tenant: string
-  /** What it is for; without it not known. */
+  /** Its purpose; absent: unknown. */
   name?: string | null
   /** SHA-256 of the secret, hex. */
   digest: string
   scopes: readonly Scope[]
   models: readonly string[] | null
-  /** Without it none. */
+  /** Absent: none. */
   budgets?: readonly Budget[]
   /** Unix ms; null: never. */
   expiresAt: number | null
@@ -60,17 +60,17 @@ export type RunTimeKey = {
 export type Keyring = {
   /** True: no tenants are configured, and every key, or none, finds the tenant `default`. */
   open: boolean
-  /** The tenant of a key as a client sent it; null for a key that no tenant has, or that has expired. */
+  /** The tenant of a key that a client sent; null for an unknown or expired key. */
   find(key: string): Tenant | null
-  /** Whether the configuration itself has this key. */
+  /** Whether this is a key of the configuration file. */
   isConfigured(key: string): boolean
-  /** The tenant of this name; null where there is none. */
+  /** The tenant with this name; null: unknown. */
   named(name: string): Tenant | null
-  /** A key may be valid now and not later, without a change of the keyring. */
+  /** Whether any key expires, which invalidates it without a change of the keyring. */
   expires: boolean
 }
 
-/** The tenant of this name, the one of an open service included; null where the configuration has none. */
+/** The tenant with this name, including the one of an open service; null: not configured. */
 export function resolveTenant(config: Config, name: string): Tenant | null {
   if (Object.keys(config.tenants).length === 0)
     return name === openTenant(config).name ? openTenant(config) : null
@@ -91,7 +91,7 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
   }
 }
 
-/** What each fair key may have, and may spend; without limits nothing has to count its jobs. */
+/** The limits and budgets of fair keys. Without limits their jobs need not be counted. */
 function readFairKeyRules(
   rules: Config['tenants'][string]['per_fair_key'] = {},
 ): Pick<Tenant, 'perFairKey' | 'fairKeyBudgets'> {
@@ -108,7 +108,7 @@ function readFairKeyRules(
   }
 }
 
-/** Tenants that the configuration names, the one of an open service included. */
+/** The names of the configured tenants, including the one of an open service. */
 export function tenantNames(config: Config): string[] {
   const names = Object.keys(config.tenants)
   return names.length > 0 ? names : [openTenant(config).name]
@@ -131,10 +131,10 @@ function openTenant(config: Config): Tenant {
 }
 
 /**
- * Keeps digests only. A look-up of a configured key compares with every one in constant time, so its length tells nothing. Keys of
- * the API are looked up by their digest: they are random, so nothing is learned from how long it takes.
+ * Creates a keyring, which holds only digests. The lookup of a configured key compares with every one in constant time, so its duration
+ * reveals nothing. Keys of the API are looked up by their digest: they are random, so the duration reveals nothing useful.
  *
- * @param made keys that were made by the API; those of tenants that are not configured are left out
+ * @param made keys that were created by the API; those of unknown tenants are ignored
  * @param now Unix ms, by Redis' clock
  */
 export function createKeyring(

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { count, duration, size } from './schema-parts.ts'
 
-/** How a job may be served: at once, slower for less, in the provider's own batches, or by the cheapest way in time. */
+/** How a job is served: at once, slower and cheaper, in the provider's batches, or by the cheapest way that meets its deadline. */
 export const tierSchema = z.enum(['standard', 'flex', 'batch', 'auto'])
 export type Tier = z.output<typeof tierSchema>
 
@@ -40,7 +40,7 @@ const batch = z.strictObject({
 
 const off = z.literal('off')
 
-/** The slower, cheaper ways of a model. */
+/** The slower, cheaper tiers of a model. */
 export const tiersSchema = z.strictObject({
   flex: z
     .union([off, flex])

@@ -1,7 +1,7 @@
-/** `20ms`, `5s`, `1.5h`, `7d`: a number and one unit, nothing between. */
+/** `20ms`, `5s`, `1.5h`, `7d`: a number and one unit, without a blank. */
 export const durationPattern = /^\d+(?:\.\d+)?(?:ms|s|m|h|d)$/
 
-/** `512B`, `64KiB`, `1MB`: a number and one unit; KiB counts 1024, KB 1000. */
+/** `512B`, `64KiB`, `1MB`: a number and one unit. KiB means 1024, KB 1000. */
 export const sizePattern = /^\d+(?:\.\d+)?(?:B|KiB|MiB|GiB|KB|MB|GB)$/
 
 const millisecondsPerUnit: ReadonlyMap<string, number> = new Map([
@@ -22,17 +22,17 @@ const bytesPerUnit: ReadonlyMap<string, number> = new Map([
   ['GiB', 1024 ** 3],
 ])
 
-/** Whole milliseconds, rounded; null where the text is no duration. */
+/** Integer milliseconds, rounded; null if the text is not a duration. */
 export function parseDuration(text: string): number | null {
   return durationPattern.test(text) ? measure(text, millisecondsPerUnit) : null
 }
 
-/** Whole bytes, rounded; null where the text is no size. */
+/** Integer bytes, rounded; null if the text is not a size. */
 export function parseSize(text: string): number | null {
   return sizePattern.test(text) ? measure(text, bytesPerUnit) : null
 }
 
-/** The shortest exact text that `parseDuration` reads back: 90000 is `90s`, 86400000 is `1d`. */
+/** The shortest exact text that `parseDuration` accepts: 90000 is `90s`, 86400000 is `1d`. */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds === 0) return '0s'
   const [unit, length] =

@@ -1,10 +1,10 @@
 import { listLanes, resolveLane } from './lanes.ts'
 import type { Config } from './schema.ts'
 
-/** A lane whose costs are not known, and the tenants whose budgets do not see its calls. */
+/** A lane with unknown costs, and the tenants whose budgets do not count its calls. */
 export type UnpricedLane = { lane: string; budgets: string[] }
 
-/** The lanes that the configuration names and that neither it nor the catalogue has a price for. */
+/** The configured lanes that have no price, neither configured nor in the catalogue. */
 export function findUnpriced(config: Config): UnpricedLane[] {
   const budgets = tenantsWithBudgets(config)
   return listLanes(config)
@@ -12,7 +12,7 @@ export function findUnpriced(config: Config): UnpricedLane[] {
     .map(({ id }) => ({ lane: id, budgets }))
 }
 
-/** Of these lanes those that the configuration does not name, as models `"*"` have them, and that have no price. */
+/** Those of the lanes that are not configured by name (models `"*"`) and have no price. */
 export function findUnpricedUnnamed(config: Config, lanes: readonly string[]): UnpricedLane[] {
   const named = new Set(listLanes(config).map(({ id }) => id))
   const found = lanes.filter((id) => !named.has(id) && resolveLane(config, id)?.price === null)

@@ -10,18 +10,18 @@ export type WatchOptions = {
   path: string
   env: Environment
   onChange(config: Config): void
-  /** A changed file that cannot be used: a `ConfigError`, or what the watching itself met. */
+  /** Receives a `ConfigError` for an invalid file, or an error of watching. */
   onFault(error: unknown): void
-  /** Reads the file, and may look further at what it says before that is taken. */
+  /** Reads the file, and may check more before the content is used. */
   load?: (options: LoadOptions) => Config | Promise<Config>
-  /** How long the file must rest before it is read, in ms. */
+  /** How long the file must stay unchanged before it is read, in ms. */
   debounceMs?: number
 }
 
 /**
- * Calls `onChange` with each new content of the file that is a good configuration, `onFault` for each that is
- * not. It watches the file's directory, for editors and Kubernetes put a new file (or symlink) in the old one's
- * place; and the file itself, for a file mounted alone into a container changes without its directory.
+ * Calls `onChange` with each new valid configuration, and `onFault` for each invalid one. It watches the file's directory, because editors
+ * and Kubernetes replace the file (or symlink). It also watches the file itself, because a file mounted alone into a container changes
+ * without its directory.
  */
 export function watchConfig(options: WatchOptions): { close(): void } {
   const { path, env, onChange, onFault, load = loadConfig, debounceMs = 100 } = options
@@ -45,7 +45,7 @@ export function watchConfig(options: WatchOptions): { close(): void } {
   }
 
   function check(): void {
-    // Opened again before the file is read: what a symlink leads to may have changed, and no later change is missed.
+    // Reopened before the file is read: the target of a symlink may have changed, and no later change may be missed.
     closeWatchers()
     watchers = openWatchers()
     const content = readContent(path)
@@ -62,7 +62,7 @@ export function watchConfig(options: WatchOptions): { close(): void } {
       onFault(error)
       return
     }
-    // It changed once more, or nobody watches any more.
+    // Unless it has changed again, or the watch was closed.
     if (content === seen && !isClosed) onChange(config)
   }
 
@@ -73,7 +73,7 @@ export function watchConfig(options: WatchOptions): { close(): void } {
       try {
         return [watch(target, schedule).on('error', onFault)]
       } catch (error) {
-        // The file may go between two looks; its directory tells when it is back.
+        // The file may disappear between two checks; its directory reports when it is back.
         if (target === dirname(path)) onFault(error)
         return []
       }
@@ -86,15 +86,15 @@ export function watchConfig(options: WatchOptions): { close(): void } {
   }
 }
 
-/** The configuration that processes run with, replaced as a whole. */
+/** The current configuration of a process, replaced as a whole. */
 export type LiveConfig = {
-  /** Its tenants are those of the file, then those that were made at run time. */
+  /** Its tenants are those of the file, then those that were created at run time. */
   current(): Config
-  /** As the file says it. */
+  /** The configuration of the file. */
   configured(): Config
-  /** Adds tenants to those of the file, in place of those that were added before. One of a name that the file has is left out. */
+  /** Adds tenants to those of the file and replaces earlier added ones. A tenant with a name from the file is ignored. */
   addTenants(tenants: Config['tenants']): void
-  /** Takes over what can change in a running process; answers the changed members that it did not take. */
+  /** Applies the settings that can change in a running process. Returns the changed members that it did not apply. */
   replace(next: Config): string[]
   /** Calls `listener` after each replacement, until the returned function is called. */
   subscribe(listener: (config: Config) => void): () => void
@@ -107,7 +107,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
   const listeners = new Set<(config: Config) => void>()
 
   function publish(): void {
-    // Without tenants in the file every key is let in; added ones would shut out the one who made them.
+    // Without tenants in the file every key is accepted; added tenants would lock out the one who created them.
     const isOpen = Object.keys(config.tenants).length === 0
     merged = isOpen ? config : { ...config, tenants: { ...added, ...config.tenants } }
     for (const listener of [...listeners]) listener(merged)
@@ -134,7 +134,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
       const opens = !isLoopback(config.server.host) && Object.keys(next.tenants).length === 0
       if (opens) ignored.push('tenants')
       const tenants = opens ? config.tenants : next.tenants
-      // What is stored could not be read any more, and what comes would be stored in plain text.
+      // Stored content could no longer be decrypted, and new content would be stored in plain text.
       const decrypts = config.encryption.keys.length > 0 && next.encryption.keys.length === 0
       if (decrypts) ignored.push('encryption.keys')
       const encryption = decrypts ? config.encryption : next.encryption
@@ -161,7 +161,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
   }
 }
 
-/** Where files lie, which stays. */
+/** The locations of files, which do not change. */
 function storesOf({ files: { store, folder, s3 } }: Config) {
   return { store, folder, s3 }
 }

@@ -8,7 +8,7 @@ function isHttpUrl(text: string): boolean {
 export const webhooksSchema = z.strictObject({
   secret: secret()
     .refine((text) => !text.startsWith('whsec_') || /^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text), {
-      error: 'expected base64 behind "whsec_"',
+      error: 'expected base64 after "whsec_"',
     })
     .optional()
     .describe('Signs deliveries: "whsec_" and base64, or any other text.'),
@@ -27,6 +27,6 @@ export const webhooksSchema = z.strictObject({
     .refine(isHttpUrl, { error: 'expected an http:// or https:// URL' })
     .optional()
     .describe(
-      'Gets a signed webhook when a budget is 80 % spent and when it is exhausted. Without it there are no such webhooks.',
+      'Receives a signed webhook when a budget is 80 % spent and when it is exhausted. Default: no such webhooks.',
     ),
 })

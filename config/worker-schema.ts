@@ -7,14 +7,14 @@ const listen = z.strictObject({
     .regex(/^\S+$/, { error: 'expected a host name or an address' })
     .prefault('127.0.0.1')
     .describe(
-      'The address for it. It asks for no key: use loopback or a private network. WORKER_HOST in the environment overrides it. Restart to change.',
+      'The address for it. It needs no key: use loopback or a private network. WORKER_HOST in the environment overrides it. Restart to change.',
     ),
   port: z
     .int()
     .min(0)
     .max(65535)
     .describe(
-      'The port; 0 takes a free one. WORKER_PORT in the environment overrides it. Restart to change.',
+      'The port; 0 chooses a free one. WORKER_PORT in the environment overrides it. Restart to change.',
     ),
 })
 
@@ -34,6 +34,6 @@ export const workerSchema = z.strictObject({
     .regex(/^[^\0]+$/, { error: 'expected the path of a folder' })
     .prefault('.sluice/spool')
     .describe(
-      'Folder for results that Redis cannot take at the moment. They are stored later, even if their worker dies. Restart to change.',
+      'Folder for results that Redis cannot accept at the moment. They are stored later, even if their worker dies. Restart to change.',
     ),
 })

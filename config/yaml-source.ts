@@ -13,36 +13,36 @@ import {
 import { type Environment, expandVariables } from './environment.ts'
 import type { ConfigFault, FaultPath } from './faults.ts'
 
-/** A value that came, at least in part, out of the environment. */
+/** A value that came, at least in part, from the environment. */
 export type Expanded = {
-  /** The text of the file: `${NAME}`. */
+  /** The text in the file: `${NAME}`. */
   source: string
-  /** The whole scalar was one reference, not quoted: where a number is expected, it may be one. */
+  /** The whole scalar is one unquoted reference: where a number is expected, it may be one. */
   plain: boolean
 }
 
 export type YamlSource = {
   data: unknown
   faults: ConfigFault[]
-  /** False: the text is no YAML, `data` holds nothing and looking further is useless. */
+  /** False: the text is not YAML, and `data` is undefined. */
   readable: boolean
-  /** Line (from 1) of a value, or of the nearest one around it that the file has. */
+  /** Line (from 1) of a value, or of the nearest value around it. */
   lineOf(path: FaultPath): number
   expandedAt(path: FaultPath): Expanded | undefined
 }
 
-// The parser's own words for these quote the file, which may hold a secret at that place.
+// The parser's own messages for these quote the file, which may contain a secret there.
 const quotingFaults: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'a malformed alias or anchor; text that starts with "*" or "&" needs quotes',
   BAD_DIRECTIVE: 'a malformed directive',
-  BAD_DQ_ESCAPE: 'an escape that double quotes do not know; single quotes take a backslash as it is',
+  BAD_DQ_ESCAPE: 'an unknown escape in double quotes; in single quotes a backslash is literal',
   MULTIPLE_DOCS: 'more than one document in the file',
   RESOURCE_EXHAUSTION: 'nested too deeply',
   TAG_RESOLVE_FAILED: 'an unknown tag; text that starts with "!" needs quotes',
-  UNEXPECTED_TOKEN: 'unexpected text; look at quotes, brackets and indentation',
+  UNEXPECTED_TOKEN: 'unexpected text; check quotes, brackets and indentation',
 }
 
-/** Reads YAML into plain data, replaces `${NAME}` in its values, and remembers the line of each of them. */
+/** Parses YAML into plain data, replaces `${NAME}` in its values, and records the line of each value. */
 export function readYaml({ text, env }: { text: string; env: Environment }): YamlSource {
   const lineCounter = new LineCounter()
   const document = parseDocument(text, { lineCounter, prettyErrors: false, uniqueKeys: false })
@@ -88,7 +88,7 @@ export function readYaml({ text, env }: { text: string; env: Environment }): Yam
       const name = isScalar(pair.key) ? nameOf(pair.key) : null
       const line = lineAt((pair.key as Node | null)?.range?.[0])
       if (name === null) {
-        faults.push({ path, message: 'a name that is no plain text', line })
+        faults.push({ path, message: 'a name that is not plain text', line })
         continue
       }
       const memberPath = [...path, name]
@@ -107,7 +107,7 @@ export function readYaml({ text, env }: { text: string; env: Environment }): Yam
     const message =
       target === undefined
         ? 'an alias ("*name") without its anchor; text that starts with "*" needs quotes'
-        : 'an alias of what it stands in'
+        : 'an alias of a value that contains it'
     faults.push({ path, message })
     return undefined
   }
@@ -121,7 +121,7 @@ export function readYaml({ text, env }: { text: string; env: Environment }): Yam
     if (expansion.malformed)
       faults.push({
         path,
-        message: `a "\${" that is neither \${NAME} nor \${NAME:-default}; "$\${" stands for it`,
+        message: `a "\${" that is neither \${NAME} nor \${NAME:-default}; write "$\${" for a literal one`,
       })
     if (expansion.replaced > 0) {
       const plain = expansion.whole && scalar.type === 'PLAIN'

@@ -1,17 +1,17 @@
 import { sniffMediaType } from './media-type.ts'
 
-/** Bytes of the beginning of a file that tell how long its sound is. */
+/** The beginning of a file that is enough to estimate its duration, in bytes. */
 export const HEAD_BYTES = 4096
 
-/** kbit/s of MPEG-1 and MPEG-2 Layer III by the index in the head of a frame (ISO 11172-3, 13818-3). */
+/** Bit rates of MPEG-1 and MPEG-2 Layer III in kbit/s, by the index in the frame header (ISO 11172-3, 13818-3). */
 const MP3_KBITS = [
   [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
   [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
 ] as const
 
 /**
- * Bytes a second where the head does not tell: speech as it is usually sent. Rather few: too long an estimate waits a little, too short
- * a one runs into the limit. The answer's own count corrects either.
+ * Bytes per second if the header does not say: typical for speech. Rather low, because an estimate that is too long only waits a little,
+ * and one that is too short exceeds the limit. The answer's own count corrects both.
  */
 const BYTES_A_SECOND: Record<string, number> = {
   'audio/flac': 40_000,
@@ -19,7 +19,7 @@ const BYTES_A_SECOND: Record<string, number> = {
 }
 const OTHER_BYTES_A_SECOND = 4000
 
-/** Seconds of sound in a file: of a WAV exactly, of an mp3 by the rate of its first frame, of others by their size. */
+/** Duration of an audio file in seconds: exact for WAV, by the rate of the first frame for mp3, by size for other formats. */
 export function estimateSeconds(head: Buffer, bytes: number): number {
   const type = sniffMediaType(head) ?? ''
   const known =
@@ -28,7 +28,7 @@ export function estimateSeconds(head: Buffer, bytes: number): number {
   return Math.max(0.001, Math.round(seconds * 1000) / 1000)
 }
 
-/** From the chunks `fmt ` and `data` (RIFF). A stream of unknown length says 0 or the most there is: then the file's size counts. */
+/** Reads the chunks `fmt ` and `data` (RIFF). A stream of unknown length says 0 or the maximum; then the file's size counts. */
 function readWav(head: Buffer, bytes: number): number | null {
   let rate = 0
   for (let at = 12; at + 8 <= head.length; ) {
@@ -42,7 +42,7 @@ function readWav(head: Buffer, bytes: number): number | null {
 }
 
 function readMp3(head: Buffer, bytes: number): number | null {
-  // A tag in front (ID3v2) says its own length, seven bits a byte.
+  // An ID3v2 tag at the beginning contains its own length, seven bits per byte.
   const hasTag = head.toString('latin1', 0, 3) === 'ID3'
   const tag = hasTag ? 10 + head.subarray(6, 10).reduce((sum, byte) => sum * 128 + (byte & 127), 0) : 0
   for (let at = tag; at + 4 <= head.length; at++) {

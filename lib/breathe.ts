@@ -1,15 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Longest pause for all other work between two pieces of long work, ms. */
+/** Longest pause for other work between two pieces of long work, ms. */
 const MOST_REST_MS = 200
 
 const waiting: (() => void)[] = []
 let isScheduled = false
 
 /**
- * A turn of the event loop for one piece of long work, which begins when this resolves and ends with the turn. The process runs one
- * piece at a time. After each, all other work gets as much time as the piece took, up to 200 ms. So a client that sends many large
- * bodies at once waits for its own work, and other requests wait for one piece at the most.
+ * Waits for a turn of the event loop for one piece of long work. The piece starts when this resolves and ends with the turn. The process
+ * runs one piece at a time. After each piece, all other work gets as much time as the piece took, up to 200 ms. So a client that sends many
+ * large bodies at once delays its own work, and other requests wait for at most one piece.
  */
 export function longWorkTurn(): Promise<void> {
   return new Promise((resolve) => {
@@ -28,14 +28,14 @@ function giveTurn(): void {
   }
   const begun = performance.now()
   next()
-  // What waits for `next` runs before this does.
+  // Code that awaits `next` runs before this.
   setImmediate(() => {
     const restMs = Math.min(performance.now() - begun, MOST_REST_MS)
     setTimeout(giveTurn, restMs)
   })
 }
 
-/** For long work in pieces: continues at once, or in another `longWorkTurn` if its own has lasted for a while. */
+/** For long work in pieces: continues at once, or in another `longWorkTurn` if the current one has lasted longer than a slice. */
 export function createLongWork(): () => Promise<void> {
   let since = performance.now()
   return async () => {
@@ -45,10 +45,10 @@ export function createLongWork(): () => Promise<void> {
   }
 }
 
-/** How long a loop may hold the event loop, ms. */
+/** The longest time that a loop may block the event loop, ms. */
 const SLICE_MS = 10
 
-/** For long loops: resolves at once, or after a turn of the event loop if the last one was a while ago. */
+/** For long loops: resolves at once, or after a turn of the event loop if the last one was longer ago than a slice. */
 export function createBreather(): () => Promise<void> {
   let since = performance.now()
   return async () => {

@@ -1,4 +1,4 @@
-/** What a call asks for; each type is one endpoint of the provider. */
+/** What a call requests. Each type is one endpoint of the provider. */
 export const CallType = {
   chat: 'chat',
   response: 'response',

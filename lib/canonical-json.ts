@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { skipBlanks, skipString, skipValue } from './json-text.ts'
 
-/** Whether the order of members means something in the value of this member; inside such a value it does at every depth. */
+/** Whether the order of members matters in the value of this member. If it does, it matters at every depth inside. */
 export type KeepsOrder = (name: string) => boolean
 
 const QUOTE = 0x22
@@ -15,20 +15,20 @@ const POINT = 0x2e
 const ZERO = 0x30
 const NINE = 0x39
 
-/** Every decimal of so many digits is the shortest that stands for its double. */
+/** Every decimal with this many digits is the shortest form of its double. */
 const PLAIN_DIGITS = 15
-/** Behind the point: 0.000001 is written so, and a tenth of it is 1e-7. */
+/** Zeros after the point: 0.000001 is written this way, and a tenth of it is 1e-7. */
 const PLAIN_ZEROS = 6
 
-/** Of the escapes, only these can be written otherwise. A pattern, for it passes over dense escapes faster than `includes`. */
+/** Only these escapes have another form. A regular expression, because it is faster than `includes` on text with many escapes. */
 const REWRITTEN_ESCAPE = /\\[u/]/
 
 /**
- * The canonical form of a JSON text: RFC 8785 but for two things. Numbers that a double cannot hold stay as they are written,
- * so that two of them which only look equal as doubles are not; and members keep their order where `keepsOrder` says so. Texts
- * that ask for the same are equal, with any blanks, escapes, and order of their other members.
+ * The canonical form of a JSON text: RFC 8785 with two exceptions. Numbers that a double cannot hold keep their text, so that two numbers
+ * that only look equal as doubles stay different. And members keep their order where `keepsOrder` says so. Texts with the same meaning
+ * become equal, whatever their white space, escapes and order of other members.
  *
- * @param from where the value begins, and whether the order counts in it from the outset
+ * @param from where the value begins, and whether the order matters from there on
  */
 export function canonicalizeText(
   text: string,
@@ -40,7 +40,7 @@ export function canonicalizeText(
 
 type TextReader = { text: string; at: number; keepsOrder: KeepsOrder }
 
-/** Each of these reads what begins at `at`, and leaves `at` behind it. */
+/** Each of these functions reads the value at `at` and moves `at` past it. */
 function readValue(reader: TextReader, isOrdered: boolean): string {
   const { text, at } = reader
   const code = text.charCodeAt(at)
@@ -49,7 +49,7 @@ function readValue(reader: TextReader, isOrdered: boolean): string {
   if (code === OPEN_BRACKET) return readArray(reader, isOrdered)
   reader.at = skipValue(text, at)
   const raw = text.slice(at, reader.at)
-  // What is no literal is a number.
+  // Anything that is not a literal is a number.
   return raw === 'true' || raw === 'false' || raw === 'null' ? raw : canonicalizeNumber(raw)
 }
 
@@ -93,15 +93,15 @@ function readObject(reader: TextReader, isOrdered: boolean): string {
   }
   reader.at++
   if (!isOrdered && !isSorted) members.sort((left, right) => (left.name < right.name ? -1 : 1))
-  // Not by `join`, which would copy what is deep inside once for every level.
+  // Not with `join`, which would copy deeply nested text once per level.
   let written = '{'
   for (const { name, value } of members) written += `${written.length > 1 ? ',' : ''}${name}:${value}`
   return `${written}}`
 }
 
 /**
- * The place behind the last of some plain numbers that stand one behind the other without blanks: such a run is canonical as
- * it is. A plain number has 15 digits at the most, no exponent, and none that says nothing: its double prints as the same.
+ * The end of a run of plain numbers without white space between them. Such a run is already canonical. A plain number has at most 15
+ * digits, no exponent and no redundant zeros, so its double prints the same.
  */
 function findPlainRun(text: string, from: number): number {
   let last = from
@@ -122,7 +122,7 @@ function findPlainRun(text: string, from: number): number {
   }
 }
 
-/** Whether the digits have a zero that says nothing, or are so small that they would be written with an exponent. */
+/** Whether the number has no redundant zeros, and is large enough to be written without an exponent. */
 function isPlain(text: string, start: number, point: number, end: number): boolean {
   const startsWithZero = text.charCodeAt(start) === ZERO
   if (point === -1) return !startsWithZero || (end === start + 1 && text.charCodeAt(start - 1) !== MINUS)
@@ -143,17 +143,17 @@ export function hashText(text: string): string {
   return hash('sha256', text, 'hex')
 }
 
-/** Longer numbers are compared as they are written; a double has 309 digits before its point at the most. */
+/** Longer numbers are compared as text. A double has at most 309 digits before its point. */
 const MOST_DIGITS = 400
 
-/** As RFC 8785 writes it where a double holds the number exactly as it is written; else as it is written. */
+/** The form of RFC 8785 if a double holds the number exactly; otherwise the number as written. */
 export function canonicalizeNumber(raw: string): string {
   const shortest = String(Number(raw))
   if (shortest === raw || raw.length > MOST_DIGITS) return raw
   return sizeOf(shortest) === sizeOf(raw) ? shortest : raw
 }
 
-/** A decimal's sign, digits and power of ten, equal for equal decimals. Minus zero is a value of its own. */
+/** A decimal's sign, digits and power of ten; equal for equal decimals. Minus zero is a different value. */
 function sizeOf(decimal: string): string {
   const match = /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(decimal)
   if (!match) return decimal

@@ -1,13 +1,13 @@
 import type { Command } from 'ioredis'
 
-/** What the connections of one role have sent so far. Plain numbers, for they change thousands of times a second. */
+/** Counts of the commands that the connections of one role have sent. Plain numbers, because they change thousands of times per second. */
 export type CommandMeter = {
   commands: number
-  /** Writes to a socket, each with the commands of one turn of the event loop: round trips. */
+  /** Writes to a socket (round trips). Each holds the commands of one turn of the event loop. */
   writes: number
-  /** From sending to the answer, over all commands, ms. */
+  /** Time from sending to the answer, over all commands, ms. */
   waitedMs: number
-  /** Commands that ended with an error, time-outs among them. */
+  /** Commands that ended with an error, including timeouts. */
   failures: number
 }
 
@@ -15,17 +15,17 @@ export function createCommandMeter(): CommandMeter {
   return { commands: 0, writes: 0, waitedMs: 0, failures: 0 }
 }
 
-/** Set on a command that is counted: those that wait for a connection, or are sent again, come by more than once. */
+/** Marks a counted command. Commands that wait for a connection or are sent again pass here more than once. */
 const COUNTED = Symbol('counted')
 
-/** Counts a command and the time to its answer. It wraps the command's own callbacks, for a promise would cost more. */
+/** Counts a command and the time to its answer. It wraps the command's own callbacks, because a promise would cost more. */
 export function meterCommand(meter: CommandMeter, command: Command & { [COUNTED]?: true }): void {
   if (command[COUNTED]) return
   command[COUNTED] = true
   meter.commands++
   const { resolve, reject } = command
   const sentAt = performance.now()
-  let isOpen = true // the answer to a command whose time was up may come all the same
+  let isOpen = true // the answer to a command that timed out may still arrive
   const end = (failures: number) => {
     if (!isOpen) return
     isOpen = false

@@ -1,6 +1,6 @@
-/** What calls cost together. */
+/** The total cost of several calls. */
 export type CostSum = {
-  /** USD, of the calls whose lanes have a price; null: none of them has one. */
+  /** USD, of the calls whose lanes have a price; null: no lane has a price. */
   cost_usd: number | null
   /** Calls whose lanes have no price. */
   unpriced_calls: number

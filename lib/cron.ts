@@ -2,37 +2,37 @@ import { Cron } from 'croner'
 import { localTimeOf } from './local-time.ts'
 
 const SECOND = 1000
-/** More than any clock goes back by, ms. */
+/** Longer than any clock goes back, ms. */
 const LONGEST_REPEAT = 25 * 3_600_000
 
-/** The text is no cron expression. The message says why, without the name of the member. */
+/** An invalid cron expression. The message is the reason, without the name of the member. */
 export class CronError extends Error {
   override readonly name = 'CronError'
 }
 
-/** The times that a cron expression names, Unix ms. */
+/** The times of a cron expression, Unix ms. */
 export type CronTimes = {
   /** The first one after this instant; null: there is none. */
   next(after: number): number | null
-  /** The latest ones that are after `after` and not after `until`, `most` of them at the most, newest first. */
+  /** The latest times after `after` up to `until`, newest first; at most `most`. */
   latest(after: number, until: number, most: number): number[]
 }
 
 const ALIASES = ['@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midnight', '@hourly']
 
 /**
- * Reads five fields (minute, hour, day of the month, month, weekday), six (with seconds in front), or a name such as `@daily`.
+ * Parses five fields (minute, hour, day of the month, month, weekday), six (seconds first), or a name such as `@daily`.
  * Throws CronError.
  *
- * The library counts in a calendar without time zones; when its local times come is decided here alone, for it and others
- * differ from zone to zone at a switch of the clocks (docs/decisions has the table).
+ * The library only calculates local times in a calendar without time zones. This code converts them to instants, because libraries
+ * differ from zone to zone when clocks change (docs/decisions has the table).
  */
 export function parseCron(text: string, timeZone: string): CronTimes {
   const calendar = readPattern(text)
   const zone = localTimeOf(timeZone)
   if (nextLocal(0) === null) throw new CronError('names a date that never comes')
 
-  /** The first local time of the pattern that is `from` or later. */
+  /** The first local time of the pattern at or after `from`. */
   function nextLocal(from: number): number | null {
     const found = calendar.nextRun(new Date(Math.ceil(from / SECOND) * SECOND - SECOND))
     return found === null ? null : found.getTime()
@@ -42,7 +42,7 @@ export function parseCron(text: string, timeZone: string): CronTimes {
   function firstLocalAfter(instant: number): number {
     const shown = zone.toLocal(instant)
     if (zone.toInstant(shown) === instant) return shown + 1
-    // Clocks show a time for the second time: where that ends is found by halving.
+    // This local time is repeated: a binary search finds where the repetition ends.
     let low = shown
     let high = shown + LONGEST_REPEAT
     while (high - low > 1) {
@@ -69,7 +69,7 @@ export function parseCron(text: string, timeZone: string): CronTimes {
         const instant = zone.toInstant(local)
         if (instant <= after) break
         if (instant !== found.at(-1)) found.push(instant)
-        // Of a gap that clocks jump over, all local times come at its end, once.
+        // All local times in a gap occur at its end, once.
         if (zone.toLocal(instant) !== local) local = zone.toLocal(instant - 1) + 1
       }
       return found
@@ -97,7 +97,7 @@ function readPattern(text: string): Cron {
   }
 }
 
-/** The library's words, but for days and months that it counts from 0. */
+/** The library's message. It counts days and months from 0; people count from 1. */
 function readReason(message: string): string {
   return message
     .replace(/^CronPattern: /, '')

@@ -12,11 +12,11 @@ export type CallScript<Name extends string> = (
 ) => Promise<unknown>
 
 /**
- * Registers the scripts of a folder with a connection: each file `<name>.lua` behind the folder's `common.lua`, as a command that begins
- * with `prefix`.
+ * Registers the scripts of a folder with a connection. Each file `<name>.lua`, after the folder's `common.lua`, becomes a command whose
+ * name begins with `prefix`.
  *
- * @param join puts a script together; without it both texts stand one after the other
- * @param answers 'buffers': texts in answers stay bytes
+ * @param join combines the two texts of a script; by default they are concatenated
+ * @param answers 'buffers': strings in answers are returned as bytes
  */
 export function defineScripts<Name extends string>(
   redis: RedisClient,

@@ -1,28 +1,28 @@
 import { fileURLToPath } from 'node:url'
 
-/** What a log may show of an error. */
+/** The parts of an error that a log may show. */
 export type ErrorDescription = {
   /** The class of the error. */
   type: string
   message: string
   code?: string | number
-  /** The name of the Redis command that failed; never its arguments. */
+  /** The name of the Redis command that failed. Never its arguments. */
   command?: string
   syscall?: string
   address?: string
   port?: number
-  /** Of a file, where the system could not open or write it. */
+  /** Of a file that the system could not open or write. */
   path?: string
-  /** Where it was thrown, without the message that a stack begins with. */
+  /** Where it was thrown, without the message at the beginning of the stack. */
   stack?: string
   cause?: ErrorDescription
-  /** Of several attempts, or of the commands of a transaction. */
+  /** The errors of several attempts, or of the commands of a transaction. */
   errors?: ErrorDescription[]
 }
 
 /**
- * The mark of errors whose message holds nothing private, even in quotes: their class writes it for people.
- * `class FullError extends Error { readonly [shownWhole] = true }`
+ * Marks errors whose message contains nothing private, even in quotes, because their class wrote it for people.
+ * @`class FullError extends Error { readonly [shownWhole] = true }`
  */
 export const shownWhole = Symbol.for('sluice.shown-whole')
 
@@ -31,16 +31,16 @@ const MAX_FRAMES = 20
 const MAX_CAUSES = 4
 const MAX_ERRORS = 5
 
-/** A line of a stack leads to code of this program, of its packages or of Node; any other line that looks like one is text. */
+/** A line of a stack points to code of this program, of its packages or of Node. Any other line that looks like one is text. */
 const places = [fileURLToPath(new URL('..', import.meta.url)), 'node:']
 
-/** Descriptions made here: a logger may pass on an error that another one has described already. */
+/** Descriptions made here, because a logger may pass on an error that another one has already described. */
 const described = new WeakSet<object>()
 
 /**
- * Describes an error, or any other thrown value, for a log or for stderr. It shows only the members named in `ErrorDescription`,
- * because libraries put anything into errors: a Redis error has the command with the job's body, its webhook and the
- * password, a URL error the URL, a parser's the text. Messages lose quoted text, URLs, and long tokens. Never throws.
+ * Describes an error, or any other thrown value, for a log or for stderr. It contains only the members named in `ErrorDescription`, because
+ * libraries put anything into errors: a Redis error has the command with the job's body, its webhook and the password, a URL error the URL,
+ * a parser's error the text. Quoted text, URLs and long tokens are removed from messages. Never throws.
  */
 export function describeError(error: unknown): ErrorDescription {
   if (typeof error === 'object' && error !== null && described.has(error)) return error as ErrorDescription
@@ -51,7 +51,7 @@ export function describeError(error: unknown): ErrorDescription {
   }
 }
 
-/** The description in words, for stderr: the class and the message, then the stack and the causes. */
+/** The description as text for stderr: class and message, then the stack and the causes. */
 export function writeError(error: unknown): string {
   const { type, message, code, stack, cause, errors } = describeError(error)
   const head = `${type}${code === undefined ? '' : ` [${code}]`}: ${message}`
@@ -81,7 +81,7 @@ function describe(error: unknown, depth: number): ErrorDescription {
   })
 }
 
-/** Attempts joined in an error, errors of the commands of a transaction, the last error of a cluster's node. */
+/** The attempts inside an error, the errors of a transaction's commands, the last error of a cluster's node. */
 function readInner(members: Record<PropertyKey, unknown>): unknown[] {
   const { errors, previousErrors, lastNodeError } = members
   return [errors, previousErrors, lastNodeError].flat().filter((one) => one instanceof Error)
@@ -110,13 +110,13 @@ function isWord(value: unknown): value is string {
 }
 
 /**
- * The first line of a message without what it quotes, from the first quote to the last, for what is quoted may have quotes of
- * its own. Redis repeats the arguments of commands it does not know, a JSON parser the text around the fault.
+ * The first line of a message without quoted text, from the first quote to the last, because quoted text may contain quotes itself. Redis
+ * repeats the arguments of unknown commands, and a JSON parser repeats the text around the error.
  */
 function hideQuoted(message: unknown): string {
   if (typeof message !== 'string') return ''
   const [line = ''] = message.slice(0, 10_000).split(/[\r\n]/, 1)
-  // Behind a letter it may be an apostrophe.
+  // After a letter it may be an apostrophe.
   const opened = line.search(/(?<!\w)['’]|["`‘“]/)
   const closed = Math.max(...['"', "'", '`', '’', '”'].map((quote) => line.lastIndexOf(quote)))
   const rest = closed > opened ? line.slice(closed + 1) : ''
@@ -127,7 +127,7 @@ function hideQuoted(message: unknown): string {
     .slice(0, MAX_MESSAGE)
 }
 
-/** The places of a stack. The search begins after the message, which may look like them. */
+/** The locations of a stack. The search begins after the message, which may look like locations. */
 function readStack(error: Error): { stack?: string } {
   const { stack, message } = error
   if (typeof stack !== 'string') return {}

@@ -1,15 +1,15 @@
 import { isJsonObject, type JsonObject } from './json.ts'
 import { findSource, keepSourcesAt } from './json-source.ts'
 
-/** Members that an embeddings answer, each of its vectors, and its usage have at OpenAI: written anew, they say the same. */
+/** The members that OpenAI has in an embeddings answer, in each of its vectors, and in its usage. Written again, they mean the same. */
 const ANSWER = new Set(['object', 'model', 'data', 'usage'])
 const VECTOR = new Set(['object', 'index', 'embedding'])
 const USAGE = new Set(['prompt_tokens', 'total_tokens'])
 
 /**
- * Readies an embeddings answer for a change of its vectors by `withMembers`. Where it has members of the provider's own, it
- * keeps its text, and its vectors and its usage get theirs, so that these members stay as they were written. Else it is a
- * copy without a text: to write it anew says the same, and costs less.
+ * Prepares an embeddings answer for a change of its vectors by `withMembers`. If the answer has members of the provider's own, it keeps its
+ * source text, and so do its vectors and its usage, so that these members stay as written. Otherwise this returns a copy without source
+ * text: writing that again means the same and costs less.
  */
 export function keepOtherMembers(answer: JsonObject): JsonObject {
   if (findSource(answer) === undefined) return answer
@@ -19,7 +19,7 @@ export function keepOtherMembers(answer: JsonObject): JsonObject {
   return answer
 }
 
-/** Whether an answer has members, anywhere, that OpenAI's has not. */
+/** Whether an answer has members, at any depth, that OpenAI's answer does not have. */
 export function hasOtherMembers(answer: JsonObject): boolean {
   return hasOther(answer, ANSWER) || hasOther(answer.usage, USAGE) || hasOtherVectors(answer)
 }

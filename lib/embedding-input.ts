@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from './json.ts'
 
-/** One text, or one text as tokens. */
+/** A text, or a text as tokens. */
 export type EmbeddingInput = string | number[]
 
 /**
@@ -17,12 +17,12 @@ export function normalizeInputs(body: JsonObject): EmbeddingInput[] | null {
     : null
 }
 
-/** Members by which providers let vectors be asked for in forms that OpenAI has not: Jina, Cohere, Voyage. */
+/** Members that request vectors in forms that OpenAI does not have: Jina, Cohere, Voyage. */
 const FORM_MEMBERS = ['embedding_type', 'embedding_types', 'output_dtype']
 
 /**
- * Whether a body asks for its vectors in a form that we know: floats, or base64 of float32. Any other form is between the
- * client and the provider: the request keeps the client's words, and the answer is delivered unchanged.
+ * Whether a body requests its vectors in a known form: floats, or base64 of float32. Any other form is between the client and the provider:
+ * the request is passed on and the answer delivered, both unchanged.
  */
 export function asksForKnownForm(body: JsonObject): boolean {
   const { encoding_format: format } = body

@@ -1,17 +1,15 @@
-/** Emits an event by its name, each name with its own type: `{ 'job.failed': JobFailed, … }`. */
+/** Emits an event by its name. Each name has its own type: `{ 'job.failed': JobFailed, … }`. */
 export type Emit<Events> = {
   emit<Name extends keyof Events & string>(name: Name, event: Events[Name]): void
 }
 
-/** Emits events and calls all listeners for their name, at once and in the order in which they were added. */
+/** Emits events and calls all listeners for their name, synchronously and in the order in which they were added. */
 export type Emitter<Events> = Emit<Events> & {
   /** Returns a function that removes the listener. */
   on<Name extends keyof Events & string>(name: Name, listener: (event: Events[Name]) => void): () => void
 }
 
-/**
- * @param onError gets what a listener threw. A listener's error must not harm the work it hears of: an answer was paid for.
- */
+/** @param onError receives what a listener threw. A listener's error must not harm the work that it observes: an answer was paid for. */
 export function createEmitter<Events>(onError: (error: unknown, name: string) => void): Emitter<Events> {
   const listeners = new Map<string, Set<(event: never) => void>>()
   return {

@@ -1,32 +1,33 @@
--- References to all events of a tenant, in the order in which they happened; put around the scripts that tell of events.
+-- References to all events of a tenant, in the order in which the events happened. This code is put around the scripts that write events.
 --
--- KEYS[1] is the tenant's root. `<root>:events` is a stream whose entries hold pairs: the id of a job (or of what else has a
--- list of events), and `<seq> <name of the event>`. It has no content: that is read from the list `<root>:…:<id>:events`.
--- `<root>:events:deltas` is the same for chunks of streams, which are many: `<seq of the first> <how many>`.
--- Invariants: a reference is written in the step that writes its event, so that a reader misses none and none comes twice;
--- several events of one step share an entry, up to PER_ENTRY of them, so that the step takes one command more.
+-- KEYS[1] is the tenant's root. `<root>:events` is a stream whose entries hold pairs: the id of a job (or of another thing with a list of
+-- events), and `<seq> <name of the event>`. It holds no content: readers get that from the list `<root>:…:<id>:events`.
+-- `<root>:events:deltas` is the same for chunks of streams, of which there are many: `<seq of the first> <count>`.
+--
+-- Invariants: a reference is written in the same step as its event, so that a reader neither misses one nor gets one twice. Several events
+-- of one step share an entry, up to PER_ENTRY of them, so that the step needs only one more command.
 
--- Entries kept at the least, and those that one entry holds at the most. events/retention.ts takes what is older than a day.
+-- Minimum of entries to keep, and maximum of references in one entry. events/retention.ts removes those older than a day.
 local MOST_REFERENCES = 100000
 local PER_ENTRY = 10
 
--- Whether somebody follows the events, and the chunks too: lib/script-keys.ts says so.
+-- Whether somebody follows the events, and the chunks as well: see lib/script-keys.ts.
 local are_deltas_followed = string.find(KEYS[2], ':followed:deltas', #KEYS[1], true) ~= nil
 local is_followed = string.find(KEYS[2], ':followed', #KEYS[1], true) ~= nil
--- Whether ended jobs are to be copied to the history.
+-- Whether ended jobs are copied to the history.
 local keeps_history = string.sub(KEYS[2], -8) == ':history'
 local held_references = {}
 
--- An error that a pcall caught, as an answer that begins with its code (OOM, NOREPLICAS, READONLY): thrown again it would
--- begin with ERR, and nobody would know that Redis takes no writes. Older servers put a place and a dash before the code.
+-- Turns an error that a pcall caught into an answer that begins with its code (OOM, NOREPLICAS, READONLY). Thrown again it would begin with
+-- ERR, and callers could not tell that Redis accepts no writes. Older servers put a location and a dash before the code.
 local function failure_of(caught)
   local text = type(caught) == 'table' and caught.err or tostring(caught)
   text = string.match(text, '^@?user_script: ?%d+: %-?(%u+ .*)$') or text
   return { err = string.match(text, '^%u+ ') and text or 'ERR ' .. text }
 end
 
--- A write at the end of a script. One that fails keeps no other from being made: the script answers the first failure when all
--- are. So a key that cannot be written costs no job its place in the outbox.
+-- A write at the end of a script. If it fails, the other writes still happen, and then the script answers with the first failure. So a key
+-- that cannot be written costs no job its place in the outbox.
 local failed_write = nil
 local function write_last(...)
   local answer = redis.pcall(...)

@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs'
 const references = readFileSync(new URL('./event-references.lua', import.meta.url), 'utf8')
 
 /**
- * A script that tells of events by `refer(id, seq, event)`, which writes their references at its end. It needs the keys of
- * `scriptKeys`.
+ * Builds a script that writes events by `refer(id, seq, event)` and their references at its end. It needs the keys of `scriptKeys`.
  *
- * @param shared Lua that stands before it
- * @param writers functions of that which write at the end, by `write_last`, what the script has gathered, also where it fails
- * @param answer Lua: the script's answer as it is given, made of `answer_of_script`
+ * @param shared Lua code to put before the script
+ * @param writers functions of that code that run at the end, even after an error; they write with `write_last` what the script has
+ * collected
+ * @param answer Lua expression for the script's answer, made from `answer_of_script`
  */
 export function withEventReferences(
   shared: readonly string[],
@@ -27,7 +27,7 @@ export function withEventReferences(
   return [references, ...shared, 'local function run_script()', script, 'end', ...end].join('\n')
 }
 
-/** The stream of references to the events of a tenant. */
+/** The key of the stream of references to a tenant's events. */
 export function referencesKey(root: string): string {
   return `${root}:events`
 }
@@ -37,17 +37,17 @@ export function deltasKey(root: string): string {
   return `${root}:events:deltas`
 }
 
-/** Pub/sub channel that announces more references, only while somebody follows the tenant; the message is empty. */
+/** Pub/sub channel that announces new references, only while somebody follows the tenant. The messages are empty. */
 export function referencesChannel(root: string): string {
   return `${root}:live:events`
 }
 
-/** Names an event: the `seq`-th in the list of the job, or of what else has events, with this id. */
+/** Names an event: number `seq` in the list of the job, or of another thing with events, with this id. */
 export type EventReference = { id: string; seq: number; event: string }
 
-/** What of a tenant's events is asked for; a member that is left out asks for all. */
+/** Selects events of a tenant. An absent member selects all. */
 export type EventFilter = {
-  /** Of a job: its type, its group, its lane as it stands now, and the flow that made it. */
+  /** Of a job: its type, its group, its current lane, and the flow that created it. */
   type?: string | undefined
   group?: string | undefined
   lane?: string | undefined
@@ -56,11 +56,11 @@ export type EventFilter = {
   events?: ReadonlySet<string> | undefined
 }
 
-/** Reads events of one kind of thing by their references. */
+/** Reads the events of one kind of object by their references. */
 export type EventSource<Event> = {
   /**
-   * In the order of the references; null for events that the filter does not ask for (event names are checked before) and
-   * for deleted ones. An unreadable event fails them all: a follower that skipped it would never get it.
+   * In the order of the references; null for events that the filter does not select (event names are checked before) and for deleted ones.
+   * An unreadable event makes the whole call fail: a follower that skipped the event would never get it.
    */
   resolve(root: string, references: readonly EventReference[], filter: EventFilter): Promise<(Event | null)[]>
 }

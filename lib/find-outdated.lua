@@ -1,9 +1,9 @@
--- Says which fields of hashes were not encrypted with the key that encrypts now.
+-- Finds the fields of hashes that were not encrypted with the current key.
 --
 -- KEYS[1] the tenant's root, whose hash tag is part of every key built here
--- ARGV  1 what envelopes of that key begin with  2 the same in base64  then for each field: its key without the root, its name,
---       '1' where it is base64
--- Answer the numbers of the fields, from 0
+-- ARGV  1 the first bytes of envelopes of the current key  2 the same in base64  then for each field: its key without the root, its name,
+--       '1' if it is base64
+-- Answer the indexes of the fields, from 0
 
 local found = {}
 for i = 3, #ARGV, 3 do

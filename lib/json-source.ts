@@ -3,54 +3,54 @@ import type { JsonObject } from './json.ts'
 import { editMembers, listElements, listMembers, skipValue, toOneLine } from './json-text.ts'
 
 /**
- * Objects with the text that they were read from. A parsed value has lost what a double, or JavaScript's order of members,
- * cannot hold, so code that writes it uses its source. A source belongs to one object: a changed copy has none, and is
- * written anew. Objects with a source are frozen at their top, so that the two say the same.
+ * Objects with their source: the text that they were parsed from. A parsed value has lost what a double, or JavaScript's order of members,
+ * cannot represent, so code that writes the value uses its source. A source belongs to one object: a changed copy has none and is
+ * serialized. Objects with a source are frozen at the top level, so that both stay the same.
  */
 const SOURCE = Symbol('source')
 
 type WithSource = { readonly [SOURCE]?: string }
 
-/** Gives an object the text that it was read from. */
+/** Attaches the text that an object was parsed from. */
 export function keepSource<Value extends object>(value: Value, text: string): Value {
-  // Neither listed nor copied with the members. A WeakMap would do the same, and delay every garbage collection.
+  // Neither enumerated nor copied with the members. A WeakMap would do the same but slow down every garbage collection.
   if (findSource(value) === undefined) Object.defineProperty(value, SOURCE, { value: text })
   return Object.freeze(value)
 }
 
-/** The text that an object was read from; undefined for one that was made here. */
+/** The text that an object was parsed from; undefined for an object that was created here. */
 export function findSource(value: object): string | undefined {
   return (value as WithSource)[SOURCE]
 }
 
-/** Sources from this length on, in characters, take some 10 ms to walk over or to pack. */
+/** Sources of at least this length, in characters, take some 10 ms to scan or to compress. */
 const LARGE_SOURCE = 1024 * 1024
 
-/** Whether code that walks over an object, or over its source, needs its own turn of the event loop (breathe.ts). */
+/** Whether code that scans an object or its source needs its own turn of the event loop (breathe.ts). */
 export function hasLargeSource(value: object): boolean {
   return (findSource(value)?.length ?? 0) >= LARGE_SOURCE
 }
 
-/** The text of an object: as it was read, else as it is. */
+/** The text of an object: its source, or else its serialization. */
 export function sourceOf(value: JsonObject): string {
   return findSource(value) ?? stringifyJson(value)
 }
 
-/** Parses text of an object, and keeps it. Throws what `JSON.parse` throws. */
+/** Parses the text of an object and attaches it. Throws what `JSON.parse` throws. */
 export function parseWithSource(text: string): JsonObject {
   return keepSource(JSON.parse(text) as JsonObject, text)
 }
 
 /**
- * Gives objects within an object that has a source their own, so that they can be taken out of it. `path` names members, and
- * `*` is every element of a list.
+ * Attaches their own sources to objects inside an object with a source, so that they can be taken out of it. `path` lists names of members;
+ * `*` is every element of an array.
  */
 export function keepSourcesAt(root: object, path: readonly string[]): void {
   const text = findSource(root)
   if (text !== undefined) descend(root, text, 0, path)
 }
 
-/** @param end where the value ends, where that is known: a large one is not walked over once more */
+/** @param end where the value ends, if known; this saves another scan of a large value */
 function descend(value: unknown, text: string, start: number, path: readonly string[], end?: number): void {
   if (typeof value !== 'object' || value === null) return
   const [step, ...rest] = path
@@ -67,7 +67,7 @@ function descend(value: unknown, text: string, start: number, path: readonly str
   }
 }
 
-/** The object with members changed or, where they are undefined, taken out; its source, where it has one, is changed with it. */
+/** A copy with members changed or, if undefined, removed. Its source, if it has one, changes with it. */
 export function withMembers(value: JsonObject, changes: JsonObject): JsonObject {
   const changed: JsonObject = { ...value, ...changes }
   const source = findSource(value)
@@ -79,10 +79,10 @@ export function withMembers(value: JsonObject, changes: JsonObject): JsonObject 
   return source === undefined ? changed : keepSource(changed, editMembers(source, edits))
 }
 
-/** Stands for a source while the rest is written; nobody can guess it, so nobody can write it. */
+/** Replaces a source while the rest is serialized. Nobody can guess it, so no client can write it. */
 const MARK = `source:${randomUUID()}:`
 
-/** `JSON.stringify` that writes objects with a source as that. */
+/** `JSON.stringify` that writes the source of objects that have one. */
 export function stringifyJson(value: unknown): string {
   const whole = typeof value === 'object' && value !== null ? findSource(value) : undefined
   if (whole !== undefined) return whole

@@ -1,9 +1,9 @@
 /**
- * Reads and edits JSON as text, so that all other text stays as written: numbers of any size, the order of members,
- * escapes and blanks. Every function takes text that `JSON.parse` accepts, and reads it once.
+ * Reads and edits JSON as text, so that all other text stays as written: numbers of any size, the order of members, escapes and white
+ * space. Every function takes text that `JSON.parse` accepts, and reads it once.
  */
 
-/** One member of an object, by its places in the text. */
+/** One member of an object, by its positions in the text. */
 export type Member = {
   /** Without escapes. */
   name: string
@@ -13,7 +13,7 @@ export type Member = {
   valueEnd: number
 }
 
-/** A value's places in the text. */
+/** Start and end of a value in the text. */
 export type Range = { start: number; end: number }
 
 const QUOTE = 0x22
@@ -26,14 +26,14 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
-/** Every blank is at or below this, and nothing else outside of strings is. */
+/** All white space is at or below this code, and nothing else outside of strings is. */
 const SPACE = 0x20
 
-/** So many blanks are skipped one by one. For more, a pattern finds the end: it is fast even before V8 has compiled a loop. */
+/** This many blanks are skipped one by one. For more, a regular expression finds the end: it is fast even before V8 has compiled a loop. */
 const FEW_BLANKS = 32
 const NO_BLANK = /[^\0- ]/g
 
-/** The first place from `at` on that is no blank. */
+/** The first position from `at` on that is not white space. */
 export function skipBlanks(text: string, at: number): number {
   let place = at
   for (const limit = at + FEW_BLANKS; text.charCodeAt(place) <= SPACE; ) {
@@ -44,10 +44,10 @@ export function skipBlanks(text: string, at: number): number {
   return place
 }
 
-/** Where quotes stand nearer to one another than this, each character is looked at: a search for each quote takes five times as long. */
+/** Where quotes are closer together than this, each character is checked: searching for each quote takes five times as long. */
 const NEAR = 32
 
-/** The place behind the string whose quote stands at `at`. */
+/** The position after the string whose opening quote is at `at`. */
 export function skipString(text: string, at: number): number {
   let from = at + 1
   for (;;) {
@@ -66,7 +66,7 @@ export function skipString(text: string, at: number): number {
   }
 }
 
-/** The place behind the value that begins at `at`. */
+/** The position after the value that begins at `at`. */
 export function skipValue(text: string, at: number): number {
   const first = text.charCodeAt(at)
   if (first === QUOTE) return skipString(text, at)
@@ -96,7 +96,7 @@ export function skipValue(text: string, at: number): number {
   return place
 }
 
-/** The members of the object that begins at `at` (blanks before it are passed over), in their order, equal names included. */
+/** The members of the object that begins at `at` (white space before it is skipped), in order, with repeated names. */
 export function listMembers(text: string, at = 0): Member[] {
   const members: Member[] = []
   let place = skipBlanks(text, skipBlanks(text, at) + 1)
@@ -127,15 +127,15 @@ export function listElements(text: string, at = 0): Range[] {
   return elements
 }
 
-/** The text of a member of an object; of equal names the last, as `JSON.parse` has it. Undefined: there is none. */
+/** The text of an object's member; of a repeated name the last one, as in `JSON.parse`. Undefined: no such member. */
 export function findMember(text: string, name: string): string | undefined {
   const member = listMembers(text).findLast((one) => one.name === name)
   return member && text.slice(member.valueStart, member.valueEnd)
 }
 
 /**
- * An object with some of its members changed: those with a text get it as their value, in their place or at the end, and
- * those with null are taken out. All else stays to the byte.
+ * Changes some members of an object. A text becomes the member's value, in its place or at the end; null removes the member. All else stays
+ * the same, byte for byte.
  */
 export function editMembers(text: string, edits: Readonly<Record<string, string | null>>): string {
   const members = listMembers(text)
@@ -143,7 +143,7 @@ export function editMembers(text: string, edits: Readonly<Record<string, string 
   const known = new Set<string>()
   let isChanged = false
   let edited = ''
-  /** What stands between the last member that is kept and the next one. */
+  /** The text between the last kept member and the next one. */
   let gap: string | null = null
   for (const [index, { name, start, valueStart, valueEnd }] of members.entries()) {
     const value = isEdited(name) ? (edits[name] ?? null) : text.slice(valueStart, valueEnd)
@@ -167,10 +167,10 @@ export function editMembers(text: string, edits: Readonly<Record<string, string 
   return text.slice(0, members[0]?.start ?? open) + edited + text.slice(members.at(-1)?.valueEnd ?? open)
 }
 
-/** JSON text in one line. Strings hold no line breaks as they are, so those that there are say nothing. */
+/** JSON text on one line. Strings contain no raw line breaks, so all line breaks are only white space. */
 export function toOneLine(text: string): string {
   if (!/[\r\n]/.test(text)) return text
-  // Not by `replace`, which takes 80 ns for each: a text of only line breaks would block the process for seconds.
+  // Not with `replace`, which takes 80 ns for each: a text of only line breaks would block the process for seconds.
   const bytes = Buffer.from(text)
   for (let at = 0; at < bytes.length; at++) {
     if (bytes[at] === LINE_FEED || bytes[at] === CARRIAGE_RETURN) bytes[at] = SPACE
@@ -178,7 +178,7 @@ export function toOneLine(text: string): string {
   return bytes.toString()
 }
 
-/** How many members all objects of a text have together, equal names included. */
+/** The number of members of all objects in a text, with repeated names. */
 export function countMembers(text: string): number {
   let count = 0
   for (let place = 0; place < text.length; ) {
@@ -193,7 +193,7 @@ export function countMembers(text: string): number {
   return count
 }
 
-/** The path to the first member whose name stands in its object already; null: there is none. */
+/** The path to the first member whose name is already in its object; null: there is none. */
 export function findRepeatedName(text: string, at = 0): (string | number)[] | null {
   const start = skipBlanks(text, at)
   const first = text.charCodeAt(start)

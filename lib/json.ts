@@ -1,4 +1,4 @@
-/** Any value that JSON can carry. */
+/** Any JSON value. */
 export type JsonValue =
   | null
   | boolean
@@ -7,10 +7,10 @@ export type JsonValue =
   | JsonValue[]
   | { [key: string]: JsonValue | undefined }
 
-/** A JSON object: the shape of every request body and result that passes through. */
+/** A JSON object: the shape of every request body and result. */
 export type JsonObject = { [key: string]: JsonValue | undefined }
 
-/** True for a JSON object; arrays and null are not. */
+/** True for a JSON object; false for arrays and null. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

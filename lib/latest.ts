@@ -1,11 +1,11 @@
-/** The latest few of a row of numbers. */
+/** The latest few values of a series of numbers. */
 export type Latest = {
   add(value: number): void
-  /** Nine of ten were at most this; null: there is none. */
+  /** 90% of the values were at most this; null: there are none. */
   mostly(): number | null
 }
 
-/** @param most how many are remembered */
+/** @param most how many values are remembered */
 export function createLatest(most: number): Latest {
   const latest: number[] = []
   return {

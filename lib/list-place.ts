@@ -1,16 +1,17 @@
 import type { RedisClient } from './redis.ts'
 
 /**
- * Where a list continues after an entry that is no longer in its index. Ids begin with their time, so an index by creation has them
- * in order, except those that several processes made within a moment. A binary search takes some twenty reads for a million.
+ * Finds where a list continues after an entry that is no longer in its index. Ids begin with their time, so an index by creation time has
+ * them in order, except those that several processes created within a moment. A binary search takes some twenty reads for a million
+ * entries.
  *
- * @param index sorted set of ids by the time of their creation
- * @returns the score of the next entry with a higher id; null: there is none, all that is in the index was made before
+ * @param index sorted set of ids by creation time
+ * @returns the score of the next entry with a higher id; null: there is none, all entries of the index are older
  */
 export async function findLostPlace(redis: RedisClient, index: string, id: string): Promise<string | null> {
   let low = 0
   let high = await redis.zcard(index)
-  // The first rank whose id is lower.
+  // Finds the first rank whose id is lower.
   while (low < high) {
     const middle = (low + high) >>> 1
     const [found] = await redis.zrevrange(index, middle, middle)

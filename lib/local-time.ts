@@ -3,24 +3,24 @@ const DAY = 86_400_000
 /** No zone changes its offset twice within this time, ms. */
 const BLOCK = 6 * 3_600_000
 
-/** Offsets of blocks that a zone remembers: three years. */
+/** Offsets of blocks that are remembered per zone: three years. */
 const MOST_BLOCKS = 4096
 
 /**
- * A time zone's way between instants (Unix ms) and local times. A local time is written as the Unix ms at which a clock in UTC
- * shows the same date and time of day, so that calendars without time zones can count with it.
+ * Converts between instants (Unix ms) and local times of a time zone. A local time is written as the Unix ms at which a clock in UTC shows
+ * the same date and time of day, so that calendars without time zones can calculate with it.
  */
 export type LocalTime = {
-  /** What clocks of the zone show at this instant. */
+  /** The local time at this instant. */
   toLocal(instant: number): number
   /**
-   * When clocks of the zone show this. A time that comes twice, because clocks go back, means the first. A time that does
-   * not exist, because they go forward, means the end of the gap. Never goes back for a later local time.
+   * The instant of a local time. A time that occurs twice, because clocks go back, means the first occurrence. A time that does not exist,
+   * because clocks go forward, means the end of the gap. The result never decreases for a later local time.
    */
   toInstant(local: number): number
 }
 
-/** Whether this is a name of the IANA time zone database, or an offset such as `+01:00`. */
+/** Whether this is a name in the IANA time zone database, or an offset such as `+01:00`. */
 export function isTimeZone(name: string): boolean {
   try {
     new Intl.DateTimeFormat('en-US', { timeZone: name })
@@ -32,7 +32,7 @@ export function isTimeZone(name: string): boolean {
 
 const zones = new Map<string, LocalTime>()
 
-/** @param zone a name that `isTimeZone` knows */
+/** @param zone a name that `isTimeZone` accepts */
 export function localTimeOf(zone: string): LocalTime {
   const known = zones.get(zone)
   if (known !== undefined) return known
@@ -55,10 +55,10 @@ function createLocalTime(zone: string): LocalTime {
     second: 'numeric',
   })
 
-  /** By block: the offset all through it, or null where it changes. */
+  /** By block: the offset, or null if it changes within the block. */
   const blocks = new Map<number, number | null>()
 
-  /** The offset of its clocks from UTC, ms; positive if they are fast. */
+  /** The offset from UTC, ms; positive east of Greenwich. */
   function offsetAt(instant: number): number {
     const block = Math.floor(instant / BLOCK)
     let offset = blocks.get(block)
@@ -79,7 +79,7 @@ function createLocalTime(zone: string): LocalTime {
     return Date.UTC(year, month - 1, day, hour, minute, seconds) - second
   }
 
-  /** The first instant behind `from` whose offset is another; it has one at `to`. */
+  /** The first instant after `from` with another offset; there is one at `to`. */
   function findChange(from: number, to: number): number {
     const before = offsetAt(from)
     let low = from

@@ -16,7 +16,7 @@ export function loadScripts(files: readonly URL[]): LuaScript {
   return { text, sha: hash('sha1', text) }
 }
 
-/** Runs a script on a tenant's root, by its hash; a Redis that does not know it yet gets the text. */
+/** Runs a script on a tenant's root by its hash. A Redis that does not know the hash yet gets the text. */
 export async function runScript(
   redis: RedisClient,
   script: LuaScript,

@@ -3,9 +3,9 @@ import { readFile, readlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 
 /**
- * Tells this machine, or container, from any other that sees the same folder: with an equal identity, process numbers mean the
- * same. On Linux the boot and the namespace of process numbers, because every container has a process number 1. If that cannot
- * be read the identity is random, and equal to no other. Twelve hexadecimal digits.
+ * Distinguishes this machine, or container, from any other that sees the same folder: with equal identities, process ids mean the same. On
+ * Linux it is the boot and the PID namespace, because every container has a process 1. If that cannot be read, the identity is random and
+ * equals no other. Twelve hexadecimal digits.
  */
 export async function readMachineIdentity(): Promise<string> {
   return createHash('sha256')

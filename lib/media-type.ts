@@ -1,4 +1,4 @@
-/** What bytes are, by their first ones: the types of pictures and sounds that models take and make. */
+/** The first bytes of the image and audio types that models accept and return. */
 const SIGNATURES: { type: string; at: number; bytes: readonly number[] | string }[] = [
   { type: 'image/png', at: 0, bytes: '\x89PNG\r\n\x1a\n' },
   { type: 'image/jpeg', at: 0, bytes: [0xff, 0xd8, 0xff] },
@@ -12,7 +12,7 @@ const SIGNATURES: { type: string; at: number; bytes: readonly number[] | string 
   { type: 'audio/mp4', at: 4, bytes: 'ftyp' },
 ]
 
-/** The ending of a file's name for each type, and its other endings. */
+/** The file name extensions of each type. The first one is used for new names. */
 const ENDINGS: Record<string, readonly string[]> = {
   'image/png': ['png'],
   'image/jpeg': ['jpg', 'jpeg'],
@@ -30,24 +30,24 @@ const ENDINGS: Record<string, readonly string[]> = {
 
 const UNKNOWN = 'application/octet-stream'
 
-/** The media type of bytes; null where their beginning does not tell. */
+/** The media type of bytes; null if their beginning does not show it. */
 export function sniffMediaType(bytes: Uint8Array): string | null {
   const found = SIGNATURES.find(({ at, bytes: signature }) => {
     const wanted = typeof signature === 'string' ? [...Buffer.from(signature, 'latin1')] : signature
     return wanted.every((byte, index) => bytes[at + index] === byte)
   })
   if (found) return found.type
-  // Frames without a head: eleven bits set, then the layer, which AAC leaves 0.
+  // Frames without a header: eleven bits set, then the layer, which is 0 in AAC.
   if (bytes[0] !== 0xff || ((bytes[1] ?? 0) & 0xe0) !== 0xe0) return null
   return ((bytes[1] ?? 0) & 0x06) === 0 ? 'audio/aac' : 'audio/mpeg'
 }
 
-/** How the name of a file of this type ends; `bin` where the type is not known. */
+/** The file name extension of a type; `bin` for an unknown type. */
 export function endingOf(mediaType: string): string {
   return ENDINGS[mediaType]?.[0] ?? 'bin'
 }
 
-/** The media type that a file's name says; `application/octet-stream` where it says none that we know. */
+/** The media type by a file name's extension; `application/octet-stream` for an unknown one. */
 export function mediaTypeOfName(filename: string): string {
   const ending = /\.([a-z0-9]+)$/i.exec(filename)?.[1]?.toLowerCase()
   if (ending === undefined) return UNKNOWN

@@ -1,11 +1,11 @@
 import { closestMatch } from 'leven'
 
-/** Longer names are not compared: the work grows with the product of both lengths. */
+/** Longer names are not compared, because the work grows with the product of both lengths. */
 const LONGEST = 200
 
 /**
- * The candidate that is most like what was asked for, or null when none is close: at most a third of its characters may
- * differ. For messages that say "did you mean".
+ * The candidate that is most similar to the name, or null if none is close: at most a third of its characters may differ. For messages that
+ * say "did you mean".
  */
 export function findNearest(asked: string, candidates: readonly string[]): string | null {
   if (asked.length > LONGEST) return null

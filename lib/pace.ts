@@ -1,20 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * A step of housekeeping that takes longer than this means that Redis, or this process, is busy, ms; and the same for work
- * that somebody waits for.
+ * A step of housekeeping that takes longer than this, ms, shows that Redis or this process is busy. The second value is for work that
+ * somebody waits for.
  */
 const SLOW_MS = 100
 const VERY_SLOW_MS = 500
 
-/** After a slow step comes a rest of so many times as long, of so much at the most, ms. */
+/** After a slow step comes a pause of this many times its duration, up to the maximum, ms. */
 const REST_FACTOR = 2
 const LONGEST_REST_MS = 1000
 
 /**
- * Takes a step of upkeep. After a long step it rests before it resolves, so that other work continues.
+ * Runs a step of housekeeping. After a slow step it pauses before it resolves, so that other work continues.
  *
- * @param isAwaited somebody waits for the work: it rests only after a very long step
+ * @param isAwaited somebody waits for the work: it pauses only after a very slow step
  */
 export async function paced<Value>(
   step: () => Promise<Value>,

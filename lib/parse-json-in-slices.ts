@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from './json.ts'
 
-/** Characters that are parsed at a time: a few ms for any content. */
+/** Characters that are parsed at a time. This takes a few ms for any content. */
 const SLICE = 256 * 1024
 
 const QUOTE = 0x22
@@ -25,12 +25,12 @@ type Slices = {
 }
 
 /**
- * The value of a large JSON text, as by `JSON.parse`, parsed a piece at a time: parsing three million numbers in one step
- * blocks the event loop for 200 ms. A string of any length is one piece.
+ * Parses a large JSON text like `JSON.parse`, but one piece at a time: parsing three million numbers in one step blocks the event loop for
+ * 200 ms. A string of any length is one piece.
  *
- * @param options.parse of a piece; `JSON.parse`, or what refuses more
+ * @param options.parse parses a piece: `JSON.parse` or a stricter parser
  * @param options.breathe is awaited between two pieces
- * @throws SyntaxError where the text is no JSON, with the position in it
+ * @throws SyntaxError with the position, if the text is not JSON
  */
 export async function parseJsonInSlices(
   text: string,
@@ -51,7 +51,7 @@ async function parseValue(slices: Slices): Promise<JsonValue> {
     slices.at = end
     return parsePiece(slices, at, end)
   }
-  // It was looked at as far as a piece goes, at each level anew.
+  // Each level has scanned it again, up to the length of a piece.
   await slices.breathe()
   const first = text.charCodeAt(at)
   if (first === OPEN_BRACKET) return parseArray(slices)
@@ -60,7 +60,7 @@ async function parseValue(slices: Slices): Promise<JsonValue> {
   return parsePiece(slices, at, slices.at)
 }
 
-/** What is in an array or object, in pieces of several members each; one that is large is parsed for itself. */
+/** The content of an array or object, in pieces of several members. A large member is parsed separately. */
 async function parseMembers(
   slices: Slices,
   close: number,
@@ -126,7 +126,7 @@ async function parseObject(slices: Slices): Promise<JsonObject> {
       slices.at++
       skipBlanks(slices)
       const value = await parseValue(slices)
-      // A parser that refuses some names sees each with a value of the kind that it has.
+      // A parser that refuses some names sees each name with a value of the same kind.
       const [name] = Object.keys(parsePiece(slices, at, nameEnd, '{', ':0}') as JsonObject)
       put(object, name!, value)
     },
@@ -153,14 +153,14 @@ function syntaxError(position: number): SyntaxError {
   return new SyntaxError(`Unexpected token in JSON at position ${position}`)
 }
 
-/** By a pattern, which is fast even before V8 has compiled a loop. */
+/** With a regular expression, which is fast even before V8 has compiled a loop. */
 function skipBlanks(slices: Slices): void {
   if (!(slices.text.charCodeAt(slices.at) <= SPACE)) return
   NO_BLANK.lastIndex = slices.at
   slices.at = NO_BLANK.test(slices.text) ? NO_BLANK.lastIndex - 1 : slices.text.length
 }
 
-/** The place behind the value at `from`; null where it goes on beyond `limit`. Of text that is no JSON, any place. */
+/** The position after the value at `from`; null if it continues beyond `limit`. For text that is not JSON, any position. */
 function findEnd(text: string, from: number, limit: number): number | null {
   let depth = 0
   for (let at = from; at < Math.min(limit, text.length); ) {
@@ -182,7 +182,7 @@ function findEnd(text: string, from: number, limit: number): number | null {
   return depth === 0 && text.length <= limit ? text.length : null
 }
 
-/** The place behind the last member at `from` or later that ends before `limit`; `from` itself where the first does not. */
+/** The position after the last member from `from` on that ends before `limit`; `from` itself if the first one does not. */
 function findMembers(text: string, from: number, limit: number): number {
   let depth = 0
   let last = from
@@ -201,7 +201,7 @@ function findMembers(text: string, from: number, limit: number): number {
   return last
 }
 
-/** The place behind the string whose quote is at `at`; null where it has no end. */
+/** The position after the string whose quote is at `at`; null if it has no end. */
 function findStringEnd(text: string, at: number): number | null {
   let from = at + 1
   for (;;) {

@@ -1,37 +1,37 @@
-/** USD a million tokens. */
+/** USD per million tokens. */
 export type Rates = {
   input: number
   output: number
-  /** Read from the prompt cache; absent: as `input`. */
+  /** Read from the prompt cache; absent: like `input`. */
   cached_input?: number
-  /** Written to the prompt cache; absent: as `input`. */
+  /** Written to the prompt cache; absent: like `input`. */
   cache_write?: number
-  /** Written to a cache that is kept for an hour; absent: as `cache_write`. */
+  /** Written to a cache that is kept for an hour; absent: like `cache_write`. */
   cache_write_1h?: number
-  /** Tokens of audio; absent: as `input` and `output`. */
+  /** Audio tokens; absent: like `input` and `output`. */
   audio_input?: number
   audio_output?: number
 }
 
-/** What a model costs. */
+/** The price of a model. */
 export type Price = Rates & {
-  /** Other rates of calls with more input tokens than `input_tokens`; what a step does not name stays. */
+  /** Other rates for calls with more input tokens than `input_tokens`. Rates that a step does not name stay the same. */
   above?: (Partial<Rates> & { input_tokens: number })[]
-  /** USD an image of an answer, a second of audio that an answer counts, a request. */
+  /** USD per image of an answer, per second of audio that an answer counts, and per request. */
   image?: number
   audio_second?: number
   request?: number
-  /** By tier of service: factor of the standard price. */
+  /** By service tier: factor of the standard price. */
   tiers?: Readonly<Record<string, number>>
 }
 
-/** What a call used. `input_tokens` holds the cached, the written and those of audio, `output_tokens` those of reasoning and audio. */
+/** The usage of a call. `input_tokens` includes cached, written and audio tokens; `output_tokens` includes reasoning and audio tokens. */
 export type PricedUsage = {
   input_tokens: number
   output_tokens: number
   cached_input_tokens?: number
   cache_write_tokens?: number
-  /** Of `cache_write_tokens`, those kept for an hour. */
+  /** The part of `cache_write_tokens` that is kept for an hour. */
   cache_write_1h_tokens?: number
   audio_input_tokens?: number
   audio_output_tokens?: number
@@ -50,12 +50,14 @@ const RATE_NAMES: readonly RateName[] = [
   'audio_output',
 ]
 
-/** Digits behind the point of a rate, a factor, and seconds of audio. */
+/** Decimal places of a rate, a factor, and seconds of audio. */
 const RATE_DIGITS = 12
 const FACTOR_DIGITS = 9
 const SECOND_DIGITS = 3
 const FACTOR_ONE = 10n ** BigInt(FACTOR_DIGITS)
-/** A rate of USD a million tokens is as many 10^-18 USD a token with twelve digits more; a billionth of a dollar has 10^9 of them. */
+/**
+ * A rate in USD per million tokens with twelve more digits is an integer of 10^-18 USD per token. A billionth of a dollar has 10^9 of them.
+ */
 const UNITS_A_NANO = 10n ** 9n
 
 type ExactRates = Record<RateName, bigint>
@@ -71,9 +73,9 @@ type ExactPrice = {
 const exactOf = new WeakMap<Price, ExactPrice>()
 
 /**
- * What a call costs, in whole billionths of a dollar: exact, rounded once, at the end. Nothing that has a price is free: the least is 1.
+ * The cost of a call in whole billionths of a dollar: exact, rounded once, at the end. A call with a price is never free: the minimum is 1.
  *
- * @param tier as the answer names it; standard where it names none, or one without a factor
+ * @param tier as named in the answer; standard if it names none, or one without a factor
  */
 export function priceInNano(price: Price, usage: PricedUsage, tier = 'standard'): number {
   const exact = toExact(price)
@@ -89,7 +91,7 @@ export function priceInNano(price: Price, usage: PricedUsage, tier = 'standard')
 function chargeOf(exact: ExactPrice, usage: PricedUsage): bigint {
   const rates = ratesAt(exact, usage.input_tokens)
   const input = countOf(usage.input_tokens)
-  // No part is larger than the whole that it is said to be part of.
+  // No part is larger than its whole.
   const cached = atMost(countOf(usage.cached_input_tokens), input)
   const written = atMost(countOf(usage.cache_write_tokens), input - cached)
   const forAnHour = atMost(countOf(usage.cache_write_1h_tokens), written)
@@ -112,7 +114,7 @@ function chargeOf(exact: ExactPrice, usage: PricedUsage): bigint {
   )
 }
 
-/** The rates of a call with that much input, with every default filled in; USD a million tokens. */
+/** The rates of a call with this much input, with all defaults filled in; USD per million tokens. */
 export function ratesFor(price: Price, inputTokens: number): Required<Rates> {
   const step = (price.above ?? [])
     .toSorted((a, b) => a.input_tokens - b.input_tokens)
@@ -146,7 +148,7 @@ function toExact(price: Price): ExactPrice {
   const exact: ExactPrice = {
     base: exactRates(fillIn(price)),
     above: steps.map(({ input_tokens: from }) => ({ from, rates: exactRates(ratesFor(price, from + 1)) })),
-    // USD each, where rates are USD a million.
+    // USD each, whereas rates are USD per million.
     image: parseDecimal(price.image ?? 0, RATE_DIGITS) * 1_000_000n,
     audioSecond: parseDecimal(price.audio_second ?? 0, RATE_DIGITS) * 1_000_000n,
     request: parseDecimal(price.request ?? 0, RATE_DIGITS) * 1_000_000n,
@@ -164,7 +166,7 @@ function exactRates(rates: Required<Rates>): ExactRates {
   ) as ExactRates
 }
 
-/** The decimal number that a double is written as, times 10^digits. What has more digits is rounded to nearest. */
+/** The decimal number that a double prints as, times 10^digits. More digits are rounded to nearest. */
 function parseDecimal(value: number, digits: number): bigint {
   const [mantissa = '0', exponent = '0'] = String(value).split('e')
   const [whole = '0', fraction = ''] = mantissa.split('.')

@@ -10,8 +10,7 @@ class OpenFolderError extends Error {
 }
 
 /**
- * Makes a folder that its owner alone can look into, or closes one that is there. Answers its real path. Throws where others
- * would still see what is in it.
+ * Creates a folder that only its owner can read, or closes an existing one. Returns its real path. Throws if others could still read it.
  */
 export async function makePrivateFolder(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -30,9 +29,9 @@ export async function makePrivateFolder(folder: string): Promise<string> {
 const passwordLine = /^requirepass ([0-9a-f]{64})\n$/
 
 /**
- * The password of the server in a private folder, and the file that tells the server of it, which nobody else can read; on a
- * command line every user of the machine would see it. A password that was there is kept, so that clients of a server that is
- * started again find it.
+ * Returns the password of the server in a private folder, and the configuration file that gives it to the server. Nobody else can read the
+ * file; on a command line every user of the machine could see the password. An existing password is kept, so that clients find a restarted
+ * server.
  */
 export async function keepPassword(folder: string): Promise<{ password: string; file: string }> {
   const file = join(folder, 'password.conf')

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 
 /**
- * Tells a process from a later one with the same number: when it started, and on Linux in which boot. Null when there
- * is no such process. Process numbers repeat, and a restarted container begins with 1 again.
+ * Distinguishes a process from a later one with the same id: when it started, and on Linux in which boot. Null if there is no such process.
+ * Process ids repeat, and a restarted container begins with 1 again.
  */
 export async function readProcessIdentity(pid: number): Promise<string | null> {
   if (process.platform !== 'linux') {
@@ -16,7 +16,7 @@ export async function readProcessIdentity(pid: number): Promise<string | null> {
       readFile(`/proc/${pid}/stat`, 'utf8'),
       readFile('/proc/sys/kernel/random/boot_id', 'utf8'),
     ])
-    // proc_pid_stat(5): the name in parentheses may hold anything; of what follows, field 3 is the state, 22 the start.
+    // proc_pid_stat(5): the name in parentheses may contain anything. After it, field 3 is the state and field 22 the start time.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     if (fields[0] === 'Z' || fields[0] === 'X') return null
     return `${boot.trim()}/${fields[19]}`

@@ -1,12 +1,12 @@
 import { hash } from 'node:crypto'
 import type { JsonObject, JsonValue } from './json.ts'
 
-/** Providers cache prefixes from 1,024 tokens on; at four bytes a token. */
+/** Providers cache prefixes of at least 1,024 tokens; at four bytes per token. */
 const SHORTEST_BYTES = 4096
 
 /**
- * A name for what a request shares with others like it: its tools, its system prompt, and its messages but for the last part of the last
- * one. Null where that is too short to be cached by a provider.
+ * A hash of what a request shares with similar ones: its tools, its system prompt, and its messages except for the last part of the last
+ * one. Null if that is too short for a provider to cache.
  */
 export function hashPrefix(body: JsonObject): string | null {
   const parts = [body.tools, body.system, body.instructions, leadingPart(body.messages ?? body.input)]

@@ -1,24 +1,24 @@
-/** The proxies that requests go out by. URLs may hold credentials: never to be shown. */
+/** The proxies for outgoing requests. URLs may contain credentials, so they must never be shown. */
 export type ProxySettings = {
-  /** For http:// addresses; null: they are reached directly. */
+  /** For http:// addresses; null: direct connections. */
   http: string | null
   /** For https:// addresses. */
   https: string | null
-  /** Hosts that are reached directly, as NO_PROXY has them: `localhost,.internal,10.0.0.5:8000`. */
+  /** Hosts that are connected directly, in the form of NO_PROXY: `localhost,.internal,10.0.0.5:8000`. */
   noProxy: string
 }
 
-/** What the configuration says of proxies. */
+/** The proxy settings of the configuration. */
 export type ProxyConfig = { proxy?: string | undefined; no_proxy?: readonly string[] | undefined }
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** A proxy's URL in the environment that cannot be one. Names the variable, and never shows its value. */
+/** An invalid proxy URL in the environment. The message names the variable and never shows its value. */
 export class ProxyError extends Error {}
 
 /**
- * The proxies to use; null: none. The configuration goes before HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which may be in small
- * letters as well; https:// addresses take HTTP_PROXY where there is no HTTPS_PROXY.
+ * The proxies to use; null: none. The configuration takes precedence over HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which may be lower case as
+ * well. https:// addresses use HTTP_PROXY if there is no HTTPS_PROXY.
  *
  * @throws ProxyError
  */
@@ -31,7 +31,7 @@ export function chooseProxy(config: ProxyConfig, env: Environment): ProxySetting
   return http === null && https === null ? null : { http, https, noProxy }
 }
 
-/** Whether a text is the URL of a proxy that can be used. */
+/** Whether a text is a usable proxy URL. */
 export function isProxyUrl(text: string): boolean {
   const url = URL.parse(text)
   if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '') return false
@@ -43,12 +43,12 @@ export function isProxyUrl(text: string): boolean {
   }
 }
 
-/** The same for `EnvHttpProxyAgent` of undici, which would read the environment for what is undefined. */
+/** The same for undici's `EnvHttpProxyAgent`, which would read the environment for undefined options. */
 export function toUndiciProxy({ http, https, noProxy }: ProxySettings) {
   return { httpProxy: http ?? '', httpsProxy: https ?? '', noProxy }
 }
 
-/** The same for `proxyEnv` of Node's own agents. */
+/** The same for the `proxyEnv` option of Node's own agents. */
 export function toProxyEnv({ http, https, noProxy }: ProxySettings): Record<string, string> {
   return {
     ...(http === null ? {} : { HTTP_PROXY: http }),
@@ -57,7 +57,7 @@ export function toProxyEnv({ http, https, noProxy }: ProxySettings): Record<stri
   }
 }
 
-/** What no message may show of a proxy: its password, as written and as meant, and what is sent of both. */
+/** The parts of a proxy's URL that no message may show: its password, as written and decoded, and the header values made from both. */
 export function listProxySecrets(settings: ProxySettings | null): string[] {
   return [settings?.http, settings?.https].flatMap((text) => {
     const url = text ? URL.parse(text) : null

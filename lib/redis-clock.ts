@@ -1,20 +1,17 @@
 import type { RedisClient } from './redis.ts'
 
-/** Between two readings of Redis' clock, ms. */
+/** Interval of readings of Redis' clock, ms. */
 const MEASURE_MS = 2000
 
 /**
- * Redis' clock as this process sees it. Scripts make all decisions about time, by Redis' own clock. This one is for hints
- * (when to look again, what may be due) and for times that are shown. The process' own clock plays no part, even if it is
- * wrong or someone sets it: between two readings time goes on by the monotonic clock.
+ * Redis' clock as this process sees it. Scripts make all decisions about time with Redis' own clock. This one is for hints (when to look
+ * again, what may be due) and for times that are shown. The process's own clock has no influence, even if it is wrong or someone changes
+ * it: between two readings time is measured with the monotonic clock.
  */
 export type RedisClock = {
-  /**
-   * Unix ms, whole. Off by half of a round trip at the most. Until Redis was read for the first time, the time of the
-   * process.
-   */
+  /** Unix ms, an integer. At most half a round trip off. Until the first reading it is the time of the process. */
   now(): number
-  /** Reads Redis' clock; false where Redis does not answer. */
+  /** Reads Redis' clock; false if Redis does not answer. */
   measure(): Promise<boolean>
   /** Resolves when Redis' clock is known. */
   known(): Promise<void>
@@ -22,7 +19,7 @@ export type RedisClock = {
 }
 
 export function createRedisClock({ redis }: { redis: RedisClient }): RedisClock {
-  /** Redis' time less the monotonic one, ms, and how far that may be off. */
+  /** Redis' time minus the monotonic time, ms, and its maximum error. */
   let offset: number | null = null
   let error = Number.POSITIVE_INFINITY
   let measuring: Promise<boolean> | null = null
@@ -34,7 +31,7 @@ export function createRedisClock({ redis }: { redis: RedisClient }): RedisClock 
       const [seconds, micros] = await redis.time()
       const halfTrip = (performance.now() - sentAt) / 2
       const found = Number(seconds) * 1000 + Number(micros) / 1000 - sentAt - halfTrip
-      // A slow answer says less than an earlier quick one, unless it contradicts it: then a clock was set.
+      // A slow answer is less exact than an earlier quick one, unless it contradicts that one: then a clock was changed.
       const contradicts = offset === null || Math.abs(found - offset) > halfTrip + error
       if (contradicts || halfTrip <= error) {
         offset = found
@@ -43,7 +40,7 @@ export function createRedisClock({ redis }: { redis: RedisClient }): RedisClock 
       first.resolve()
       return true
     } catch {
-      return false // away; the next reading tells
+      return false // unavailable; the next reading decides
     }
   }
 
@@ -57,7 +54,7 @@ export function createRedisClock({ redis }: { redis: RedisClient }): RedisClock 
   const timer = setInterval(measure, MEASURE_MS)
   timer.unref()
   void measure()
-  // It may be another server by now, or the same on another machine.
+  // It may be another server now, or the same one on another machine.
   redis.on('ready', measure)
 
   return {

@@ -2,16 +2,16 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { type CommandMeter, meterCommand } from './command-meter.ts'
 
 /**
- * A command is sent on, or again after 100 ms while its slot is being moved or has lost its node, so often: longer than
- * a caller of commands waits, whose limit is a time.
+ * How often a command is redirected, or repeated after 100 ms while its slot is being moved or has lost its node. This takes longer than
+ * callers of commands wait, because they have a time limit.
  */
 const MOST_REDIRECTIONS = 100
 
 /**
- * A client of a Redis Cluster; credentials and TLS of its first URL go for all nodes.
+ * Creates a client of a Redis Cluster. Credentials and TLS of the first URL are used for all nodes.
  *
- * @param limits.limitMs commands are failed after this; null: they wait
- * @param limits.meter counts what is sent; null: nothing is counted
+ * @param limits.limitMs commands fail after this time; null: they wait
+ * @param limits.meter counts the commands; null: nothing is counted
  */
 export function createCluster(
   urls: readonly string[],
@@ -25,7 +25,7 @@ export function createCluster(
   const cluster = new PromptCluster([...urls], {
     ...ofCluster,
     maxRedirections: MOST_REDIRECTIONS,
-    // Certificates name the hosts, which a look-up before connecting would turn into addresses.
+    // Certificates contain host names, which a DNS lookup before connecting would turn into addresses.
     dnsLookup: (address, callback) => callback(null, address),
     redisOptions: { ...options, ...readCredentials(urls[0], options), replyMapping: 'legacy' },
   })
@@ -35,11 +35,11 @@ export function createCluster(
 }
 
 /**
- * A connection for subscriptions. Every node of a cluster delivers all messages, so it connects to any node, and to the
- * next one when the connection is lost. ioredis' own subscriber of a cluster does not say when it was lost.
+ * Creates a connection for subscriptions. Every node of a cluster delivers all messages, so it connects to any node, and to the next one
+ * when the connection is lost. ioredis' own cluster subscriber does not report a lost connection.
  */
 export function createClusterSubscriber(urls: readonly string[], options: RedisOptions): Redis {
-  // Not all processes at one node.
+  // So that not all processes connect to the same node.
   let at = process.pid
   const next = () => new URL(urls[at++ % urls.length]!)
   const addressOf = ({ hostname, port }: URL) => ({
@@ -59,7 +59,7 @@ export function createClusterSubscriber(urls: readonly string[], options: RedisO
   return client
 }
 
-/** ioredis' time-out of a command begins when a node gets it, which is never while no node is available. */
+/** ioredis starts a command's timeout when a node gets the command, which never happens while no node is available. */
 class PromptCluster extends Cluster {
   limitMs: number | null = null
   meter: CommandMeter | null = null
@@ -67,7 +67,7 @@ class PromptCluster extends Cluster {
   override sendCommand(...args: Parameters<Cluster['sendCommand']>): unknown {
     if (this.meter !== null) {
       meterCommand(this.meter, args[0])
-      this.meter.writes = this.meter.commands // each goes to its node by itself
+      this.meter.writes = this.meter.commands // each command goes to its node separately
     }
     if (this.limitMs !== null) args[0].setTimeout(this.limitMs)
     return super.sendCommand(...args)

@@ -1,6 +1,6 @@
 import { shownWhole } from './describe-error.ts'
 
-/** A Redis that answers, and by its settings would lose what it was given: no new work is taken. */
+/** Redis answers, but its settings could lose data: no new work is accepted. */
 export class UnfitRedisError extends Error {
   override readonly name = 'UnfitRedisError'
   readonly [shownWhole] = true
@@ -8,13 +8,13 @@ export class UnfitRedisError extends Error {
 
 /** What is wrong with Redis, for people. */
 export type RedisFault = {
-  /** Equal for the same fault, even with another text. */
+  /** Equal for the same fault, even if the text differs. */
   kind: string
-  /** What is wrong, and what to do. Never a password. */
+  /** What is wrong, and what to do. Contains no password. */
   text: string
 }
 
-/** What errors of Redis and of its connections mean, by their code or the beginning of their text; the first that fits. */
+/** Maps errors of Redis and of its connections, by code or beginning of the text, to their meaning; the first match counts. */
 const FAULTS: [pattern: RegExp, kind: string, text: string | null][] = [
   [/^UnfitRedisError/, 'unfit', null],
   [
@@ -57,10 +57,10 @@ const FAULTS: [pattern: RegExp, kind: string, text: string | null][] = [
   [/ECONNRESET|EPIPE|ECONNABORTED|connection close|Connection is closed/i, 'lost', 'the connection was lost'],
 ]
 
-/** Consequences of another fault, which say nothing of it themselves. */
+/** Consequences of another fault, which say nothing about its cause. */
 const CONSEQUENCES = new Set(['lost', 'silent', 'cluster_down'])
 
-/** Null for an error that only follows from an earlier one: its cause is known, or will be. */
+/** Null for an error that only follows from an earlier one, whose cause is known or will be. */
 export function describeRedisFault(error: unknown): RedisFault | null {
   if (!(error instanceof Error)) return null
   for (const one of listCauses(error)) {
@@ -73,7 +73,7 @@ export function describeRedisFault(error: unknown): RedisFault | null {
   return null
 }
 
-/** True where another fault, known from before, is the better explanation. */
+/** True if another known fault is the better explanation. */
 export function isConsequence({ kind }: RedisFault): boolean {
   return CONSEQUENCES.has(kind)
 }
@@ -89,7 +89,7 @@ function listCauses(error: Error): Error[] {
   return [...inner.flatMap((one) => (one instanceof Error ? listCauses(one) : [])), error]
 }
 
-/** Where Redis is, as the configuration says it, without user and password. */
+/** The address of Redis from the configuration, without user and password. */
 export function nameRedis(target: {
   url?: string | undefined
   cluster?: readonly string[] | undefined

@@ -1,24 +1,24 @@
 import type { Redis } from 'ioredis'
 
-/** Between two looks at a connection, ms. */
+/** Interval of checks of a connection, ms. */
 const LOOK_MS = 500
 
-/** Looks in a row without a byte, while answers are awaited, after which a connection counts as dead: 3 s. */
+/** Checks in a row without a received byte, while answers are awaited, after which a connection counts as dead: 3 s. */
 const SILENT_LOOKS = 6
 
-/** Looks without a command or a byte after which a connection is asked whether it lives: 5 s. */
+/** Checks without a command or a byte after which an idle connection gets a PING: 5 s. */
 const IDLE_LOOKS = 10
 
-/** What of ioredis' client is read beside its public members. */
+/** The private members of ioredis' client that are read here. */
 type Inner = { stream?: Redis['stream']; commandQueue: { length: number } }
 
 /**
- * Drops a connection whose peer no longer answers, so that the client reconnects. If packets vanish on the way, as behind a
- * firewall that forgot the connection or after a host died, there is no reset: TCP goes on sending for a quarter of an hour.
+ * Drops a connection whose peer no longer answers, so that the client reconnects. If packets are lost on the way, as behind a firewall that
+ * forgot the connection or after a host died, there is no reset: TCP retransmits for a quarter of an hour.
  *
- * It looks at the socket twice a second and not at each command, so commands cost nothing. It counts looks, not time,
- * because a process that was blocked has its answers in the socket and reads them between two looks. An idle
- * connection gets a PING, so that a subscriber finds out too.
+ * It checks the socket twice a second and not at each command, so commands cost nothing. It counts checks, not time, because a process that
+ * was blocked has its answers in the socket and reads them between two checks. An idle connection gets a PING, so that a subscriber notices
+ * too.
  */
 export function dropWhenSilent(client: Redis): void {
   const inner = client as unknown as Inner

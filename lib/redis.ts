@@ -10,16 +10,16 @@ export type RedisClient = Redis | Cluster
 
 /**
  * What a connection is for:
- * - `commands`: short commands on behalf of a waiting caller. An answer, or an error, within 2.5 s.
- * - `subscriber`: blocking reads and subscriptions. Waits for Redis as long as it takes.
- * - `bullmq`: as BullMQ asks for it. Waits likewise: its own loops decide when to give up.
+ * - `commands`: short commands for a waiting caller. An answer or an error comes within 2.5 s.
+ * - `subscriber`: blocking reads and subscriptions. Waits for Redis as long as necessary.
+ * - `bullmq`: as BullMQ requires. Waits likewise; its own loops decide when to give up.
  */
 export type RedisRole = 'commands' | 'subscriber' | 'bullmq'
 
 export type RedisTarget = {
-  /** `redis://`, `rediss://`, `unix:///path?db=1` or a socket's path. Not used when `cluster` names nodes. */
+  /** `redis://`, `rediss://`, `unix:///path?db=1` or the path of a socket. Not used if `cluster` names nodes. */
   url?: string
-  /** Some nodes of a Redis Cluster, as URLs; credentials and TLS are taken from the first. */
+  /** URLs of some nodes of a Redis Cluster. Credentials and TLS are taken from the first. */
   cluster?: readonly string[]
   /** Paths of PEM files, for `rediss://`. */
   tls?: { ca?: string | undefined; cert?: string | undefined; key?: string | undefined }
@@ -29,31 +29,31 @@ export type CreateRedisOptions = RedisTarget & {
   role: RedisRole
   /** Shown by `CLIENT LIST`. */
   name: string
-  /** Hears of connection failures; the client goes on trying in any case. */
+  /** Receives connection failures. The client keeps trying in any case. */
   onError?: (error: Error) => void
-  /** Counts what is sent; without it nothing is counted. */
+  /** Counts the commands; absent: nothing is counted. */
   meter?: CommandMeter
 }
 
-/** A caller has waited long enough; the command may still land, so every write has to be idempotent. */
+/** Time limit of a command. The command may still take effect later, so every write must be idempotent. */
 const COMMAND_TIMEOUT_MS = 2_500
 const CONNECT_TIMEOUT_MS = 2_000
-/** Keeps middleboxes from forgetting the connection; a peer that vanished is found by redis-silence.ts. */
+/** Keeps middleboxes from forgetting the connection. redis-silence.ts finds a peer that vanished. */
 const KEEP_ALIVE_MS = 10_000
 const RECONNECT_MS = { first: 50, most: 500 }
 const QUIT_MS = 1_000
 const FAILOVER_MS = 1_000
 
 /**
- * Replies by which Redis says "not now": loading its data, out of memory, demoted, unable to persist, in a long
- * script, in a failover, without the replicas it must have, moving a slot, with another password than ours. Redis < 7 wraps those of a script's commands
+ * Replies by which Redis says "not now": loading its data, out of memory, demoted, unable to persist, in a long script, in a failover,
+ * without its required replicas, moving a slot, or with a different password than ours. Redis < 7 wraps the replies to a script's commands
  * as `ERR Error running script …: -OOM …`.
  */
 const REPLIES =
   /^(?:ERR Error running script .*?[:@] ?)?-?(?:LOADING|OOM|READONLY|MISCONF|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOREPLICAS|NOAUTH|WRONGPASS|ERR Script attempted to access a non local key)\b/
 const TOO_MANY_CLIENTS = /^(?:ERR )?max number of clients reached/
 
-/** ioredis' own: it has no codes for these, and `Error` is the class of most. */
+/** ioredis' own errors. It has no codes for them, and most have the class `Error`. */
 const CLIENT_NAMES = new Set(['MaxRetriesPerRequestError', 'ClusterAllFailedError', 'UnfitRedisError'])
 const CLIENT_MESSAGES =
   /^(?:Command timed out|Command aborted due to connection close|Connection is closed|Stream isn't writeable|Socket timeout\.|Failed to refresh slots cache|Cluster isn't ready|Cluster is (?:ended|disconnect)|None of startup nodes is available|Too many Cluster redirections|connect ETIMEDOUT)/
@@ -74,11 +74,10 @@ const SOCKET_CODES = new Set([
 ])
 
 /**
- * A client that reconnects for ever. It connects at once. Commands wait for that (the offline queue is on), because
- * failing them at each blip of 50 ms would be worse. So that callers of the `commands` role do not wait while Redis
- * is unavailable, every second failed attempt to connect fails the waiting commands: within 1 s. A connected but
- * silent Redis costs them `COMMAND_TIMEOUT_MS`. A connection of any role that is silent for 3 s is replaced.
- * `isRedisUnavailable` knows all of these errors.
+ * Creates a client that reconnects for ever. It connects at once. Commands wait for the connection (the offline queue is on), because
+ * failing them at each interruption of 50 ms would be worse. So that callers of the `commands` role do not wait while Redis is unavailable,
+ * every second failed attempt to connect fails the waiting commands, which is within 1 s. If Redis is connected but silent, they fail after
+ * `COMMAND_TIMEOUT_MS`. A connection of any role that is silent for 3 s is replaced. `isRedisUnavailable` knows all of these errors.
  */
 export function createRedis({
   url,
@@ -101,7 +100,7 @@ export function createRedis({
   return client
 }
 
-/** Lets commands under way finish, for a second at most, and closes for good. */
+/** Lets commands under way finish, for a second at most, then closes the connection. */
 export async function closeRedis(client: RedisClient): Promise<void> {
   const hasEnded = () => client.status === 'end'
   if (hasEnded()) return
@@ -120,16 +119,16 @@ export function readReconnectDelay(attempt: number): number {
 }
 
 /**
- * True for an error of a Redis call that comes from Redis' state and not from the command: not connected, no answer in
- * time, or a reply that says "not now". Use it only for errors of Redis calls: other sockets fail with the same codes.
- * Redis may still have run the command.
+ * True for an error of a Redis call that comes from the state of Redis and not from the command: not connected, no answer in time, or a
+ * reply that says "not now". Use it only for errors of Redis calls, because other sockets fail with the same codes. Redis may have run the
+ * command.
  */
 export function isRedisUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if (CLIENT_NAMES.has(error.name) || CLIENT_MESSAGES.test(error.message)) return true
   if ('code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code)) return true
   if (REPLIES.test(error.message) || TOO_MANY_CLIENTS.test(error.message)) return true
-  // A transaction that was refused says why in the errors of its commands.
+  // A refused transaction has the reason in the errors of its commands.
   if ('previousErrors' in error && Array.isArray(error.previousErrors)) {
     return error.previousErrors.some(isRedisUnavailable)
   }
@@ -150,8 +149,8 @@ function readRoleOptions(role: RedisRole, name: string): RedisOptions {
 }
 
 /**
- * After a failover the old primary still answers, but refuses writes: look for the new one, and try again there. At most
- * once a second: if the new one is a replica too, the command must fail and not go round for ever.
+ * After a failover the old primary still answers but refuses writes: this makes the client look for the new primary and try again there. At
+ * most once per second: if the new one is a replica too, the command must fail instead of going back and forth for ever.
  */
 function createFailoverCheck(): (error: Error) => 2 | false {
   let lookedAt = Number.NEGATIVE_INFINITY
@@ -193,13 +192,13 @@ function reachCluster(
   })
 }
 
-/** Contents of the files. Throws when one cannot be read: TLS must not go on without a missing certificate. */
+/** Contents of the files. Throws if one cannot be read, because TLS must not continue without a certificate. */
 function readTls(files: NonNullable<RedisTarget['tls']>): SecureContextOptions {
   const entries = Object.entries(files).filter(([, path]) => path !== undefined)
   return Object.fromEntries(entries.map(([name, path]) => [name, readFileSync(path!)]))
 }
 
-/** ioredis takes sockets as bare paths only. */
+/** ioredis accepts sockets only as plain paths. */
 function readTarget(url: string | undefined): string {
   if (url === undefined) throw new Error('redis needs a url or the nodes of a cluster')
   return url.replace(/^unix:(?:\/\/)?/, '')

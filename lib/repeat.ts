@@ -1,11 +1,11 @@
 export type Repeating = {
-  /** No further turn; resolves when the one under way has ended. */
+  /** Starts no further run; resolves when the current one has ended. */
   stop(): Promise<void>
 }
 
 /**
- * Runs a task at once and then every `everyMs`, each turn after the previous one has ended: a slow turn delays the next one, and
- * turns neither overlap nor pile up. Errors of a turn go to `onError`.
+ * Runs a task at once and then every `everyMs`. A run begins after the previous one has ended, so a slow run delays the next one, and runs
+ * neither overlap nor pile up. Errors of a run go to `onError`.
  */
 export function repeat(
   everyMs: number,

@@ -1,9 +1,8 @@
--- Puts fields of hashes that were encrypted anew in the place of what they had.
+-- Replaces fields of hashes by newly encrypted values.
 --
 -- KEYS[1] the tenant's root, whose hash tag is part of every key built here
--- ARGV  for each field: its key without the root, its name, what it had, what it has from now on
--- Answer how many were changed
--- Invariant: a field that was changed or removed meanwhile stays as it is.
+-- ARGV  for each field: its key without the root, its name, its old value, its new value
+-- Answer how many were changed. Invariant: a field that was changed or removed meanwhile stays as it is.
 
 local changed = 0
 for i = 1, #ARGV, 4 do

@@ -2,28 +2,28 @@ import { loadScript, runScript } from './lua-script.ts'
 import type { RedisClient } from './redis.ts'
 import { isSealed, type SealedPlace, type Sealer, UnreadableError } from './sealer.ts'
 
-/** A field of a hash that holds something encrypted, or plain text from before. */
+/** A field of a hash whose value is encrypted, or plain text from before encryption was configured. */
 export type SealedField = {
-  /** Its key behind the tenant's root: `:schedule:<id>`. */
+  /** Its key without the tenant's root: `:schedule:<id>`. */
   key: string
   field: string
   place: SealedPlace
-  /** Its envelope stands there as base64. */
+  /** The value is the envelope in base64. */
   isText?: boolean
 }
 
-/** `unreadable`: the key they are encrypted with is not configured, or they were changed. */
+/** `unreadable`: their key is not configured, or they were modified. */
 export type Resealed = { changed: number; unreadable: number }
 
-/** Fields that one script looks at: each may have megabytes. */
+/** Fields per script call; each may have megabytes. */
 const BLOCK = 50
-/** Characters of base64 that the mark and the id of a key come to. */
+/** Length of the mark and the key id in base64. */
 const TEXT_BEGIN = 6
 
 const findOutdated = loadScript(new URL('./find-outdated.lua', import.meta.url))
 const replace = loadScript(new URL('./reseal.lua', import.meta.url))
 
-/** Encrypts those of the fields with the key of now that are encrypted with another, or not at all. It may be done any number of times. */
+/** Encrypts with the current key those fields that have another key or none. Idempotent. */
 export async function reseal(
   redis: RedisClient,
   sealer: Sealer,

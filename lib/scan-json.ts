@@ -1,23 +1,23 @@
-/** What a JSON text may hold before it is parsed. */
+/** Limits for a JSON text before it is parsed. */
 export type JsonBounds = {
-  /** Levels of arrays and objects inside one another. */
+  /** Levels of nested arrays and objects. */
   depth: number
-  /** Values altogether: objects, arrays, and what stands in them. */
+  /** Total number of values: objects, arrays, and their elements. */
   values: number
-  /** Names of members altogether. */
+  /** Total number of member names. */
   names: number
-  /** Names that differ from one another; each costs ten times what a repeated one does. Those that share a bit count once, about 5% of 100,000. */
+  /** Number of distinct names. Each costs ten times as much as a repeated one. Names that share a bit count once, about 5% of 100,000. */
   distinctNames: number
-  /** Escapes in strings altogether: each costs all that walk over the text ten times what another character does. */
+  /** Total number of escapes in strings. Each costs ten times as much as another character in all code that scans the text. */
   escapes: number
 }
 
-/** The first bound that a text passes. */
+/** The first limit that a text exceeds. */
 export type JsonExcess = { bound: keyof JsonBounds; most: number }
 
-/** Counts the structure of a JSON text as its bytes come, cut anywhere. */
+/** Counts the structure of a JSON text as its bytes arrive, split anywhere. */
 export type JsonScanner = {
-  /** What passes a bound in this piece or did so in one before; null: nothing did. */
+  /** The limit that was exceeded in this or an earlier piece; null: none. */
   push(bytes: Uint8Array): JsonExcess | null
 }
 
@@ -30,26 +30,29 @@ const closeBracket = 0x5d
 const openBrace = 0x7b
 const closeBrace = 0x7d
 
-/** Names are told apart by one of 2^20 bits. */
+/** Distinct names are counted by one of 2^20 bits. */
 const seenBits = 20
 
-/** Bytes of a string without an escape that are looked at one by one. What follows is jumped over: a long string is text or base64, hardly a name. */
+/**
+ * Bytes of a string without an escape that are checked one by one. The rest is skipped quickly: a long string is text or base64, hardly a
+ * name.
+ */
 const WALKED_BYTES = 4096
-/** Bytes that are searched at a time: a quote far away is not looked for again at each escape. */
+/** Bytes that are searched at a time, so that a distant quote is not searched again at each escape. */
 const JUMP_BYTES = 32 * 1024
 
-/** Shorter texts, in bytes, are looked at for their depth alone, where the other bounds leave them that. */
+/** In shorter texts, in bytes, only the depth is checked, if the other limits cannot be exceeded. */
 const SHORT_BYTES = 64 * 1024
 
-/** Differs with each process, so that nobody can choose names that share a bit. */
+/** Random per process, so that nobody can choose names that share a bit. */
 const seed = crypto.getRandomValues(new Int32Array(1))[0]!
 
 /**
- * Counts what `JSON.parse` and all that walk over its value take time for, in about 4 ns a byte, a twentieth of that in long strings. It checks no syntax: for valid JSON the counts are exact, and
- * for the rest the parser finds the fault.
+ * Counts what costs time in `JSON.parse` and in all code that scans the value. It takes about 4 ns per byte, a twentieth of that in long
+ * strings. It does not check the syntax: for valid JSON the counts are exact, and for other text the parser finds the error.
  */
 export function createJsonScanner(bounds: JsonBounds): JsonScanner {
-  // A byte is one value, name or escape at the most, and each level has a bracket: most texts are short and flat, and need no scan.
+  // A byte is at most one value, name or escape, and each level has a bracket: most texts are short and flat and need no scan.
   const short = Math.min(SHORT_BYTES, bounds.values, bounds.names, bounds.distinctNames, bounds.escapes)
   let scanner: JsonScanner | null = null
   let waiting: Uint8Array[] = []
@@ -75,26 +78,26 @@ export function createJsonScanner(bounds: JsonBounds): JsonScanner {
   }
 }
 
-/** How often a byte occurs; counts no further than one beyond `most`. */
+/** Counts a byte, at most to `most` + 1. */
 function countByte(bytes: Uint8Array, byte: number, most: number): number {
   let count = 0
   for (let at = bytes.indexOf(byte); at !== -1 && count <= most; at = bytes.indexOf(byte, at + 1)) count++
   return count
 }
 
-/** Looks at each byte. */
+/** Checks each byte. */
 function createExactScanner(bounds: JsonBounds): JsonScanner {
   let depth = 0
-  // The value at the top; each comma adds one, and so does what comes first in an array or object.
+  // The top-level value. Each comma adds one, and so does the first element of an array or object.
   let values = 1
   let names = 0
   let distinct = 0
   let escapes = 0
   let inString = false
   let isEscaped = false
-  /** Bytes of the string since it began, or since its last escape. */
+  /** Bytes of the string since its beginning or its last escape. */
   let walked = 0
-  /** Nothing came since an array or object opened. */
+  /** An array or object has opened and is still empty. */
   let isEmpty = false
   let hash = seed
   let seen: Uint8Array | null = null
@@ -156,7 +159,7 @@ function createExactScanner(bounds: JsonBounds): JsonScanner {
   }
 }
 
-/** Where the next quote or backslash stands, from `at` on; the length where there is none. */
+/** The position of the next quote or backslash from `at` on; the length if there is none. */
 function findMark(bytes: Uint8Array, at: number): number {
   for (let from = at; from < bytes.length; from += JUMP_BYTES) {
     const window = bytes.subarray(from, from + JUMP_BYTES)
@@ -173,7 +176,7 @@ function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 }
 
-/** `has more than 500000 values`: how an excess reads behind the name of what has it. */
+/** Describes an exceeded limit as a predicate: `has more than 500000 values`. */
 export function describeJsonExcess({ bound, most }: JsonExcess): string {
   if (bound === 'depth') return `is nested more than ${most} levels deep`
   if (bound === 'values') return `has more than ${most} values`

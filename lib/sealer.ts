@@ -10,24 +10,24 @@ import {
 } from 'node:crypto'
 
 /**
- * Authenticated encryption of what rests outside of the process, by AES-256-GCM (NIST SP 800-38D). An envelope is
+ * Authenticated encryption of stored data with AES-256-GCM (NIST SP 800-38D). An envelope is
  *
  *   mark (1)  key id (4)  salt (16)  nonce (12)  owner (16)  ciphertext  tag (16)
  *
- * The owner is the job or file that it was sealed for, as a truncated SHA-256: of one that was deleted not even the id is to be
- * left in what it was shared with. A configured key encrypts nothing itself: HKDF-SHA256 (RFC 5869) makes a key of it and of a random salt, for one process
- * and 2^20 messages. Random nonces of 96 bits are good for 2^32 messages of one key (SP 800-38D, 8.3), which a busy
- * service would send within weeks; so there is no bound to how many a configured key is good for.
+ * The owner is the job or file that the content was encrypted for, as a truncated SHA-256, because not even the id of a deleted one may
+ * remain in content that it shared. A configured key encrypts nothing itself: HKDF-SHA256 (RFC 5869) derives a key from it and a random
+ * salt, for one process and 2^20 messages. Random nonces of 96 bits are safe for 2^32 messages per key (SP 800-38D, 8.3), which a busy
+ * service would send within weeks; with derived keys, a configured key has no such limit.
  */
 
-/** The first byte of an envelope; neither JSON, nor zstd, nor a vector payload begins with it. */
+/** The first byte of an envelope. JSON, zstd and vector payloads never begin with it. */
 const SEALED_MARK = 2
 
 const KEY_ID_BYTES = 4
 const SALT_BYTES = 16
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
-/** Key id and salt: what names the key of an envelope. */
+/** Key id and salt: they name the key of an envelope. */
 const NAME_END = 1 + KEY_ID_BYTES + SALT_BYTES
 const OWNER_BYTES = 16
 const OWNER_AT = NAME_END + NONCE_BYTES
@@ -35,32 +35,32 @@ const TEXT_AT = OWNER_AT + OWNER_BYTES
 
 const MESSAGES_PER_KEY = 2 ** 20
 
-/** Derived keys kept for reading: as many as processes and restarts wrote of late. */
+/** Number of derived keys to remember for reading: one per process and restart that wrote recently. */
 const KEYS_KEPT = 1000
 
-/** Derived for encryption, and for digests. */
+/** For the keys of encryption and of digests. */
 const ENCRYPTION_INFO = 'sluice aes-256-gcm 1'
 const DIGEST_INFO = 'sluice digest 1'
 
-/** A key that became the first encrypts after this time, ms: by then every process has read the file. */
+/** A key that became the first one encrypts after this time, ms. By then every process has read the file. */
 const SETTLE_MS = 5000
 
-/** Where a piece of content belongs. It cannot be opened anywhere else. */
+/** The place of a piece of content. It cannot be decrypted for any other place. */
 export type SealedPlace = {
-  /** What all keys of its tenant in Redis begin with. */
+  /** The prefix of all keys of its tenant in Redis. */
   root: string
-  /** What it is. */
+  /** The kind of content. */
   purpose: string
-  /** The job or file that it was sealed for. */
+  /** The job or file that it was encrypted for. */
   id: string
-  /** What else it must belong to, such as the request that it answers. */
+  /** Another thing that it must belong to, such as the request that it answers. */
   content?: string
 }
 
-/** Something stored cannot be opened here. The message names the key by its id and holds nothing of the content. */
+/** Stored content that cannot be decrypted. The message names the key by its id and contains nothing of the content. */
 export class UnreadableError extends Error {
   override readonly name = 'UnreadableError'
-  /** Id of the key that is missing; null: the key is there, and what was stored is not what was sealed for this place. */
+  /** Id of the missing key; null: the key is configured, and the content was not encrypted for this place. */
   readonly missingKey: string | null
 
   constructor(missingKey: string | null) {
@@ -74,18 +74,18 @@ export class UnreadableError extends Error {
 }
 
 export type Sealer = {
-  /** An envelope; null: nothing is to be encrypted. */
+  /** Encrypts content into an envelope; null: encryption is off. */
   seal(place: SealedPlace, content: Uint8Array | string): Buffer | null
-  /** Reverses `seal`, wherever it was done; `id: null` is any. Throws `UnreadableError`. */
+  /** Reverses `seal`, in any process. `id: null` accepts any id. Throws `UnreadableError`. */
   open(place: Omit<SealedPlace, 'id'> & { id: string | null }, envelope: Buffer): Buffer
   /**
-   * The stored forms of a digest of content. They are keyed, because a reader of the store could try guesses. The first is
-   * the one to write now; the others may have been written before, by older keys or without one.
+   * The stored forms of a digest of content. They are keyed, because a reader of the store could try guesses. The first is the one to write
+   * now. The others may have been written before, with older keys or without a key.
    */
   digests(plain: string): [string, ...string[]]
-  /** What envelopes begin with that are made now: mark and id of the key. Null: nothing is encrypted. */
+  /** The first bytes of new envelopes: mark and key id. Null: encryption is off. */
   envelopeBegin(): Buffer | null
-  /** Other keys from now on, 32 bytes each: the first encrypts, all decrypt; none: nothing is encrypted. */
+  /** Replaces the keys, 32 bytes each: the first one encrypts, all decrypt; none: encryption is off. */
   replace(keys: readonly Uint8Array[]): void
 }
 
@@ -96,14 +96,14 @@ export function isSealed(stored: Uint8Array): boolean {
   return stored[0] === SEALED_MARK
 }
 
-/** The name of a key in envelopes and logs: the first 4 bytes of its SHA-256, as hex. */
+/** The name of a key in envelopes and logs: the first 4 bytes of its SHA-256, in hex. */
 export function keyIdOf(key: Uint8Array): string {
   return hash('sha256', key, 'hex').slice(0, KEY_ID_BYTES * 2)
 }
 
 /**
  * @param now Unix ms
- * @param messagesPerKey of one derived key
+ * @param messagesPerKey limit of one derived key
  */
 export function createSealer(deps: {
   keys: readonly Uint8Array[]
@@ -198,7 +198,7 @@ export function createSealer(deps: {
       derived.clear()
       const first = known[0] ?? null
       const same = known.find((one) => one.id === before?.id) ?? null
-      // The current key encrypts for a while longer, so that other processes get nothing that they cannot read yet.
+      // The previous key encrypts a while longer, so that other processes get nothing that they cannot read yet.
       const mayWait = first !== null && (before === null || same !== null)
       sealing = mayWait ? same : first
       if (!mayWait || first.id === same?.id) next = null
@@ -221,7 +221,7 @@ function digestBy({ digestKey }: Master, plain: string): string {
   return createHmac('sha256', digestKey).update(plain).digest('hex')
 }
 
-/** The additional authenticated data. JSON keeps the members apart, with any content. */
+/** The additional authenticated data. JSON keeps the members separate, whatever they contain. */
 function describePlace({ root, purpose, content = '' }: Omit<SealedPlace, 'id'>, owner: Buffer): Buffer {
   return Buffer.from(JSON.stringify([root, purpose, owner.toString('hex'), content]))
 }

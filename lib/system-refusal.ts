@@ -1,12 +1,12 @@
 import { shownWhole } from './describe-error.ts'
 
-/** What the system refuses a process, told to people: what, where, why, and what to do. */
+/** An operation that the system refuses, explained to people: what, where, why, and what to do. */
 class SystemRefusalError extends Error {
   override readonly name = 'SystemRefusalError'
   readonly [shownWhole] = true
 }
 
-/** The system's codes for files and folders, in words that follow a path. */
+/** The system's error codes for files and folders, as text that follows a path. */
 const FILE_FAULTS: Record<string, string> = {
   EACCES: 'this user may not use it',
   EPERM: 'this user may not use it',
@@ -21,10 +21,10 @@ const FILE_FAULTS: Record<string, string> = {
   EDQUOT: "the user's share of the disk is used up",
 }
 
-/** Those that pass without anything being put right in the configuration or on the command line. */
+/** Those that may go away without a change of the configuration or the command line. */
 const PASSING = ['ENOSPC', 'EDQUOT']
 
-/** Why a file or a folder cannot be used; null: the error is not one of the file system's. */
+/** Why a file or a folder cannot be used; null: not an error of the file system. */
 export function explainFileFault(error: unknown): { reason: string; isPassing: boolean } | null {
   const code = readCode(error)
   const reason = FILE_FAULTS[code]
@@ -32,9 +32,9 @@ export function explainFileFault(error: unknown): { reason: string; isPassing: b
 }
 
 /**
- * What a refused folder is told as; an error of another kind as it is.
+ * Wraps the error of a refused folder; other errors are returned unchanged.
  *
- * @param what of this program the folder is: `data folder`
+ * @param what the purpose of the folder: `data folder`
  * @param remedy what to do: a sentence
  */
 export function refuseFolder(error: unknown, what: string, folder: string, remedy: string): unknown {
@@ -43,7 +43,7 @@ export function refuseFolder(error: unknown, what: string, folder: string, remed
   return new SystemRefusalError(`${what} ${folder}: ${fault.reason}. ${remedy}`, { cause: error })
 }
 
-/** What a server is told that cannot listen at this address; an error of another kind as it is. */
+/** Wraps the error of a server that cannot listen at this address; other errors are returned unchanged. */
 export function refuseListening(
   error: unknown,
   { host, port }: { host: string; port: number },

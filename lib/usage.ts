@@ -1,12 +1,12 @@
 /**
- * Tokens as the provider counted them. `input_tokens` holds the cached and the written ones, `output_tokens` those of reasoning. A detail
- * is there where the provider tells it and it is not 0.
+ * Tokens as the provider counted them. `input_tokens` includes cached and written tokens, `output_tokens` includes reasoning tokens. A
+ * detail is present if the provider reports it and it is not 0.
  */
 export type Usage = {
   input_tokens: number
   /** Read from the provider's prompt cache. */
   cached_input_tokens?: number
-  /** Written to the provider's prompt cache; of these, those kept for an hour. */
+  /** Written to the provider's prompt cache; below, the part that is kept for an hour. */
   cache_write_tokens?: number
   cache_write_1h_tokens?: number
   audio_input_tokens?: number
@@ -14,8 +14,8 @@ export type Usage = {
   reasoning_tokens?: number
   audio_output_tokens?: number
   total_tokens: number
-  /** Seconds of audio, where the provider counts them. */
+  /** Seconds of audio, if the provider counts them. */
   audio_seconds?: number
-  /** Images that the answer holds. */
+  /** Number of images in the answer. */
   images?: number
 }

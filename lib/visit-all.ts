@@ -1,11 +1,11 @@
 import { isRedisUnavailable } from './redis.ts'
 
-/** Something that a pass over tenants or jobs could not do for one of them, while it went on with the others. */
+/** The failure of a pass over tenants or jobs for one of them. The pass continued with the others. */
 export type UpkeepFailure = {
-  /** What was to be done, as a short label: `webhooks`. */
+  /** A short label of the task: `webhooks`. */
   task: string
   tenant: string
-  /** Of the job, delivery or batch, or the name of the lane; absent where the tenant's own was to be read. */
+  /** Of the job, delivery or batch, or the name of the lane; absent if it concerns the tenant itself. */
   id?: string
   error: unknown
 }
@@ -13,10 +13,10 @@ export type UpkeepFailure = {
 export type OnUpkeepFailure = (failure: UpkeepFailure) => void
 
 /**
- * Visits every item, `atOnce` at the same time. An item's error goes to `onFailure` and does not affect the others.
+ * Visits all items, `atOnce` of them at the same time. An item's error goes to `onFailure` and does not affect the others.
  *
- * @param options.endsWithStore true: the first error that says Redis is unavailable ends the pass, because the others would
- *   only wait as long for the same; the next pass finds them
+ * @param options.endsWithStore true: the first error that says Redis is unavailable ends the pass, because the others would only wait as
+ * long for the same error; the next pass visits the rest
  */
 export async function visitAll<Item>(
   items: readonly Item[],

@@ -1,4 +1,4 @@
-/** A sleep that can be ended early; a wake-up during no sleep ends the next one at once. */
+/** A sleep that can be ended early. A wake-up while nothing sleeps ends the next sleep at once. */
 export type Waker = { wake(): void; sleep(ms: number): Promise<void> }
 
 export function createWaker(): Waker {

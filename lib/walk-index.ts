@@ -4,12 +4,12 @@ import type { RedisClient } from './redis.ts'
 export type IndexEntry = { id: string; score: string }
 
 /**
- * Walks a sorted set of ids by the time of their creation, a block at a time. Entries with one score come in the order of their ids.
- * Each block begins after the last entry of the previous one, so entries may leave and join meanwhile: no entry that stays is
- * skipped, and none comes twice.
+ * Reads a sorted set of ids by creation time, a block at a time. Entries with the same score come in the order of their ids. Each block
+ * begins after the last entry of the previous one, so entries may be added and removed meanwhile: no entry that stays is skipped or
+ * returned twice.
  *
- * @param after behind which entry to begin; it need not be in the index
- * @param block entries read in one round trip; a block that is yielded has at least one and at most so many
+ * @param after the entry to begin after; it need not be in the index
+ * @param block maximum of entries in one round trip; no returned block is empty
  */
 export async function* walkIndex(
   redis: RedisClient,
@@ -17,7 +17,7 @@ export async function* walkIndex(
   { order, after, block }: { order: 'asc' | 'desc'; after: IndexEntry | null; block: number },
 ): AsyncGenerator<IndexEntry[]> {
   let last = after
-  // Of the entries with the score of the last one, how many came before it and fill whole blocks.
+  // How many entries with the score of the last one came before it and fill whole blocks.
   let offset = 0
   for (;;) {
     const flat = await readBlock(redis, index, { order, from: last?.score, offset, block })
@@ -48,7 +48,7 @@ function toEntries(flat: readonly string[]): IndexEntry[] {
   return entries
 }
 
-/** The page begins with the score of the last entry: of those that share it, some came before. */
+/** The page begins with the score of the last entry: some entries with this score were returned before. */
 function isBehind(entry: IndexEntry, last: IndexEntry, order: 'asc' | 'desc'): boolean {
   if (entry.score !== last.score) return true
   return order === 'asc' ? entry.id > last.id : entry.id < last.id

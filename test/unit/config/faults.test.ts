@@ -43,7 +43,7 @@ describe('one fault, with its line', () => {
     [
       'two sources of one name',
       smallest.replace('{}', '{ sources: [{ name: a }, { name: b }, { name: a }] }'),
-      'providers.openai.models.gpt-5-mini.sources[2].name: is the name of sources[0] too (sluice.yaml:7)',
+      'providers.openai.models.gpt-5-mini.sources[2].name: is also the name of sources[0] (sluice.yaml:7)',
     ],
     [
       'a source without a name',
@@ -98,12 +98,12 @@ describe('one fault, with its line', () => {
     [
       'a redrive after the job is gone',
       `${smallest}jobs: { retain: 1d }\nredrive:\n  - { error_codes: [timeout], after: 1d }`,
-      'redrive[0].after: expected less than jobs.retain, after which a failed job is gone (sluice.yaml:10)',
+      'redrive[0].after: expected less than jobs.retain, after which a failed job is deleted (sluice.yaml:10)',
     ],
     [
       'a redrive of a lane that there is not',
       `${smallest}redrive:\n  - { error_codes: [timeout], lanes: [openai/gpt-5-mini, openai/other] }`,
-      'redrive[0].lanes[1]: no such lane, for its provider lists neither the model nor "*", got "openai/other" (sluice.yaml:9)',
+      'redrive[0].lanes[1]: no such lane: its provider lists neither the model nor "*", got "openai/other" (sluice.yaml:9)',
     ],
     [
       'a schedule of a tenant that there is not',
@@ -128,7 +128,7 @@ describe('one fault, with its line', () => {
     [
       'two schedules of one name',
       `${smallest}schedules:\n  - { name: a, cron: "@daily", job: &job { type: chat, body: { model: m } } }\n  - { name: a, every: 5m, job: *job }`,
-      'schedules[1].name: is the name of another schedule of the tenant here (sluice.yaml:10)',
+      'schedules[1].name: is also the name of another schedule of the tenant (sluice.yaml:10)',
     ],
     [
       'a redrive of no failure',
@@ -237,12 +237,12 @@ describe('one fault, with its line', () => {
     [
       'a route to a model that is not listed',
       `${smallest}routes:\n  fast:\n    - openai/gpt-5-mini\n    - openai/gpt-6`,
-      'routes.fast[1]: no such lane, for its provider lists neither the model nor "*", got "openai/gpt-6" (sluice.yaml:11)',
+      'routes.fast[1]: no such lane: its provider lists neither the model nor "*", got "openai/gpt-6" (sluice.yaml:11)',
     ],
     [
       'a route to a provider that there is not',
       `${smallest}routes: { fast: [other/gpt-5-mini] }`,
-      'routes.fast[0]: no such lane, for its provider is not configured, got "other/gpt-5-mini" (sluice.yaml:8)',
+      'routes.fast[0]: no such lane: its provider is not configured, got "other/gpt-5-mini" (sluice.yaml:8)',
     ],
     [
       'a route to another alias',
@@ -277,7 +277,7 @@ describe('one fault, with its line', () => {
     [
       'a webhook secret that is no base64',
       `${smallest}webhooks:\n  secret: whsec_not!base64`,
-      'webhooks.secret: expected base64 behind "whsec_" (sluice.yaml:9)',
+      'webhooks.secret: expected base64 after "whsec_" (sluice.yaml:9)',
     ],
     [
       'a member given twice',
@@ -287,12 +287,12 @@ describe('one fault, with its line', () => {
     [
       'a list as a name',
       `${smallest}jobs: { ? [a] : 1 }`,
-      'jobs: a name that is no plain text (sluice.yaml:8)',
+      'jobs: a name that is not plain text (sluice.yaml:8)',
     ],
     [
       'an alias of its own surroundings',
       `${smallest}routes: &all { fast: *all }`,
-      'routes.fast: an alias of what it stands in (sluice.yaml:8)',
+      'routes.fast: an alias of a value that contains it (sluice.yaml:8)',
     ],
     [
       'an alias without an anchor',
@@ -307,7 +307,7 @@ describe('one fault, with its line', () => {
     [
       'a variable that is not closed',
       openai(`    headers:\n      x-a: "\${WAIT"`),
-      `providers.openai.headers.x-a: a "\${" that is neither \${NAME} nor \${NAME:-default}; "$\${" stands for it (sluice.yaml:7)`,
+      `providers.openai.headers.x-a: a "\${" that is neither \${NAME} nor \${NAME:-default}; write "$\${" for a literal one (sluice.yaml:7)`,
     ],
   ])('%s', (_name, text, fault) => {
     expect(faultsOf(text)).toEqual([fault])
@@ -379,7 +379,7 @@ routes:
       'providers.openai.api_key: environment variable OPENAI_API_KEY is not set (sluice.yaml:5)',
       `providers.openai.timeout: ${expectedDuration}, got "soon" (sluice.yaml:6)`,
       'providers.openai.models.gpt-5-mini.price.input: expected a number, got "cheap" (sluice.yaml:8)',
-      'routes.fast[1]: no such lane, for its provider lists neither the model nor "*", got "openai/gpt-6" (sluice.yaml:10)',
+      'routes.fast[1]: no such lane: its provider lists neither the model nor "*", got "openai/gpt-6" (sluice.yaml:10)',
       'routes.fast: given twice; first in line 10 (sluice.yaml:11)',
     ])
   })

@@ -18,6 +18,30 @@ describe('the published JSON Schema', () => {
   })
 
   test.each<[string, unknown]>([
+    ['a number', { server: { port: `\${PORT}` } }],
+    [
+      'a number or a word',
+      {
+        providers: {
+          one: { kind: 'openai', api_key: 'k', models: { m: { limits: { max_concurrency: `\${CALLS}` } } } },
+        },
+      },
+    ],
+    [
+      'a word or a duration',
+      {
+        providers: {
+          one: { kind: 'openai', api_key: 'k', models: { m: { limits: { window: `\${WINDOW}` } } } },
+        },
+      },
+    ],
+    ['a word or a mapping', { history: `\${HISTORY}` }],
+  ])('allows a variable for %s', (_name, part) => {
+    const good = { providers: { one: { kind: 'openai', api_key: 'k', models: { m: {} } } } }
+    expect(schema.safeParse({ ...good, ...(part as object) }).error).toBeUndefined()
+  })
+
+  test.each<[string, unknown]>([
     ['an unknown section', { quue: {} }],
     ['a duration without a unit', { jobs: { retain: '7' } }],
     ['a word for a number', { server: { port: 'http' } }],

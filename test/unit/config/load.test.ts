@@ -223,7 +223,7 @@ describe('the file', () => {
     const path = join(directory, 'sluice.yaml')
     const attempt = () => loadConfig({ path, env: {} })
     expect(attempt).toThrow(ConfigError)
-    expect(attempt).toThrow(`${path}: no such file; make one with "cp sluice.example.yaml sluice.yaml"`)
+    expect(attempt).toThrow(`${path}: no such file; create one with "cp sluice.example.yaml sluice.yaml"`)
   })
 
   test('where it cannot be read, the fault says so', () => {
@@ -252,7 +252,7 @@ describe('where files lie', () => {
   })
 
   test.each([
-    ['{ store: s3 }', 'files.s3: is required, for files.store is s3'],
+    ['{ store: s3 }', 'files.s3: is required if files.store is s3'],
     ['{ store: disk }', 'files.store: expected one of'],
     [`{ s3: { bucket: A, ${key} } }`, 'files.s3.bucket: expected the name of a bucket'],
     [`{ s3: { bucket: abc, prefix: "../x", ${key} } }`, 'files.s3.prefix: expected words of letters'],
@@ -274,9 +274,9 @@ describe('certificates for Redis', () => {
   })
 
   test.each([
-    ['{ url: "redis://one", tls: { ca: ca.pem } }', 'redis.tls: is for rediss:// URLs alone'],
-    ['{ tls: { ca: ca.pem } }', 'redis.tls: is for rediss:// URLs alone'],
-    ['{ cluster: ["rediss://one", "redis://two"], tls: {} }', 'redis.tls: is for rediss:// URLs alone'],
+    ['{ url: "redis://one", tls: { ca: ca.pem } }', 'redis.tls: is only for rediss:// URLs'],
+    ['{ tls: { ca: ca.pem } }', 'redis.tls: is only for rediss:// URLs'],
+    ['{ cluster: ["rediss://one", "redis://two"], tls: {} }', 'redis.tls: is only for rediss:// URLs'],
     ['{ url: "rediss://one", tls: { cert: own.pem } }', 'redis.tls: expected cert and key together'],
   ])('%s is a fault, for it would do less than it says', (redis, fault) => {
     expect(() => withTls(redis)).toThrow(fault)

@@ -14,7 +14,7 @@ test.each([
   [{ images_per_minute: 5 }, {}, { all: { models: ['pa*'], output_tokens_per_minute: 9 } }],
   [{ input_tokens_per_minute: 5 }, { audio_seconds_per_minute: 100 }, {}],
 ])('a lane cannot count both of %j %j %j', (limits, model, shared) => {
-  expect(faultsOf(limits, model, shared)).toEqual([expect.stringMatching(/^counts either .* and has both$/)])
+  expect(faultsOf(limits, model, shared)).toEqual([expect.stringMatching(/^expected either .*, not both$/)])
 })
 
 test('a lane counts pictures or sound beside everything else', () => {
