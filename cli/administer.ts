@@ -3,7 +3,7 @@ import { CliError, ExitCode } from './exit.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
-/** What the commands around tenants and keys take. */
+/** Options of the commands for tenants and keys. */
 export type AdminOptions = ServerOptions & { json?: boolean; patience: number }
 
 type TenantView = { name: string; source: string; weight: number; models: string[] | null }
@@ -61,7 +61,7 @@ export async function runListTenants(terminal: Terminal, options: AdminOptions):
   return show(terminal, options, data, TENANT_COLUMNS, rows)
 }
 
-/** `tenants create NAME`; `settings` is JSON as the API takes it, without the name. */
+/** `tenants create NAME`; `settings` is the JSON body of the API, without the name. */
 export async function runCreateTenant(
   terminal: Terminal,
   name: string,
@@ -127,7 +127,7 @@ export type NewKeyOptions = AdminOptions & {
   expiresAt?: string
 }
 
-/** `keys create TENANT`: its secret goes to stdout, this once. */
+/** `keys create TENANT`: writes its secret to stdout, only this once. */
 export async function runCreateKey(
   terminal: Terminal,
   tenant: string,
@@ -136,7 +136,7 @@ export async function runCreateKey(
   const { name, scopes, models, expiresAt } = options
   const budgets = readBudgets(options.budgets)
   const body = JSON.stringify({ name, scopes, models, budgets, expires_at: expiresAt })
-  // A repeated request would make a second key.
+  // A repeated request would create a second key.
   const request = { body, headers: json, patienceMs: 0 }
   const key = await clientOf(terminal, options).json<KeyView & { secret: string }>(
     ...(['POST', `${pathOf(tenant)}/keys`, request] as const),
@@ -231,7 +231,7 @@ function readSettings(text: string | undefined): object {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new CliError(ExitCode.usage, '--settings: expected a JSON object such as {"weight":3}')
 }

@@ -24,7 +24,7 @@ const PAGE = 1000
 const json = { 'content-type': 'application/json' }
 const pathOf = (group: string) => `/v1/groups/${encodeURIComponent(group)}/budget`
 
-/** `budgets list`: of tenants, keys, fair keys, groups and flows, and how they stand. */
+/** `budgets list`: budgets of tenants, keys, fair keys, groups and flows, with their usage. */
 export async function runListBudgets(
   terminal: Terminal,
   options: BudgetOptions & { owner?: string; fairKey?: string; limit: number },
@@ -73,7 +73,7 @@ export async function runShowBudget(
   return show(terminal, options, await client.json<GroupBudget>('GET', pathOf(group)))
 }
 
-/** `budgets set GROUP`: one budget, or the JSON of several. */
+/** `budgets set GROUP`: one budget, or several as JSON. */
 export async function runSetBudget(
   terminal: Terminal,
   group: string,

@@ -21,14 +21,14 @@ export type CancelOptions = ServerOptions & {
 }
 
 const DEFAULT_LIMIT = 100_000
-/** The server holds its answer until all are cancelled. */
+/** The server answers when all jobs are cancelled. */
 const CANCEL_MS = 600_000
 
-/** `cancel`: cancels the open jobs that the options choose; with `--dry-run` it counts them. */
+/** `cancel`: cancels the open jobs that the options select; with `--dry-run` it counts them. */
 export async function runCancelMany(terminal: Terminal, options: CancelOptions): Promise<ExitCode> {
   const filter = toFilter(options)
   if (Object.values(filter).every((value) => value === undefined) && !options.all)
-    throw new CliError(ExitCode.usage, 'say which jobs, for example --group NAME, or --all')
+    throw new CliError(ExitCode.usage, 'expected an option that selects jobs, such as --group NAME, or --all')
   const limit = options.limit ?? DEFAULT_LIMIT
   const sum = { cancelled: 0, matched: 0, failed: 0 }
   const tenants: { tenant: string; cancelled: number; matched: number }[] = []

@@ -6,7 +6,7 @@ import { findUnpriced } from '../config/unpriced.ts'
 import { ExitCode } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
-/** `check-config [PATH]`: every fault there is, and 78; or what the file says, and 0. */
+/** `check-config [PATH]`: prints all faults and exits with 78; or prints a summary and exits with 0. */
 export async function runCheckConfig(
   terminal: Terminal,
   given: string | undefined,
@@ -29,23 +29,23 @@ export async function runCheckConfig(
     const sum = [count(lanes.length, 'lane'), count(tenants.length, 'tenant')].join(', ')
     await terminal.write(`${path}: ${terminal.style('green', 'no faults')}; ${sum}\n`)
     for (const { provider, name, lanes: sharers, binds } of shared) {
-      const bound = binds.length === 0 ? 'binds none of them alone' : `binds ${binds.join(', ')}`
+      const bound = binds.length === 0 ? 'lower than no limit of a lane' : `lower than ${binds.join(', ')}`
       await terminal.write(
         `${provider}: shared limit ${name}: ${count(sharers.length, 'lane')} together (${sharers.join(', ')}); ${bound}\n`,
       )
     }
     for (const place of weakKeys) {
-      const advice = 'holds less than 128 bits; `sluice keys new` makes a good one'
+      const advice = 'has less than 128 bits; `sluice keys new` creates a strong one'
       await terminal.write(`${terminal.style('yellow', 'warning')}: ${place} ${advice}\n`)
     }
     for (const { lane, budgets } of unpriced) {
       const refuses = config.budgets.unknown_price === 'refuse'
       const act = refuses
         ? ', and jobs that count against the budgets of NAMES are refused'
-        : ', nor do the budgets of NAMES count them'
+        : ', and the budgets of NAMES do not count them'
       const blind = budgets.length === 0 ? '' : act.replace('NAMES', budgets.join(', '))
       await terminal.write(
-        `${terminal.style('yellow', 'warning')}: ${lane} has no price: the costs of its calls are not known${blind}\n`,
+        `${terminal.style('yellow', 'warning')}: ${lane} has no price: the costs of its calls are unknown${blind}\n`,
       )
     }
     return ExitCode.ok

@@ -5,12 +5,12 @@ import { CliError, ExitCode } from './exit.ts'
 /** The `error` of an answer, or of one line of a bulk answer. */
 export type ErrorMembers = { message: string; type: string; param: string | null; code: string | null }
 
-/** The server refused, and would again. */
+/** The server refused the request, and would refuse it again. */
 export class RefusedError extends CliError {
   readonly status: number
   readonly members: Pick<SluiceError, 'message' | 'param' | 'code'>
 
-  /** @param path what was asked for; the message gets it if the server says only what kind of thing it does not have */
+  /** @param path of the request; added to a message that only names the kind of thing that was not found */
   constructor(status: number, members: RefusedError['members'], path: string) {
     const isUnnamed = status === 404 && /^no such [\w ]+$/.test(members.message)
     const message = isUnnamed ? `${members.message}: ${decodePath(path)}` : members.message
@@ -23,44 +23,44 @@ export class RefusedError extends CliError {
 export type RequestOptions = {
   body?: string
   headers?: Record<string, string>
-  /** Of one attempt, in ms; 60 s. */
+  /** Of one attempt, in ms; default 60 s. */
   timeoutMs?: number
-  /** How long the server may be away, in ms; the client's own unless given. */
+  /** How long the server may be unavailable, in ms; default: that of the client. */
   patienceMs?: number
-  /** Ends the request as the end of the command does. */
+  /** Aborts this request only. */
   signal?: AbortSignal
 }
 
-/** Talks to one server. Every request it makes may be sent twice. */
+/** Sends requests to one server. Every request may be sent twice. */
 export type Client = {
-  /** The text of the answer. Throws RefusedError, or CliError once the server was away for too long. */
+  /** The text of the answer. Throws RefusedError, or CliError if the server was unavailable for too long. */
   request(method: string, path: string, options?: RequestOptions): Promise<string>
-  /** The answer as JSON. */
+  /** The answer, parsed as JSON. */
   json<T>(method: string, path: string, options?: RequestOptions): Promise<T>
-  /** An answer whose body is read as it comes; status 200 or 204. */
+  /** An answer whose body is read as it arrives; status 200 or 204. */
   open(path: string, options?: RequestOptions): Promise<OpenAnswer>
 }
 
 export type ClientDeps = {
   url: string
   key: string | undefined
-  /** The tenant that an admin acts as; the key's own unless given. */
+  /** The tenant that an admin key acts as; default: the key's own. */
   tenant?: string
   fetch: typeof fetch
   sleep: (ms: number, signal: AbortSignal) => Promise<unknown>
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   now: () => number
-  /** Draws from [0, 1). */
+  /** A random number in [0, 1). */
   random: () => number
   /** Aborts all running work. */
   signal: AbortSignal
-  /** How long the server may be away before the command gives up, in ms. */
+  /** How long the server may be unavailable before the command gives up, in ms. */
   patienceMs: number
   /** Why the work is paused at the moment. Null: it is not paused. */
   onTrouble?: (trouble: string | null) => void
 }
 
-/** A server that was never there is given up sooner than one that went away. */
+/** Patience for the first request: a server that was never there is given up sooner than one that disappeared. */
 export const FIRST_PATIENCE_MS = 5_000
 
 const ATTEMPT_MS = 60_000
@@ -69,9 +69,9 @@ const FIRST_WAIT_MS = 250
 const LONGEST_WAIT_MS = 10_000
 
 /**
- * A client that lives through restarts of the server: connections that break, time-outs, 408, 429 and 5xx are tried
- * again, not before their `Retry-After`. Where the package's client counts attempts, a command looks at the clock: it gives up
- * when the server was away for so long, and never while it is only busy.
+ * Creates a client that survives restarts of the server: it retries broken connections, timeouts, 408, 429 and 5xx, not before their
+ * `Retry-After`. The package's client counts attempts; a command measures time instead: it gives up when the server was unavailable for too
+ * long, and never while the server is only busy.
  */
 export function createClient(deps: ClientDeps): Client {
   const base = deps.url.replace(/\/+$/, '')
@@ -108,12 +108,12 @@ export function createClient(deps: ClientDeps): Client {
     }
   }
 
-  /** For one request: how long to wait after each of its failures. */
+  /** For one request: returns how long to wait after each failure, or null to give up. */
   function createPatience(patienceMs: number): NonNullable<SendOptions['waitAfter']> {
     let awaySince: number | null = null
     return (error, failed) => {
       const wait = Math.max(http.backOff(failed), (error.retryAfterSeconds ?? 0) * 1000)
-      // A server that answers 429 is there; that it is busy is no reason to give up.
+      // A server that answers 429 is available. It is only busy, which is no reason to give up.
       awaySince = error.status === 429 ? null : (awaySince ?? deps.now())
       if (awaySince !== null && deps.now() + wait - awaySince > patienceMs) return null
       deps.onTrouble?.(describeTrouble(error))
@@ -134,7 +134,7 @@ export function createClient(deps: ClientDeps): Client {
   }
 }
 
-/** `/v1/lanes/openai/gpt-5`, as people write it; without its query. */
+/** A readable path without its query: `/v1/lanes/openai/gpt-5`. */
 function decodePath(path: string): string {
   return decodeURIComponent(path.replace(/\?.*$/, ''))
 }

@@ -3,11 +3,11 @@ import type { Command } from 'commander'
 export const shells = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof shells)[number]
 
-/** One command of the tree, by its words behind the program's name. */
+/** A command of the tree. `words`: its words after the program's name. */
 type Node = { words: string[]; commands: Named[]; options: Named[] }
 type Named = { name: string; description: string; takesValue: boolean }
 
-/** A script for a shell that completes the commands and options of the program; files where nothing else fits. */
+/** A script that completes the program's commands and options in a shell, and file names where nothing else matches. */
 export function renderCompletion(shell: Shell, program: Command): string {
   const nodes = listNodes(program, [])
   const name = program.name()

@@ -2,7 +2,7 @@ import { formatUsd } from './format.ts'
 import type { Job } from './job.ts'
 import type { Terminal } from './terminal.ts'
 
-/** The `data` of an event: of a job, or of a flow and its steps. */
+/** The `data` of an event of a job, or of a flow and its steps. */
 export type EventData = {
   job_id: string
   flow_id?: string
@@ -21,7 +21,7 @@ const styles: Record<string, 'green' | 'red' | 'yellow'> = {
   retrying: 'yellow',
 }
 
-/** An event in a line for people; `tenant` where the command sees several. */
+/** An event as a line for people. `tenant`: set if the command sees several tenants. */
 export function describeEvent(
   terminal: Pick<Terminal, 'style'>,
   event: string,

@@ -1,13 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type {
-  DurableRun,
-  DurableRunSummary,
-  DurableSignal,
-  ListDurableRunsAnswer,
-} from '../client/openapi.ts'
-import type { Client } from './client.ts'
+import type { DurableRun, DurableRunSummary, DurableSignal } from '../client/openapi.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { formatAge } from './format.ts'
+import { listPages } from './list-pages.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, findOwner, type Seen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
@@ -36,7 +31,9 @@ export async function runListDurable(
   options: Options & { limit: number },
 ): Promise<ExitCode> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
-  const answers = await askEach(seen, ({ client }) => Array.fromAsync(listRuns(client, options.limit)))
+  const answers = await askEach(seen, ({ client }) =>
+    Array.fromAsync(listPages<DurableRunSummary>(client, '/v1/durable', options.limit)),
+  )
   const runs = answers
     .flatMap(({ tenant, answer }) => answer.map((run) => ({ tenant, run })))
     .sort((one, other) => Date.parse(other.run.created_at) - Date.parse(one.run.created_at))
@@ -47,19 +44,6 @@ export async function runListDurable(
     )
   } else await terminal.write(renderRuns(runs, terminal))
   return ExitCode.ok
-}
-
-async function* listRuns(client: Client, limit: number): AsyncGenerator<DurableRunSummary> {
-  let after: string | null = null
-  for (let left = limit; left > 0; ) {
-    const query = new URLSearchParams({ limit: String(Math.min(1000, left)) })
-    if (after !== null) query.set('after', after)
-    const page: ListDurableRunsAnswer = await client.json('GET', `/v1/durable?${query}`)
-    yield* page.data
-    left -= page.data.length
-    after = page.last_id
-    if (!page.has_more || after === null) return
-  }
 }
 
 function renderRuns(runs: { tenant: string | null; run: DurableRunSummary }[], terminal: Terminal): string {
@@ -85,7 +69,7 @@ const COLUMNS: Column[] = [
   { title: 'JOB' },
 ]
 
-/** `durable show ID`: the steps of a durable function, in the order in which they began. */
+/** `durable show ID`: the steps of a durable function, in the order in which they started. */
 export async function runShowDurable(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
   const { client } = await findRun(terminal, id, options)
   const run = await client.json<DurableRun>('GET', runPath(id))
@@ -100,7 +84,7 @@ export async function runShowDurable(terminal: Terminal, id: string, options: Op
   return ExitCode.ok
 }
 
-/** `durable signal ID NAME [JSON]`: what a step waits for, or will; `true` unless given. */
+/** `durable signal ID NAME [JSON]`: sends a value to a step, which may wait for it now or later; default `true`. */
 export async function runSignalDurable(
   terminal: Terminal,
   id: string,
@@ -122,7 +106,7 @@ export async function runSignalDurable(
   return ExitCode.ok
 }
 
-/** `durable delete ID`: forgets a durable function with its jobs. */
+/** `durable delete ID`: deletes a durable function with its jobs. */
 export async function runDeleteDurable(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
   const { client } = await findRun(terminal, id, options)
   const deleted = await client.json<object>('DELETE', runPath(id))
@@ -143,6 +127,6 @@ function readJson(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text))
   } catch {
-    throw new CliError(ExitCode.usage, `the value is not JSON; write a text as '"${text}"'`)
+    throw new CliError(ExitCode.usage, `the value is not JSON; write a string as '"${text}"'`)
   }
 }

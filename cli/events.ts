@@ -19,10 +19,10 @@ export type EventsOptions = ServerOptions & {
   lastEventId?: string
 }
 
-/** Between the end of a stream and the next connection. */
+/** Pause between the end of a stream and the next connection, ms. */
 const PAUSE_MS = 200
 
-/** `events`: what happens to every job, over connections that break, until it is interrupted. */
+/** `events`: follows the events of all jobs until interrupted, and reconnects when a connection breaks. */
 export async function runEvents(terminal: Terminal, options: EventsOptions): Promise<ExitCode> {
   const { patience, lastEventId, fromFirst, json } = options
   const seen = await connectSeen(
@@ -32,7 +32,7 @@ export async function runEvents(terminal: Terminal, options: EventsOptions): Pro
     Math.min(patience, FIRST_PATIENCE_MS),
   )
   if (lastEventId !== undefined && seen.length > 1)
-    throw new CliError(ExitCode.usage, '--last-event-id: is of one tenant; name it with --tenant')
+    throw new CliError(ExitCode.usage, '--last-event-id: belongs to one tenant; name it with --tenant')
   const { type, group, lane, flow, event, deltas } = options
   const filter: AllEvents = {
     all: true,

@@ -1,7 +1,7 @@
-/** Exit codes of the command line; 69, 77 and 78 are those of sysexits.h. docs/cli.md lists them. */
+/** Exit codes of the command line. 69, 77 and 78 are from sysexits.h. docs/cli.md lists them. */
 export const ExitCode = {
   ok: 0,
-  /** Some jobs failed, or the server refused what was asked. */
+  /** Some jobs failed, or the server refused the request. */
   failed: 1,
   usage: 2,
   unavailable: 69,
@@ -9,12 +9,12 @@ export const ExitCode = {
   config: 78,
   /** 128 + SIGINT */
   interrupted: 130,
-  /** 128 + SIGPIPE: the reader of the output is gone. */
+  /** 128 + SIGPIPE: the reader of the output has closed it. */
   pipeClosed: 141,
 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 
-/** Ends the command with a message for people and this code. */
+/** Ends the command with this exit code and a message for people. */
 export class CliError extends Error {
   override readonly name = 'CliError'
   readonly exitCode: ExitCode

@@ -32,18 +32,18 @@ type FailedGroup = {
   retryable: boolean
 }
 
-/** So many at once, unless told; the server holds its answer until all are queued. */
+/** Default limit. The server answers when all jobs are queued. */
 const DEFAULT_LIMIT = 10_000
 const REDRIVE_MS = 600_000
 
-/** `failures`: what failed and is kept, by lane and error code. */
+/** `failures`: stored failed jobs by lane and error code. */
 export async function runFailures(terminal: Terminal, options: Common): Promise<ExitCode> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
   const answers = await askEach(seen, ({ client }) =>
     client.json<{ data: FailedGroup[] }>('GET', '/v1/failures'),
   )
   const classes = answers.flatMap(({ tenant, answer }) => answer.data.map((one) => ({ tenant, ...one })))
-  // Those of one tenant are in the server's order already.
+  // Those of one tenant are already in the server's order.
   if (seen.length > 1) classes.sort((one, other) => other.count - one.count)
   if (options.json) {
     const lines = classes.map(({ tenant, ...one }) => `${JSON.stringify(withTenant(tenant, one))}\n`)
@@ -61,7 +61,7 @@ const COLUMNS: Column[] = [
   { title: 'RETRY' },
 ]
 
-/** The table of `failures`, with the tenants where it has those of several. */
+/** The table of `failures`, with a column for tenants if there are several. */
 function renderFailures(classes: (FailedGroup & { tenant: string | null })[], terminal: Terminal): string {
   if (classes.length === 0) return 'no failed jobs\n'
   const isOfMany = classes.some(({ tenant }) => tenant !== null)
@@ -78,7 +78,7 @@ function renderFailures(classes: (FailedGroup & { tenant: string | null })[], te
   return renderColumns(columns, rows, widthOf(terminal.stdout))
 }
 
-/** `redrive`: queues the failed jobs again that the options choose; with `--dry-run` it counts them. */
+/** `redrive`: retries the failed jobs that the options select; with `--dry-run` it counts them. */
 export async function runRedrive(terminal: Terminal, options: RedriveOptions): Promise<ExitCode> {
   const limit = options.limit ?? DEFAULT_LIMIT
   const sum = { retried: 0, matched: 0, failed: 0 }
@@ -116,10 +116,10 @@ export async function runRedrive(terminal: Terminal, options: RedriveOptions): P
   return ExitCode.ok
 }
 
-/** `failures export OUT`: failed jobs with their requests, a line each, for `submit` to take. */
+/** `failures export OUT`: writes failed jobs with their requests, one per line, in a form that `submit` accepts. */
 export async function runExport(terminal: Terminal, out: string, options: ExportOptions): Promise<ExitCode> {
   const client = connect(terminal, options, { patienceMs: options.patience })
-  if (out !== '-' && existsSync(out)) throw new CliError(ExitCode.usage, `${out} exists already`)
+  if (out !== '-' && existsSync(out)) throw new CliError(ExitCode.usage, `${out} already exists`)
   if (out !== '-') await checkOutput(resolve(out), 'OUT')
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries({ ...toMembers(options), limit: options.limit }))
@@ -149,7 +149,9 @@ export async function runExport(terminal: Terminal, out: string, options: Export
   return ExitCode.ok
 }
 
-/** Tenants with failed jobs that an admin key may see: what is exported is submitted again as one tenant's. */
+/**
+ * Other tenants with failed jobs that an admin key may see. They are not exported, because an export is submitted again as one tenant's.
+ */
 async function listOthersFailures(terminal: Terminal, options: Common): Promise<string[]> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
   if (seen.length < 2) return []
@@ -159,7 +161,7 @@ async function listOthersFailures(terminal: Terminal, options: Common): Promise<
 
 const LINE_FEED = 10
 
-/** A file of this name is a whole one. */
+/** Writes to a temporary file first, so that a file with this name is always complete. */
 async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
   const part = `${path}.part`
   try {

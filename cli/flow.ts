@@ -42,7 +42,7 @@ export async function* readAhead<T>(source: AsyncIterable<T>, capacity: number):
   }
 }
 
-/** Applies `work` to up to `concurrency` items at once and answers in the order of the source, each as soon as it can. */
+/** Applies `work` to up to `concurrency` items at once. Yields the results in the order of the source, each as soon as possible. */
 export async function* mapInOrder<T, R>(
   source: AsyncIterable<T>,
   concurrency: number,
@@ -74,7 +74,7 @@ export async function* mapInOrder<T, R>(
     }
   } finally {
     next?.catch(() => {})
-    // Not awaited: a source in the middle of something ends by the signal that it was given.
+    // Not awaited: a source that is waiting ends by the signal that it was given.
     iterator.return?.().catch(() => {})
   }
 }

@@ -3,18 +3,19 @@ import { readFile } from 'node:fs/promises'
 import { parseDocument } from 'yaml'
 import { toHeaders } from '../client/events.ts'
 import { followStream } from '../client/follow-stream.ts'
-import type { Flow, FlowStep, FlowSummary, ListFlowsAnswer } from '../client/openapi.ts'
+import type { Flow, FlowStep, FlowSummary } from '../client/openapi.ts'
 import { type Client, FIRST_PATIENCE_MS } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { formatAge, formatUsd } from './format.ts'
 import { refuseInput } from './input-file.ts'
+import { listPages } from './list-pages.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, findOwner, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
 type Options = ServerOptions & { json?: boolean; patience: number }
 
-/** Between the end of a stream and the question whether that was all, ms. */
+/** Pause between the end of a stream and the next request, ms. */
 const PAUSE_MS = 200
 
 const styles: Record<string, 'green' | 'red' | 'yellow'> = {
@@ -25,7 +26,7 @@ const styles: Record<string, 'green' | 'red' | 'yellow'> = {
   waiting: 'yellow',
 }
 
-/** `flows run FILE`: creates a flow, shows its steps as they end, and writes its output. 1 where it did not complete. */
+/** `flows run FILE`: creates a flow, shows its steps as they end, and writes its output. Exit code 1 if it did not complete. */
 export async function runFlow(
   terminal: Terminal,
   path: string,
@@ -33,7 +34,7 @@ export async function runFlow(
 ): Promise<ExitCode> {
   const create = await readFlow(path, options.input)
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
-  if (seen.length > 1) throw new CliError(ExitCode.usage, 'name the tenant that is to have it with --tenant')
+  if (seen.length > 1) throw new CliError(ExitCode.usage, 'name the tenant of the flow with --tenant')
   const { client } = seen[0]!
   const created = await client.json<Flow>('POST', '/v1/flows', {
     body: JSON.stringify(create),
@@ -48,7 +49,7 @@ export async function runFlow(
   return writeEnd(terminal, client, created.id, options)
 }
 
-/** A create object as YAML, of which JSON is a part. */
+/** Reads a create object as YAML, which includes JSON. */
 async function readFlow(path: string, input: string | undefined): Promise<object> {
   let text: string
   try {
@@ -60,7 +61,8 @@ async function readFlow(path: string, input: string | undefined): Promise<object
   const [fault] = document.errors
   if (fault) throw new CliError(ExitCode.usage, `${path}: ${fault.message}`)
   const flow: unknown = document.toJS()
-  if (typeof flow !== 'object' || flow === null) throw new CliError(ExitCode.usage, `${path}: holds no flow`)
+  if (typeof flow !== 'object' || flow === null)
+    throw new CliError(ExitCode.usage, `${path}: contains no flow`)
   return input === undefined ? flow : { ...flow, input: readJson(input, 'the input') }
 }
 
@@ -68,11 +70,11 @@ function readJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw new CliError(ExitCode.usage, `${what} is not JSON; write a text as '"…"'`)
+    throw new CliError(ExitCode.usage, `${what} is not JSON; write a string as '"…"'`)
   }
 }
 
-/** Every event to the last, over connections that break. */
+/** Shows all events until the end, and reconnects when a connection breaks. */
 async function followFlow(terminal: Terminal, client: Client, id: string, options: Options): Promise<void> {
   let patience = Math.min(options.patience, FIRST_PATIENCE_MS)
   const batches = followStream({
@@ -120,7 +122,14 @@ export async function runListFlows(
   options: Options & { status?: string; name?: string; limit: number },
 ): Promise<ExitCode> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
-  const answers = await askEach(seen, ({ client }) => Array.fromAsync(listFlows(client, options)))
+  const answers = await askEach(seen, ({ client }) =>
+    Array.fromAsync(
+      listPages<FlowSummary>(client, '/v1/flows', options.limit, {
+        status: options.status,
+        name: options.name,
+      }),
+    ),
+  )
   const flows = answers
     .flatMap(({ tenant, answer }) => answer.map((flow) => ({ tenant, flow })))
     .sort((one, other) => Date.parse(other.flow.created_at) - Date.parse(one.flow.created_at))
@@ -130,24 +139,6 @@ export async function runListFlows(
     await terminal.write(lines.join(''))
   } else await terminal.write(renderFlows(flows, terminal))
   return ExitCode.ok
-}
-
-async function* listFlows(
-  client: Client,
-  { status, name, limit }: { status?: string; name?: string; limit: number },
-): AsyncGenerator<FlowSummary> {
-  let after: string | null = null
-  for (let left = limit; left > 0; ) {
-    const query = new URLSearchParams({ limit: String(Math.min(1000, left)) })
-    if (status !== undefined) query.set('status', status)
-    if (name !== undefined) query.set('name', name)
-    if (after !== null) query.set('after', after)
-    const page: ListFlowsAnswer = await client.json('GET', `/v1/flows?${query}`)
-    yield* page.data
-    left -= page.data.length
-    after = page.last_id
-    if (!page.has_more || after === null) return
-  }
 }
 
 const COLUMNS: Column[] = [
@@ -177,7 +168,7 @@ function renderFlows(flows: { tenant: string | null; flow: FlowSummary }[], term
   return renderColumns(columns, rows, widthOf(terminal.stdout))
 }
 
-/** `flows show ID`: how each step stands. */
+/** `flows show ID`: the state of each step. */
 export async function runShowFlow(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
   const client = await findFlow(terminal, id, options)
   const flow = await client.json<Flow>('GET', flowPath(id))
@@ -221,7 +212,7 @@ export async function runChangeFlow(
   return ExitCode.ok
 }
 
-/** `flows signal ID STEP [JSON]`: what a step waits for, or will; `true` unless given. */
+/** `flows signal ID STEP [JSON]`: sends a value to a step, which may wait for it now or later; default `true`. */
 export async function runSignalFlow(
   terminal: Terminal,
   id: string,

@@ -13,7 +13,7 @@ export function formatDuration(exact: number): string {
   return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`
 }
 
-/** Cents, and for less than a dollar as far as there is something to see. Null is not known. */
+/** With cents; amounts below a dollar with three significant digits. Null: unknown. */
 export function formatUsd(usd: number | null): string {
   if (usd === null) return '-'
   if (usd === 0 || usd >= 1)
@@ -21,16 +21,16 @@ export function formatUsd(usd: number | null): string {
   return `$${usd.toLocaleString('en-US', { maximumSignificantDigits: 3 })}`
 }
 
-/** `$1.20`, or `$1.20, 3 unpriced` where calls have no price. */
+/** `$1.20`, or `$1.20, 3 unpriced` if some calls have no price. */
 export function formatCostSum(cost: { cost_usd: number | null; unpriced_calls: number }): string {
   const known = formatUsd(cost.cost_usd)
   return cost.unpriced_calls > 0 ? `${known}, ${formatNumber(cost.unpriced_calls)} unpriced` : known
 }
 
 /**
- * How long ago a time was, or `in` how long it will be, in its largest unit: `45 s`, `3 min`, `2 h`, `5 d`.
+ * The time since a moment, or until it with `in`, in its largest unit: `45 s`, `3 min`, `2 h`, `5 d`.
  *
- * @param time RFC 3339; null reads as `-`
+ * @param time RFC 3339; null is shown as `-`
  * @param now Unix ms
  */
 export function formatAge(time: string | null, now: number): string {

@@ -1,5 +1,6 @@
 import { ExitCode } from './exit.ts'
 import { formatAge, formatCostSum, formatNumber } from './format.ts'
+import { listPages } from './list-pages.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
@@ -26,14 +27,14 @@ const COLUMNS: Column[] = [
   { title: 'CHANGED', side: right },
 ]
 
-/** `groups`: those that changed last first. */
+/** `groups`: the most recently changed first. */
 export async function runGroups(terminal: Terminal, options: GroupsOptions): Promise<ExitCode> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
   const answers = await askEach(seen, ({ client }) =>
-    client.json<{ data: Group[] }>('GET', `/v1/groups?limit=${Math.min(1000, options.limit)}`),
+    Array.fromAsync(listPages<Group>(client, '/v1/groups', options.limit)),
   )
   const groups = answers
-    .flatMap(({ tenant, answer }) => answer.data.map((group) => ({ tenant, group })))
+    .flatMap(({ tenant, answer }) => answer.map((group) => ({ tenant, group })))
     .sort((one, other) => Date.parse(other.group.updated_at) - Date.parse(one.group.updated_at))
     .slice(0, options.limit)
   if (options.json) {

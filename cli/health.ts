@@ -3,16 +3,18 @@ import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
 export type HealthOptions = ServerOptions & { json?: boolean; patience: number }
 
-/** What `GET /readyz` answers. `history`: absent where there is none, and before it was told. */
+/** The answer of `GET /readyz`. `history`: absent if there is none, or its state is not known yet. */
 type Readiness = {
   status: 'ok'
   version: string
   history?: 'available' | 'unavailable'
-  /** Absent where all works. */
+  /** Absent if everything works. */
   history_fails?: 'everything' | 'writes'
 }
 
-/** `health`: whether the server takes jobs, and whether its history answers. A server that is not ready is an error, as everywhere. */
+/**
+ * `health`: whether the server accepts jobs, and whether its history answers. A server that is not ready is an error, as for all commands.
+ */
 export async function runHealth(terminal: Terminal, options: HealthOptions): Promise<ExitCode> {
   const client = connect(terminal, options, { patienceMs: options.patience })
   const readiness = await client.json<Readiness>('GET', '/readyz')
@@ -26,7 +28,7 @@ export async function runHealth(terminal: Terminal, options: HealthOptions): Pro
   if (history === 'unavailable') {
     await terminal.write(
       fails === 'writes'
-        ? 'the history takes no finished jobs: they stay in Redis until it does\n'
+        ? 'the history accepts no finished jobs: they stay in Redis until it does\n'
         : 'the history does not answer: finished jobs stay in Redis until it is back\n',
     )
   }

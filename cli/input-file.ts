@@ -1,7 +1,9 @@
 import { explainFileFault } from '../lib/system-refusal.ts'
 import { CliError, ExitCode } from './exit.ts'
 
-/** An error of the file system as a message for people: which file, and why it cannot be read; any other as it is. */
+/**
+ * Converts an error of the file system to a message for people: which file, and why it cannot be read. Other errors are returned unchanged.
+ */
 export function refuseInput(error: unknown, file: string): unknown {
   const fault = explainFileFault(error)
   if (fault === null) return error

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../lib/json.ts'
 
-/** The members of a job, as the server answers it, that commands look at; the others are passed on. */
+/** The members of a job in an answer that commands read; the others are passed on. */
 export type Job = {
   id: string
   type: string
@@ -11,7 +11,7 @@ export type Job = {
   finished_at: string | null
   cost_usd: number | null
   result: JsonObject | null
-  /** There is a result that this answer does without. */
+  /** There is a result, but this answer does not contain it. */
   result_omitted?: true
   error: JobError | null
 }

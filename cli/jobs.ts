@@ -63,7 +63,7 @@ const ofTenant =
   (tenant: string | null) =>
   (job: Job): Listed => ({ tenant, job })
 
-/** Jobs as they are read, so that no more than a page of results is held. */
+/** Yields jobs as they are read, so that at most a page of results is in memory. */
 async function* listJobs(client: Client, options: ListOptions): AsyncGenerator<Job> {
   const withResults = Boolean(options.json && options.results)
   let left = options.limit
@@ -99,7 +99,7 @@ function addSearch(query: URLSearchParams, options: ListOptions): void {
   }
 }
 
-/** A job whose result its page had no room for; as the list had it where it was deleted since. */
+/** Reads a job whose result did not fit into its page; returns it as listed if it was deleted meanwhile. */
 async function readWhole(client: Client, job: Job): Promise<Job> {
   try {
     return await client.json<Job>('GET', `/v1/jobs/${encodeURIComponent(job.id)}`)
@@ -138,7 +138,7 @@ function renderJobs(jobs: Listed[], terminal: Terminal): string {
   return renderColumns(columns, rows, widthOf(terminal.stdout))
 }
 
-/** `jobs show ID`: the job as the server has it, with its calls where asked for. */
+/** `jobs show ID`: the job, with its calls if requested. */
 export async function runShow(
   terminal: Terminal,
   id: string,
@@ -159,7 +159,7 @@ export function runCancel(terminal: Terminal, ids: string[], options: Common): P
   return changeEach(terminal, ids, 'cancel', options)
 }
 
-/** `jobs retry ID…`, or without ids every failed job that the options choose. */
+/** `jobs retry ID…`, or without ids all failed jobs that the options select. */
 export async function runRetry(terminal: Terminal, ids: string[], options: RetryOptions): Promise<ExitCode> {
   if (ids.length > 0) return changeEach(terminal, ids, 'retry', options)
   const { group, lane, errorCode, limit } = options
@@ -177,7 +177,7 @@ export async function runRetry(terminal: Terminal, ids: string[], options: Retry
   return ExitCode.ok
 }
 
-/** One that cannot be changed keeps no other from it. */
+/** Changes each job. A failure does not stop the others. */
 async function changeEach(
   terminal: Terminal,
   ids: string[],

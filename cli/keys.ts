@@ -3,10 +3,10 @@ import { digestKey } from '../config/key-digest.ts'
 import { ExitCode } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
-/** Twice what a key has to have at the least. */
+/** Twice the minimum of a key. */
 const KEY_BYTES = 32
 
-/** `keys new`: a key for a tenant's client, and what the configuration needs to know of it. */
+/** `keys new`: creates a key for a client, and its digest for the configuration. */
 export async function runNewKey(terminal: Terminal, { json }: { json?: boolean }): Promise<ExitCode> {
   const key = randomBytes(KEY_BYTES).toString('base64url')
   const digest = `sha256:${digestKey(key).toString('hex')}`

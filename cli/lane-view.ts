@@ -1,4 +1,4 @@
-/** The members of `GET /v1/lanes` that are shown or planned with. */
+/** The members of `GET /v1/lanes` that commands use. */
 export type LaneView = {
   id: string
   rates: {
@@ -31,7 +31,7 @@ export type LaneView = {
   throttled: number
 }
 
-/** What a source and a shared limit of a lane have in common. */
+/** Common members of a lane's sources and shared limits. */
 type BucketView = {
   name: string
   speed: number

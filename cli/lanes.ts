@@ -6,10 +6,10 @@ import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 export type LanesOptions = ServerOptions & { json?: boolean; watch?: number | boolean; patience: number }
 
 const DEFAULT_WATCH_SECONDS = 2
-/** Clears the screen and goes to its upper left corner. */
+/** Clears the screen and moves the cursor to the upper left corner. */
 const CLEAR = '\x1b[2J\x1b[H'
 
-/** `lanes`: how each lane stands; with `--watch`, again and again until it is interrupted. */
+/** `lanes`: the state of each lane; with `--watch`, repeated until interrupted. */
 export async function runLanes(terminal: Terminal, options: LanesOptions): Promise<ExitCode> {
   const client = connect(terminal, options, { patienceMs: options.patience })
   const seconds = options.watch === true ? DEFAULT_WATCH_SECONDS : options.watch
@@ -25,7 +25,7 @@ export async function runLanes(terminal: Terminal, options: LanesOptions): Promi
   }
 }
 
-/** What the table of lanes has to know of the terminal. */
+/** The terminal's properties that the table of lanes needs. */
 export function viewOf({ style, stdout, now }: Terminal) {
   return { style, width: stdout.isTTY ? stdout.columns : undefined, now: now() }
 }

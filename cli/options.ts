@@ -3,13 +3,13 @@ import { parseDuration } from '../config/units.ts'
 import type { ExitCode } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
-/** Runs the work of a command, and ends the process with its exit code. */
+/** Runs the work of a command, and exits with its code. */
 export type Run = (work: (terminal: Terminal) => Promise<ExitCode>) => Promise<void>
 
 const DEFAULT_URL = 'http://127.0.0.1:8080'
 export const DEFAULT_PAGE = 20
 
-/** Adds the options of every command that talks to a server. */
+/** Adds the options of every command that sends requests to a server. */
 export function server(command: Command, patience: string): Command {
   return command
     .addOption(
@@ -62,7 +62,7 @@ export function toMilliseconds(text: string): number {
   return ms
 }
 
-/** Adds the options by which commands choose among failed jobs. */
+/** Adds the options that select failed jobs. */
 export function chooseFailed(command: Command): Command {
   return command
     .option('--group <group>', 'jobs of this group')

@@ -4,10 +4,10 @@ import { explainFileFault } from '../lib/system-refusal.ts'
 import { CliError, ExitCode } from './exit.ts'
 
 /**
- * Finds out whether a file can be written before anything is asked of the server. Throws what is wrong as a usage error.
+ * Checks whether a file can be written before any request is sent. Throws a usage error if not.
  *
  * @param path absolute
- * @param name what the file is called on the command line: `--out`
+ * @param name the file's option on the command line: `--out`
  */
 export async function checkOutput(path: string, name: string): Promise<void> {
   const refuse = (error: unknown): never => {
@@ -17,11 +17,11 @@ export async function checkOutput(path: string, name: string): Promise<void> {
   if (found?.isDirectory())
     throw new CliError(ExitCode.usage, `${name}: ${path}: it is a folder. Name a file in it.`)
   if (found !== null) await access(path, constants.R_OK | constants.W_OK).catch(refuse)
-  // Other files are written beside it.
+  // Other files are written next to it.
   await access(dirname(path), constants.W_OK | constants.X_OK).catch(refuse)
 }
 
-/** An error of the file system as a message for people; any other as it is. */
+/** Converts an error of the file system to a message for people. Other errors are returned unchanged. */
 export function refuseOutput(error: unknown, path: string, name: string): unknown {
   const fault = explainFileFault(error)
   if (fault === null) return error
@@ -29,10 +29,10 @@ export function refuseOutput(error: unknown, path: string, name: string): unknow
   if (isPassing)
     return new CliError(
       ExitCode.failed,
-      `${name}: ${path}: ${reason}. Make room, and run the same command again.`,
+      `${name}: ${path}: ${reason}. Free some space, and run the same command again.`,
     )
   const place = isMissing(error) ? dirname(path) : path
-  const remedy = isMissing(error) ? `Make it, or name another ${name}.` : `Name another ${name}.`
+  const remedy = isMissing(error) ? `Create it, or name another ${name}.` : `Name another ${name}.`
   return new CliError(ExitCode.usage, `${name}: ${place}: ${reason}. ${remedy}`)
 }
 

@@ -13,7 +13,7 @@ export type PauseOptions = ServerOptions & {
   reason?: string
 }
 
-/** `pause` and `resume`: of lanes, or of all lanes of a provider. Shows how they stand then. */
+/** `pause` and `resume`: of lanes, or of all lanes of a provider. Shows their new state. */
 export async function runPause(
   terminal: Terminal,
   change: 'pause' | 'resume',

@@ -15,7 +15,7 @@ import { ExitCode } from './exit.ts'
 import type { Run } from './options.ts'
 import { openTerminal } from './terminal.ts'
 
-/** Adds the commands that talk to a server, or look at files for one. Each loads its part only when it runs. */
+/** Adds the commands for servers and files. Each command loads its code only when it runs. */
 export function addCommands(program: Command, process: NodeJS.Process): void {
   const run: Run = async (work) => {
     process.exit(await work(openTerminal(process)))

@@ -9,14 +9,14 @@ type Part = NonNullable<LaneView['shared_limits']>[number] | NonNullable<LaneVie
 
 const HEAD = ['USED', 'WAITING', 'IN FLIGHT', 'P50', 'P95', '429S']
 const STATE_HEAD = '  STATE'
-/** A state that has no room in its line stands below it, this far to the right. */
+/** A state that does not fit into its line is on the next line, indented this much. */
 const INDENT = 4
 
 /**
- * The table of `lanes`: each lane, and below it its service tiers that are shut, the shared limits and the sources that it takes from. Names that would make a line
- * too long stand on lines of their own.
+ * The table of `lanes`: each lane, and below it its unavailable service tiers, its shared limits and its sources. Names that would make a
+ * line too long are on separate lines.
  *
- * @param width columns of the terminal; undefined: it is none
+ * @param width columns of the terminal; undefined: no terminal
  * @param now Unix ms
  */
 export function renderLanes(
@@ -118,7 +118,7 @@ function brokenBy(state: 'closed' | 'open' | 'half_open'): State {
   return { text: state === 'half_open' ? 'broken, one call at a time tries it' : 'broken', colour: 'red' }
 }
 
-/** In lines of so many characters, between words where there are any. */
+/** Breaks text into lines of at most `width` characters, at spaces if possible. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = []
   for (let left = text; left !== ''; ) {

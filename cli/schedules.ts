@@ -5,15 +5,12 @@ import { type Client, RefusedError } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { formatAge } from './format.ts'
 import { refuseInput } from './input-file.ts'
+import { listPages } from './list-pages.ts'
 import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, findOwner, type Seen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
 type Common = ServerOptions & { json?: boolean; patience: number }
-type Page<Entry> = { data: Entry[]; has_more: boolean; last_id: string | null }
-
-/** The server's largest page. */
-const PAGE = 1000
 
 const json = { 'content-type': 'application/json' }
 const pathOf = (id: string) => `/v1/schedules/${encodeURIComponent(id)}`
@@ -42,6 +39,7 @@ export async function runList(terminal: Terminal, options: Common & { limit: num
   )
   const schedules = answers
     .flatMap(({ tenant, answer }) => answer.map((schedule) => ({ tenant, schedule })))
+    .sort((one, other) => Date.parse(other.schedule.created_at) - Date.parse(one.schedule.created_at))
     .slice(0, options.limit)
   if (options.json) {
     const lines = schedules.map(({ tenant, schedule }) => `${JSON.stringify(withTenant(tenant, schedule))}\n`)
@@ -72,12 +70,12 @@ export async function runShow(terminal: Terminal, id: string, options: Common): 
   return ExitCode.ok
 }
 
-/** `schedules create FILE`: one of JSON, as `POST /v1/schedules` takes it; `-` is stdin. */
+/** `schedules create FILE`: creates a schedule from JSON, as for `POST /v1/schedules`; `-` is stdin. */
 export async function runCreate(terminal: Terminal, file: string, options: Common): Promise<ExitCode> {
   const body = await readText(file)
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
-  if (seen.length > 1) throw new CliError(ExitCode.usage, 'say with --tenant which tenant gets it')
-  // Sent again where the answer was lost: the key makes it the same schedule.
+  if (seen.length > 1) throw new CliError(ExitCode.usage, 'name the tenant of the schedule with --tenant')
+  // Sent again if the answer is lost; with the key it is the same schedule.
   const headers = { ...json, 'idempotency-key': crypto.randomUUID() }
   const schedule = await seen[0]!.client.json<Schedule>('POST', '/v1/schedules', { body, headers })
   const next = schedule.next_runs[0] ?? 'never'
@@ -99,7 +97,7 @@ export function runPause(
   })
 }
 
-/** `schedules run ID…`: now, beside the slots. */
+/** `schedules run ID…`: now, in addition to the slots. */
 export function runNow(terminal: Terminal, ids: string[], options: Common): Promise<ExitCode> {
   return changeEach(terminal, ids, options, async (client, id) => {
     const headers = { 'idempotency-key': crypto.randomUUID() }
@@ -138,22 +136,6 @@ export async function runRuns(
   return ExitCode.ok
 }
 
-async function* listPages<Entry>(client: Client, path: string, limit: number): AsyncGenerator<Entry> {
-  let left = limit
-  let after: string | null = null
-  while (left > 0) {
-    const query = new URLSearchParams({
-      limit: String(Math.min(PAGE, left)),
-      ...(after !== null && { after }),
-    })
-    const page: Page<Entry> = await client.json('GET', `${path}?${query}`)
-    yield* page.data
-    left -= page.data.length
-    after = page.last_id
-    if (!page.has_more || after === null) return
-  }
-}
-
 async function ownerOf(terminal: Terminal, id: string, options: Common): Promise<Client> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
   return (await findOwner(seen, pathOf(id), id)).client
@@ -161,7 +143,7 @@ async function ownerOf(terminal: Terminal, id: string, options: Common): Promise
 
 type Change = (client: Client, id: string) => Promise<{ value: object; text: string }>
 
-/** One that cannot be changed keeps no other from it. */
+/** Changes each schedule. A failure does not stop the others. */
 async function changeEach(
   terminal: Terminal,
   ids: string[],

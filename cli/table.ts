@@ -1,24 +1,24 @@
 import { stripVTControlCharacters } from 'node:util'
 
-/** Lines are no longer than this, unless the terminal is wider. */
+/** Maximum length of lines, unless the terminal is wider. */
 const COLUMNS = 80
 const GAP = 2
 
 export type Column = {
   title: string
   side?: 'left' | 'right'
-  /** Its cells may be cut to so many characters where there is no room for them. */
+  /** Its cells may be cut to this many characters if there is no space. */
   least?: number
-  /** It may be left out where even cut cells have no room; the column with the highest number goes first. */
+  /** It may be left out if even cut cells do not fit; the column with the highest number first. */
   leaveOut?: number
 }
 
-/** Columns of the terminal, or 80 where there is none or a narrower one. */
+/** Columns of the terminal; at least 80, also without a terminal. */
 export function widthOf(stdout: { columns?: number }): number {
   return Math.max(COLUMNS, stdout.columns ?? 0)
 }
 
-/** A table whose lines fit a width: long cells are cut with `…`, and then columns are left out. Nothing that may not be cut is. */
+/** A table whose lines fit into a width: long cells are cut with `…`, then columns are left out. Other columns are never cut. */
 export function renderColumns(columns: readonly Column[], rows: readonly string[][], width: number): string {
   let shown = columns.map((column, at) => ({ ...column, at }))
   for (;;) {
@@ -48,7 +48,7 @@ export function renderColumns(columns: readonly Column[], rows: readonly string[
   }
 }
 
-/** Takes from the widest that may still be cut, until the sum fits; null where it never does. */
+/** Reduces the widest column that may still be cut, until the sum fits; null if it never does. */
 function shrink(natural: readonly number[], least: readonly number[], width: number): number[] | null {
   const widths = [...natural]
   for (let over = widths.reduce((sum, one) => sum + one, 0) - width; over > 0; over--) {
@@ -61,13 +61,13 @@ function shrink(natural: readonly number[], least: readonly number[], width: num
   return widths
 }
 
-/** A cell has one colour at the most, around all of it. */
+/** A cell has at most one colour, around all of its text. */
 function cut(cell: string, width: number): string {
   const plain = stripVTControlCharacters(cell)
   return plain.length <= width ? cell : cell.replace(plain, () => `${plain.slice(0, width - 1)}…`)
 }
 
-/** Columns as wide as they need to be, numbers to the right; the first row is the head. */
+/** Columns are as wide as their content. The first row is the header. */
 export function renderTable(rows: string[][], alignment: ('left' | 'right')[]): string {
   const widths = alignment.map((_, column) => Math.max(...rows.map((row) => lengthOf(row[column] ?? ''))))
   const lines = rows.map((row) =>
@@ -84,7 +84,7 @@ function pad(text: string, width: number, side: 'left' | 'right'): string {
   return side === 'left' ? text + space : space + text
 }
 
-/** Colours take no place. */
+/** Colours take no space. */
 function lengthOf(text: string): number {
   return stripVTControlCharacters(text).length
 }

@@ -8,16 +8,16 @@ import type { ServerOptions, Terminal } from './terminal.ts'
 
 export type TailOptions = ServerOptions & { json?: boolean; lastEventId?: string; patience: number }
 
-/** Between the end of a stream and the question whether that was all. */
+/** Pause between the end of a stream and the next request, ms. */
 const PAUSE_MS = 200
 
-/** `tail JOB|GROUP`: every event to the last, over connections that break. 1 when a job did not complete. */
+/** `tail JOB|GROUP`: shows all events until the end, and reconnects when a connection breaks. Exit code 1 if a job did not complete. */
 export async function runTail(terminal: Terminal, what: string, options: TailOptions): Promise<ExitCode> {
   let patience = Math.min(options.patience, FIRST_PATIENCE_MS)
   const place = `/v1/${what.startsWith('job_') ? 'jobs' : 'groups'}/${encodeURIComponent(what)}`
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience }, patience)
   const { client } = await findOwner(seen, place, what)
-  /** The last ending of each job that did not complete: a retry may make it good. */
+  /** Jobs whose last end was not completion. A retry may still complete them. */
   const unfinished = new Set<string>()
   const batches = followStream({
     open(lastEventId, signal) {
@@ -27,7 +27,8 @@ export async function runTail(terminal: Terminal, what: string, options: TailOpt
     onOpen: () => {
       patience = options.patience
     },
-    // A stream that ended in an error resumes after the last event. One that ended without an error says next time whether it was complete.
+    // A stream that ended with an error resumes after the last event. One that ended without an error says next time whether it was
+    // complete.
     async goOn({ how, error }) {
       if (how === 'unopened') throw error
       await terminal.sleep(PAUSE_MS)

@@ -2,16 +2,16 @@ import { type Client, RefusedError } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
-/** One tenant whose jobs a command sees. `tenant`: its name where the command sees several, else null. */
+/** A tenant whose jobs a command sees. `tenant`: its name if the command sees several, otherwise null. */
 export type Seen = { tenant: string | null; client: Client }
 
-/** Tenants asked at the same time. */
+/** Number of tenants that are asked at the same time. */
 const AT_ONCE = 16
 
 /**
- * The tenants that a key may look at: all of them for an admin key, unless `--tenant` names one; else its own.
+ * The tenants that a key may see: all of them for an admin key, unless `--tenant` names one; otherwise its own.
  *
- * @param firstPatienceMs for the first question: a server that was never there may be given up sooner
+ * @param firstPatienceMs patience of the first request, because a server that was never there may be given up sooner
  */
 export async function connectSeen(
   terminal: Terminal,
@@ -26,7 +26,7 @@ export async function connectSeen(
   return names.map((tenant) => ({ tenant, client: connect(terminal, { ...options, tenant }, settings) }))
 }
 
-/** Asks for each, a few at a time, and answers in their order. */
+/** Asks for each tenant, several at a time, and returns the answers in their order. */
 export async function askEach<T>(
   seen: readonly Seen[],
   ask: (one: Seen) => Promise<T>,
@@ -41,10 +41,10 @@ export async function askEach<T>(
 }
 
 /**
- * The tenant that has what a path of the server stands for. Throws what the server says where none has it, and a usage error
- * where several have, as groups of one name may be.
+ * The tenant that owns the resource of a path. Throws the server's error if no tenant has it, and a usage error if several have it, which
+ * is possible for groups.
  *
- * @param what how people call it: `group nightly`
+ * @param what the resource, for people: `group nightly`
  */
 export async function findOwner(seen: readonly Seen[], path: string, what: string): Promise<Seen> {
   if (seen.length === 1) return seen[0]!
@@ -68,7 +68,7 @@ export async function findOwner(seen: readonly Seen[], path: string, what: strin
   return owners[0]!
 }
 
-/** Puts the tenant into what is written for scripts, where a command sees several. */
+/** Adds the tenant to output for scripts if the command sees several tenants. */
 export function withTenant(tenant: string | null, value: object): object {
   return tenant === null ? value : { tenant, ...value }
 }
@@ -80,7 +80,7 @@ async function listTenants(client: Client, patienceMs: number): Promise<string[]
     })
     return data.map(({ id }) => id)
   } catch (error) {
-    // The key of a tenant, which may see its own.
+    // The key of a tenant, which sees only its own tenant.
     if (error instanceof RefusedError && error.status === 403) return []
     throw error
   }

@@ -6,26 +6,26 @@ import { CliError, ExitCode } from './exit.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
-/** What a command has of the process that it runs in. */
+/** A command's interface to its process. */
 export type Terminal = {
-  /** To stdout, no faster than it is read. */
+  /** Writes to stdout, not faster than it is read. */
   write(text: string): Promise<void>
-  /** A line for people on stderr. */
+  /** Writes a line for people to stderr. */
   note(text: string): void
-  /** Colour where stdout shows any; NO_COLOR and FORCE_COLOR are heard. */
+  /** Adds colour if stdout supports it. Respects NO_COLOR and FORCE_COLOR. */
   style(style: Style, text: string): string
   stdout: NodeJS.WriteStream
   stderr: NodeJS.WriteStream
   env: NodeJS.ProcessEnv
   cwd: string
-  /** Aborts at the first SIGINT or SIGTERM, with the CliError to end by. */
+  /** Aborts at the first SIGINT or SIGTERM, with the CliError to exit with. */
   signal: AbortSignal
   sleep(ms: number): Promise<void>
   /** Unix ms. */
   now(): number
 }
 
-/** The process itself. A second signal ends it at once, and so does a closed stdout. */
+/** The terminal of this process. A second signal ends the process at once, and so does a closed stdout. */
 export function openTerminal(process: NodeJS.Process): Terminal {
   const { stdout, stderr } = process
   const leaving = new AbortController()
@@ -39,7 +39,7 @@ export function openTerminal(process: NodeJS.Process): Terminal {
     if (error.code !== 'EPIPE') throw error
     process.exit(ExitCode.pipeClosed)
   })
-  // What is said there is for people, and nobody is there.
+  // Its messages are for people, and nobody is reading.
   stderr.on('error', () => {})
   return {
     async write(text) {
@@ -59,7 +59,7 @@ export function openTerminal(process: NodeJS.Process): Terminal {
 
 export type ServerOptions = { url: string; key?: string; tenant?: string }
 
-/** A client of the server that the options name. Throws a usage error where that is no http URL. */
+/** A client of the server in the options. Throws a usage error if that is not an http URL. */
 export function connect(
   terminal: Terminal,
   { url, key, tenant }: ServerOptions,

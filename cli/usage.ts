@@ -26,17 +26,17 @@ type Page = {
   data: Usage[]
   has_more: boolean
   last_id: string | null
-  /** What `top` left out. */
+  /** The sum of the entries that `top` omitted. */
   rest?: (Usage & { entries: number }) | null
 }
 
 /** The server's largest page. */
 const PAGE = 10_000
 
-/** What was saved, by any way. */
+/** Savings of all kinds. */
 const SAVED = ['saved_cache_usd', 'saved_sharing_usd', 'saved_tiers_usd', 'saved_prompt_cache_usd']
 
-/** `usage`: what was used and paid. */
+/** `usage`: consumption and costs. */
 export async function runUsage(terminal: Terminal, options: UsageOptions): Promise<ExitCode> {
   const client = connect(terminal, options, { patienceMs: options.patience })
   const names = options.by.split(',')

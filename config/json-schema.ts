@@ -3,7 +3,8 @@ import { configSchema } from './schema.ts'
 
 type JsonSchema = z.core.JSONSchema.BaseSchema
 
-const variable = '\\$\\{'
+/** Pattern of text with a variable. */
+export const variable = '\\$\\{'
 
 /** The JSON Schema of the YAML file for editors, before variables are replaced. Formatted with 2 spaces and a final newline. */
 export function buildJsonSchema(): string {

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
 
-/** Commands for budgets: how all stand, and those of groups. */
+/** Commands for budgets. */
 export function addBudgetCommands(program: Command, run: Run): void {
   const load = () => import('../budgets.ts')
   const budgets = program

@@ -4,7 +4,7 @@ import { chooseFailed, type Run, server, toCount } from '../options.ts'
 /** Commands about failed jobs: failures, redrive. */
 export function addFailureCommands(program: Command, run: Run): void {
   const failures = program.command('failures')
-  // Else it would take the options of the command below it for its own.
+  // Otherwise it would parse the options of its subcommand as its own.
   server(failures.enablePositionalOptions(), '5s')
     .description('show failed jobs by lane and error code')
     .action((options) =>

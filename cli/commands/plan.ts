@@ -8,7 +8,7 @@ export function addPlanCommands(program: Command, run: Run): void {
   program
     .command('plan')
     .description('estimate how long a file takes and what it costs; makes no calls')
-    .argument('<file>', 'JSONL: one job or batch line a line')
+    .argument('<file>', 'JSONL: one job or batch line per line')
     .option('-c, --config <path>', 'configuration file (default: SLUICE_CONFIG, then ./sluice.yaml)')
     .addOption(
       new Option('--url <url>', 'use the backlog and the learned limits of this server')

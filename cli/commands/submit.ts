@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
 import { type Run, server, toCount } from '../options.ts'
 
-/** Jobs that may be at the server ahead of the results: enough for the fastest lanes, and no memory to speak of. */
+/** Jobs that the server may hold ahead of the results: enough for the fastest lanes, with little memory. */
 const DEFAULT_WINDOW = 10_000
 
 /** Commands that send jobs and follow them: submit, tail, events. */
 export function addSubmitCommands(program: Command, run: Run): void {
   server(program.command('submit'), '10m')
     .description('submit a file of jobs or OpenAI batch lines, and write their results in order')
-    .argument('<file>', 'JSONL: one job or batch line a line')
+    .argument('<file>', 'JSONL: one job or batch line per line')
     .option('-o, --out <path>', 'file for results; a later run resumes from it (default: stdout)')
     .option('--retry-failed', 'retry jobs that failed in an earlier run')
     .option(

@@ -50,7 +50,7 @@ export function addTenantCommands(program: Command, run: Run): void {
   const keys = program.command('keys').description('create, list and revoke keys of tenants')
   keys
     .command('new')
-    .description('make a random key, and its digest for the configuration')
+    .description('create a random key, and its digest for the configuration')
     .option('--json', 'print JSON for scripts')
     .action((options) => run(async (terminal) => (await import('../keys.ts')).runNewKey(terminal, options)))
   server(keys.command('list'), '5s')

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
 
-/** Commands that tell how it stands and count: health, usage, groups. */
+/** Commands for state and statistics: health, usage, groups. */
 export function addUsageCommands(program: Command, run: Run): void {
   server(program.command('health'), '5s')
     .description('check whether the server accepts jobs, and whether its history answers')

@@ -19,10 +19,10 @@ export type PlanOptions = {
   json?: boolean
 }
 
-/** A dry run waits for nobody. */
+/** A dry run does not wait for a server. */
 const PATIENCE_MS = 1_000
 
-/** `plan FILE`: how long it takes and what it costs under the present limits, without a call. 1: lines would be refused. */
+/** `plan FILE`: estimates duration and costs under the current limits, without calls. Exit code 1 if lines would be refused. */
 export async function runPlan(terminal: Terminal, file: string, options: PlanOptions): Promise<ExitCode> {
   const { env, cwd } = terminal
   const path = findConfigPath({ env, cwd, ...(options.config === undefined ? {} : { path: options.config }) })
@@ -49,11 +49,11 @@ export async function runPlan(terminal: Terminal, file: string, options: PlanOpt
 type Server = {
   /** The current lanes. */
   views: LaneView[]
-  /** How long the sound of a file is, by its beginning and its size; null: there is no such file. */
+  /** Duration of the audio in a file, s, by its beginning and its size; null: there is no such file. */
   secondsOf: (file: string) => Promise<number | null>
 }
 
-/** Null if the server does not answer: then the configuration's limits are used. */
+/** Null if the server does not answer: then the configured limits are used. */
 async function askServer(terminal: Terminal, url: string, key: string | undefined): Promise<Server | null> {
   const options = { url, ...(key === undefined ? {} : { key }) }
   const client = connect(terminal, options, { patienceMs: PATIENCE_MS })
@@ -114,7 +114,7 @@ function sumUp(planned: Planned[]) {
       flex: addUsd(planned.map(({ usdByTier }) => usdByTier.flex)),
       batch: addUsd(planned.map(({ usdByTier }) => usdByTier.batch)),
     },
-    // Lanes work side by side.
+    // Lanes work in parallel.
     seconds: lastOf(planned, 'standard'),
     tier_seconds: {
       standard: lastOf(planned, 'standard'),
@@ -128,7 +128,7 @@ function lastOf(planned: Planned[], tier: keyof ReturnType<typeof forecastTiers>
   return Math.max(0, ...planned.map((one) => forecastTiers(one.lane, one)[tier]))
 }
 
-/** Null: the price of a lane is not known. */
+/** Null: the price of a lane is unknown. */
 function addUsd(each: (number | null)[]): number | null {
   if (each.includes(null)) return null
   return each.reduce((sum: number, usd) => sum + Math.round((usd ?? 0) * 1e9), 0) / 1e9
@@ -189,7 +189,7 @@ function renderPlan(
       `about ${formatDuration(sum.seconds)}, at most ${sum.usd === null ? 'an unknown price' : formatUsd(sum.usd)}`,
     `(answers without a maximum count as ${formatNumber(outputTokens)} tokens; change this with --output-tokens)`,
   ]
-  if (planned.some(({ lane: { tiers } }) => tiers?.flex !== undefined || tiers?.batch !== undefined)) {
+  if (planned.some(({ lane: { tiers } }) => tiers?.flex != null || tiers?.batch != null)) {
     const each = (['standard', 'flex', 'batch'] as const).map((tier) => {
       const usd = sum.tiers[tier]
       return `${tier} ${usd === null ? 'an unknown price' : formatUsd(usd)} within ${formatDuration(sum.tier_seconds[tier])}`

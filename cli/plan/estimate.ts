@@ -11,25 +11,25 @@ import { readCoalesceKey } from '../../providers/coalesce-key.ts'
 import { countImages, isWithoutOutput, takesAudio } from '../../providers/endpoints.ts'
 import type { LineRequest } from '../submit/read-request.ts'
 
-/** What one lane would be asked for. */
+/** The load of one lane. */
 export type LaneLoad = {
   lane: Lane
   jobs: number
-  /** Jobs that share the call of an equal one. */
+  /** Jobs that share the call of an equal job. */
   shared: number
-  /** Requests to the provider, embedding jobs that travel together counted as one. */
+  /** Requests to the provider. Embedding jobs in one request count as one. */
   calls: number
   tokens: number
   inputTokens: number
   outputTokens: number
-  /** Pictures that are asked for, and seconds of sound that are sent. */
+  /** Requested images, and seconds of audio that are sent. */
   images: number
   audioSeconds: number
-  /** Jobs whose sound is not counted: nobody knows how long their files are. */
+  /** Jobs whose audio is not counted, because the duration of their files is unknown. */
   unheard: number
-  /** USD, were every answer as long as its body allows; null: the lane has no price. */
+  /** USD if every answer had the maximum length of its body; null: the lane has no price. */
   usd: number | null
-  /** The same at the cheaper tiers; at standard where the lane lacks one. */
+  /** The same at the cheaper tiers; at standard if the lane does not have the tier. */
   usdByTier: Record<CheapTier, number | null>
 }
 
@@ -37,7 +37,7 @@ export type CheapTier = 'flex' | 'batch'
 
 export type Load = {
   lanes: LaneLoad[]
-  /** Lines that the server would refuse, the first of each reason. */
+  /** Lines that the server would refuse, with the first ones as examples. */
   refused: { count: number; examples: { line: number; reason: string }[] }
 }
 
@@ -51,10 +51,10 @@ type CountedLane = Omit<LaneLoad, 'usd' | 'usdByTier'> & {
 }
 
 /**
- * Adds up what the lines of a file take from their lanes, by the arithmetic of the gate, without a call.
+ * Adds up the load of the lines of a file per lane, with the arithmetic of the gate and without calls.
  *
- * @param outputTokens of an answer whose body sets no cap; for the price only, for the gate counts none either
- * @param secondsOf how long the sound of a file is that jobs name; null: there is no such file. Absent: it is not counted
+ * @param outputTokens length of an answer whose body sets no maximum; only for the price, because the gate counts none either
+ * @param secondsOf duration of the audio in a file that a job names; null: there is no such file. Absent: audio is not counted
  */
 export async function addUpLoad(
   requests: AsyncIterable<LineRequest>,
@@ -63,7 +63,7 @@ export async function addUpLoad(
   secondsOf?: (file: string) => Promise<number | null>,
 ): Promise<Load> {
   const lanes = new Map<string, CountedLane>()
-  // Eleven characters of a hash: two lines among ten million are taken for equal once in half a million files.
+  // Eleven characters of a hash: two different lines among ten million count as equal in one of half a million files.
   const seen = new Set<string>()
   const refused: Load['refused'] = { count: 0, examples: [] }
 
@@ -100,7 +100,7 @@ export async function addUpLoad(
     }
     const { anyOf, allOf } = listBounds(lane)
     if (!anyOf.some((limits) => fits(limits, cost)) || !allOf.every(({ limits }) => fits(limits, cost)))
-      return `needs more at once than ${lane.id} admits`
+      return `needs more at once than ${lane.id} allows`
 
     const load = lanes.get(lane.id) ?? begin(lane)
     lanes.set(lane.id, load)
@@ -115,7 +115,7 @@ export async function addUpLoad(
     return null
   }
 
-  /** Seconds of sound that a call sends; null: not known. A text says what is wrong. */
+  /** Seconds of audio that a call sends; null: unknown. A string is the reason for a refusal. */
   async function hear(type: CallType, body: JsonObject): Promise<number | null | string> {
     if (!takesAudio(type)) return 0
     if (secondsOf === undefined) return null
@@ -154,11 +154,11 @@ function charge(
   load.outputTokens += cost.outputTokens
   load.images += images
   load.audioSeconds += audioSeconds
-  // OpenAI's rule uses the cap if there is one. It does not depend on what the provider's own limits count.
+  // OpenAI's rule uses the maximum if there is one. It does not depend on what the provider's limits count.
   const longest = estimateCost({ kind: 'openai', type, body, expectedOutputTokens: outputTokens })
   const usage = {
     input_tokens: cost.inputTokens,
-    // Each picture is an answer of its own.
+    // Each image is a separate answer.
     output_tokens: longest.outputTokens * Math.max(1, images),
     ...{ images, audio_seconds: audioSeconds },
   }
@@ -172,7 +172,7 @@ function charge(
   if (startsCall(load, type, body, cost)) load.calls++
 }
 
-/** Embedding jobs that agree in all but their input fill one request after the other. */
+/** Whether the job starts a new call. Embedding jobs that differ only in their input fill one request after the other. */
 function startsCall(
   { lane, packs }: CountedLane,
   type: CallType,

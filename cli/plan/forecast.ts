@@ -2,7 +2,7 @@ import type { LaneLimits } from '../../config/lanes.ts'
 import type { LaneView } from '../lane-view.ts'
 import type { CheapTier, LaneLoad } from './estimate.ts'
 
-/** How long a lane's load takes, and which limit makes it so. Seconds; null: nothing known limits it. */
+/** The duration of a lane's load in seconds, and the limit that determines it; null: no known limit applies. */
 export type LaneForecast = { seconds: number | null; boundBy: string | null; backlogSeconds: number | null }
 
 type Time = [name: string, seconds: number | null]
@@ -11,7 +11,7 @@ type Rates = Record<'requests' | Exclude<keyof Amounts, 'calls'>, number | null>
 
 const DAY_SECONDS = 86_400
 
-/** The latest end of a load at each tier, seconds from now. A tier that the lane lacks is as standard. */
+/** The latest end of a load at each tier, in seconds from now. A tier that the lane does not have counts as standard. */
 export function forecastTiers(
   { tiers }: Pick<LaneLoad['lane'], 'tiers'>,
   { seconds, backlogSeconds }: Pick<LaneForecast, 'seconds' | 'backlogSeconds'>,
@@ -19,18 +19,18 @@ export function forecastTiers(
   const standard = (seconds ?? 0) + (backlogSeconds ?? 0)
   return {
     standard,
-    // What flex has not answered by then goes at standard.
+    // Jobs without a flex answer by then are sent at standard.
     flex: standard + (tiers?.flex?.fall_back_after ?? 0) / 1000,
     // Providers promise a day.
-    batch: tiers?.batch === undefined ? standard : Math.max(standard, DAY_SECONDS),
+    batch: tiers?.batch == null ? standard : Math.max(standard, DAY_SECONDS),
   }
 }
 
 /**
- * The time that a load takes at the lane's rates: those of a server that was asked, what it learned and its present
- * backlog included, or else the configured limits times their headroom. Nobody else's further work is foreseen.
+ * The time that a load takes at the lane's rates. If a server was asked, these are its current rates, with what it learned and its backlog;
+ * otherwise the configured limits times their headroom. Further work of others is not considered.
  *
- * @param all the loads of all lanes, this one among them, for the limits that lanes share
+ * @param all the loads of all lanes, including this one, for shared limits
  */
 export function forecastLane(
   load: LaneLoad,
@@ -42,7 +42,7 @@ export function forecastLane(
   const times: Time[] = [
     ...timesOf(load, rates, limits.requests_per_day),
     ['concurrency', waitForSlots(load, view)],
-    // What lanes share is used up by all of them together.
+    // All lanes with a shared limit use it up together.
     ...shared.flatMap(({ name, limits: common }) => {
       const together = sumLoads(
         all.filter(
@@ -65,13 +65,13 @@ export function forecastLane(
   return { seconds, boundBy, backlogSeconds: view === null ? null : clearBacklog(view, rates) }
 }
 
-/** A second. */
+/** Rates per second. */
 function findRates(limits: LaneLimits, view: Pick<LaneView, 'rates' | 'speed'> | null): Rates {
   const rate = (own: number | undefined, seen: number | null | undefined): number | null => {
     const perMinute = view === null ? (own === undefined ? null : own * limits.headroom) : (seen ?? null)
     return perMinute === null ? null : (perMinute * (view?.speed ?? 1)) / 60
   }
-  // Servers tell of sound and pictures in the places of input and output tokens, for no lane counts both.
+  // Servers report audio and images as input and output tokens, because no lane counts both.
   const hears = limits.audio_seconds_per_minute !== undefined
   const paints = limits.images_per_minute !== undefined
   const input = (own: number | undefined) => rate(own, view?.rates.input_tokens)
@@ -113,20 +113,20 @@ function sumLoads(loads: readonly LaneLoad[]): Amounts {
   return sum
 }
 
-/** The day's requests go as fast as the others allow; what is over waits for the next day. */
+/** Days to wait: the requests of a day run as fast as the other limits allow, and the rest waits for the next day. */
 function daysFor(calls: number, perDay: number | undefined): number | null {
   if (perDay === undefined) return null
   return Math.max(0, Math.ceil(calls / perDay) - 1) * DAY_SECONDS
 }
 
-/** Known only where a server has seen how long calls take. */
+/** Only known if a server has measured how long calls take. */
 function waitForSlots({ lane, calls }: LaneLoad, view: LaneView | null): number | null {
   const slots = lane.limits.max_concurrency
   const latency = view?.latency_ms.p50 ?? null
   return slots === undefined || latency === null ? null : (Math.ceil(calls / slots) * latency) / 1000
 }
 
-/** What waits is taken to be like what left last. */
+/** Assumes that waiting jobs are similar to the latest ones. */
 function clearBacklog(
   { backlog, used }: LaneView,
   rates: { requests: number | null; tokens: number | null },

@@ -3,9 +3,9 @@ import { hasEnded, type Job } from '../job.ts'
 import type { Submitted } from './post-blocks.ts'
 import type { Result } from './render-result.ts'
 
-/** How long the server holds one request, in s; it allows 60. */
+/** How long the server may hold one request, in s; its maximum is 60. */
 const HOLD_SECONDS = 30
-/** A server that holds nothing, as one does that is closing, is not asked more often. */
+/** Minimum interval of requests to a server that does not hold them, such as one that is closing, ms. */
 const LEAST_PAUSE_MS = 500
 
 export type AwaitDeps = {
@@ -14,7 +14,7 @@ export type AwaitDeps = {
   now: () => number
 }
 
-/** Holds on until the job of a line has ended; a line without a job is its own result. */
+/** Waits until the job of a line has ended. A line without a job is its own result. */
 export async function awaitResult(submitted: Submitted, deps: AwaitDeps): Promise<Result> {
   if ('error' in submitted) return submitted
   const { line, form, id } = submitted
@@ -22,7 +22,7 @@ export async function awaitResult(submitted: Submitted, deps: AwaitDeps): Promis
     const asked = deps.now()
     const job = await getJob(id, deps)
     if (job === null) {
-      const message = `the server has no job ${id} any more`
+      const message = `the server no longer has the job ${id}`
       const error = { message, type: 'not_found_error', param: null, code: 'not_found' }
       return { line, form, error, jobId: id }
     }

@@ -26,15 +26,15 @@ export type SubmitCommandOptions = ServerOptions & {
   out?: string
   json?: boolean
   window: number
-  /** Jobs that an earlier run left failed or cancelled get a new attempt. */
+  /** Retry jobs that an earlier run left failed or cancelled. */
   retryFailed?: boolean
-  /** How long the server may be away, ms. */
+  /** How long the server may be unavailable, ms. */
   patience: number
 }
 
 const SHOW_EVERY_MS = 1_000
 
-/** `submit FILE`: 0 when every line completed, 1 when some did not. */
+/** `submit FILE`: exit code 0 if every line completed, 1 if not. */
 export async function runSubmit(
   terminal: Terminal,
   file: string,
@@ -48,7 +48,7 @@ export async function runSubmit(
   }
 }
 
-/** @param out the absolute path of where results go; null: stdout */
+/** @param out the absolute path of the file for results; null: stdout */
 async function submitTo(
   out: string | null,
   terminal: Terminal,
@@ -128,7 +128,7 @@ async function submitTo(
   return ExitCode.failed
 
   async function show(): Promise<void> {
-    // Has nothing to say about trouble, and no patience: the next second is soon enough.
+    // Reports no trouble and has no patience, because it asks again a second later.
     const asking = connect(terminal, options, { patienceMs: 0 })
     while (!stopShowing.signal.aborted) {
       view.show(progress())
@@ -140,7 +140,7 @@ async function submitTo(
 
 type ServerCount = Pick<Progress, 'ended' | 'estimated_finish_at'>
 
-/** How many jobs of the input the server has ended; lines with a group of their own are not in it. */
+/** The number of jobs of the input that have ended. Lines with their own group are not included. */
 async function countAtServer(client: Client, { group }: Input, before: ServerCount): Promise<ServerCount> {
   try {
     const { counts, estimated_finish_at } = await client.json<{

@@ -4,31 +4,31 @@ import { readLines } from '../../batches/read-lines.ts'
 import { isJsonObject, type JsonValue } from '../../lib/json.ts'
 
 /**
- * Which jobs were made of which lines, kept beside the results until all are written: the server forgets idempotency
- * keys after 24 h, and a run may be resumed later.
+ * Records which jobs were created for which lines, in a file next to the results until all are written: the server forgets idempotency keys
+ * after 24 h, and a run may be resumed later.
  */
 export type Journal = {
-  /** The job of a line as far as an earlier run got; asking takes it out. */
+  /** The job of a line from an earlier run. Removes it from the journal in memory. */
   take(line: number): string | undefined
   add(jobs: { line: number; id: string }[]): Promise<void>
-  /** Every line is written. */
+  /** Deletes the journal; every line is written. */
   remove(): Promise<void>
 }
 
-/** For results that go to no file, so that there is nothing to resume. */
+/** For results that go to no file: nothing can be resumed. */
 export const noJournal: Journal = {
   take: () => undefined,
   add: async () => {},
   remove: async () => {},
 }
 
-/** Which input the jobs are of, and which server has them. */
+/** The input and the server of the jobs. */
 export type JournalHeader = { input: string; url: string }
 
 /**
- * Opens the journal of this input at this server; a journal of another input or server is started over.
+ * Opens the journal of this input at this server. A journal of another input or server is replaced.
  *
- * @param written lines up to here need no job any more
+ * @param written lines up to here no longer need a job
  */
 export async function openJournal(path: string, of: JournalHeader, written: number): Promise<Journal> {
   const known = await readJournal(path, of, written)

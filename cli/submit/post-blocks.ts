@@ -3,14 +3,14 @@ import type { Client, ErrorMembers } from '../client.ts'
 import type { Journal } from './journal.ts'
 import { encodeLine, type Form, type InputIdentity, type LineRequest } from './read-request.ts'
 
-/** One upload has at most so many lines, or about so many bytes. */
+/** Maximum of lines in one upload, and about the maximum of bytes. */
 const MAX_BLOCK_LINES = 250
 const MAX_BLOCK_BYTES = 4 * 1024 * 1024
 
 /** An upload is answered when all of its jobs are stored. */
 const UPLOAD_MS = 120_000
 
-/** How long to wait before lines that the server had no room for are sent again, in ms. */
+/** How long to wait before refused lines are sent again, by error code, in ms. */
 const WAITS: Record<string, number> = {
   queue_full: 2_000,
   rate_limited: 1_000,
@@ -19,17 +19,17 @@ const WAITS: Record<string, number> = {
   request_timeout: 1_000,
   internal_error: 2_000,
 }
-/** Our fault or not, a line that fails the server this often is given up. */
+/** A line that causes this many internal errors is given up. */
 const MOST_INTERNAL_ERRORS = 5
 
-/** A line whose job is at the server, or that has none. */
+/** A line whose job is at the server, or that was refused. */
 export type Submitted = { line: number; form: Form } & ({ id: string } | { error: ErrorMembers })
 
 export type PostDeps = {
   client: Pick<Client, 'request'>
   journal: Pick<Journal, 'take' | 'add'>
   identity: InputIdentity
-  /** Queues jobs again that an earlier run left failed or cancelled. */
+  /** Retry jobs that an earlier run left failed or cancelled. */
   retryFailed?: boolean
   sleep: (ms: number) => Promise<unknown>
   onTrouble: (trouble: string | null) => void
@@ -38,7 +38,7 @@ export type PostDeps = {
 type BulkAnswer = { index: number; id?: string; error?: ErrorMembers }
 type Open = { place: number; line: number; create: JsonObject; internalErrors: number }
 
-/** Sends the lines in blocks and answers each, in order; lines that an earlier run sent are not sent again. */
+/** Sends the lines in blocks and yields the outcome of each, in order. Lines that an earlier run sent are not sent again. */
 export async function* postBlocks(
   requests: AsyncIterable<LineRequest>,
   deps: PostDeps,
@@ -83,7 +83,7 @@ async function* postBlock(block: LineRequest[], deps: PostDeps): AsyncGenerator<
         made.push({ line, id: answer.id })
         continue
       }
-      // No answer: the server stopped reading before it came to this line.
+      // No answer: the server stopped reading before this line.
       const error = answer?.error
       const pause = error === undefined ? WAITS.unavailable : WAITS[error.code ?? '']
       if (error?.code === 'internal_error') entry.internalErrors++

@@ -1,24 +1,23 @@
 import { Presets, SingleBar } from 'cli-progress'
 import { formatDuration } from '../format.ts'
 
-/** How far a run came; `total`, `written` and `failed` count lines, earlier runs included. */
+/** The progress of a run. `total`, `written` and `failed` count lines, including those of earlier runs. */
 export type Progress = {
   total: number
   written: number
   failed: number
   /** Lines whose jobs are at the server, or that were refused. */
   submitted: number
-  /** Ended jobs of the input by the server's count, which is ahead of `written` where one job holds up the order. */
+  /** Ended jobs of the input by the server's count, which is ahead of `written` if one job delays the order. */
   ended: number
-  /** When the last job of the file is thought to end, RFC 3339. */
+  /** Estimated end of the last job of the file, RFC 3339. */
   estimated_finish_at: string | null
   /** Why the work is paused at the moment. */
   trouble: string | null
 }
 
 /**
- * When the whole file is done, by when the server thinks that what was handed in is: what is not handed in yet takes as long
- * for each job.
+ * Estimates the end of the whole file from the server's estimate for the submitted jobs: each remaining job takes the same time.
  *
  * @param now Unix ms
  */
@@ -35,10 +34,10 @@ export function estimateFinish(
 
 export type ProgressView = { show(progress: Progress): void; end(progress: Progress): void }
 
-/** Nothing at all: for output that nobody looks at. */
+/** Shows nothing, if the output is not a terminal. */
 export const noProgress: ProgressView = { show: () => {}, end: () => {} }
 
-/** A bar, drawn over itself, on a terminal. */
+/** A progress bar on a terminal. */
 export function createBar(stream: NodeJS.WriteStream, now: () => number): ProgressView {
   const bar = new SingleBar(
     {
@@ -74,7 +73,7 @@ export function createBar(stream: NodeJS.WriteStream, now: () => number): Progre
   }
 }
 
-/** A line of JSON each time, for scripts. */
+/** A line of JSON per update, for scripts. */
 export function createProgressLines(write: (text: string) => void): ProgressView {
   const line = (event: string, progress: Progress) => write(`${JSON.stringify({ event, ...progress })}\n`)
   return { show: (progress) => line('progress', progress), end: (progress) => line('end', progress) }

@@ -6,7 +6,7 @@ import { type InputIdentity, type LineRequest, MAX_LINE_BYTES, readRequest } fro
 
 export type Input = InputIdentity & { path: string; lines: number }
 
-/** Reads a whole file once, to know it again and to know how much it is. */
+/** Reads a whole file once for its digest and its number of lines. */
 export async function inspectInput(path: string): Promise<Input> {
   const hash = createHash('sha256')
   let lines = 0
@@ -25,7 +25,7 @@ export async function inspectInput(path: string): Promise<Input> {
   return { path, lines, digest, group: `submit-${digest.slice(0, 16)}` }
 }
 
-/** What the lines of a file ask for, in order; holds one at a time. */
+/** The requests of the lines of a file, in order. Only one is in memory at a time. */
 export async function* readRequests(path: string): AsyncGenerator<LineRequest> {
   for await (const line of readLines(createReadStream(path), { limit: MAX_LINE_BYTES }))
     yield readRequest(line)

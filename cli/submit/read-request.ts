@@ -5,16 +5,16 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts
 import { keepSource, keepSourcesAt, stringifyLine, withMembers } from '../../lib/json-source.ts'
 import type { ErrorMembers } from '../client.ts'
 
-/** How the result of a line is written: as a line of OpenAI's result files, or with the job as it is. */
+/** The form of a line's result: a line of OpenAI's result files, or the job. */
 export type Form = { kind: 'batch'; customId: string } | { kind: 'job' }
 
-/** One line of the input, as what it asks for or with what is wrong with it. `line` counts from 1, blank ones too. */
+/** One line of the input with its request or its fault. `line` counts from 1, including blank lines. */
 export type LineRequest = { line: number; form: Form; size: number } & (
   | { create: JsonObject }
   | { fault: ErrorMembers }
 )
 
-/** The server takes no larger job. */
+/** The server accepts no larger job. */
 export const MAX_LINE_BYTES = 32 * 1024 * 1024
 
 const types: Record<BatchEndpoint, string> = {
@@ -32,7 +32,7 @@ const types: Record<BatchEndpoint, string> = {
   '/v1/audio/translations': 'translation',
 }
 
-/** Reads a job create, a failed job as `failures export` writes it, or a line of an OpenAI batch as the job that it asks for. */
+/** Reads a create object of a job, a failed job from `failures export`, or a line of an OpenAI batch. */
 export function readRequest({ text, number: line }: InputLine): LineRequest {
   const job = { line, form: { kind: 'job' } as const, size: text?.length ?? 0 }
   if (text === null) return { ...job, fault: fault('payload_too_large', 'this line is larger than 32 MiB') }
@@ -62,8 +62,8 @@ export function readRequest({ text, number: line }: InputLine): LineRequest {
 }
 
 /**
- * The line to send: with a key of its own, so that the same line of the same input is the same job however often it is
- * sent, and with a group to find it by. What the line says itself stands.
+ * Encodes the line to send. It gets an idempotency key, so that a line of an input is the same job however often it is sent, and a group to
+ * find it by. Values in the line itself take precedence.
  */
 export function encodeLine(create: JsonObject, line: number, { digest, group }: InputIdentity): string {
   return stringifyLine(
@@ -74,10 +74,10 @@ export function encodeLine(create: JsonObject, line: number, { digest, group }: 
   )
 }
 
-/** What an input is known by: SHA-256 of its bytes in hex, and the group made of that. */
+/** Identifies an input: SHA-256 of its bytes in hex, and a group made from it. */
 export type InputIdentity = { digest: string; group: string }
 
-/** Parses JSON; an object keeps its text, which is what is sent. */
+/** Parses JSON. An object keeps its source text, which is sent. */
 function parseKeeping(text: string): JsonValue {
   const value = JSON.parse(text) as JsonValue
   return isJsonObject(value) ? keepSource(value, text) : value

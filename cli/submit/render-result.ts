@@ -7,14 +7,14 @@ import type { Form } from './read-request.ts'
 /** The outcome of a line: its ended job, or why it has none. */
 export type Result = { line: number; form: Form } & ({ job: Job } | { error: ErrorMembers; jobId?: string })
 
-/** Whether a result is what was asked for. */
+/** Whether the job of the line completed. */
 export function isCompleted(result: Result): boolean {
   return 'job' in result && result.job.status === 'completed'
 }
 
 /**
- * One line of the results, with its line break. A batch line's is as in OpenAI's output and error files, a job
- * create's holds the job.
+ * One line of the results, with its line break. For a batch line it has the form of OpenAI's output and error files; otherwise it contains
+ * the job.
  */
 export function renderResult(result: Result, digest: string): string {
   const { line, form } = result
@@ -45,7 +45,7 @@ const cancelled: JobError = {
   provider_status: null,
 }
 
-/** What a line of the results says about itself; null: it is no such line. */
+/** The place and the success of a line of the results; null: not such a line. */
 export function readResult(text: string): { place: number | string; isCompleted: boolean } | null {
   let value: JsonValue
   try {
@@ -61,7 +61,7 @@ export function readResult(text: string): { place: number | string; isCompleted:
   return { place: customId, isCompleted: isJsonObject(response) && response.status_code === 200 }
 }
 
-/** What `readResult` finds in the result of a line of this form. */
+/** The place that `readResult` finds in the result of a line. */
 export function placeOf({ line, form }: { line: number; form: Form }): number | string {
   return form.kind === 'batch' ? form.customId : line
 }

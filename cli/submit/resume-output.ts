@@ -5,15 +5,15 @@ import { CliError, ExitCode } from '../exit.ts'
 import { readRequests } from './read-input.ts'
 import { placeOf, readResult } from './render-result.ts'
 
-/** How far an earlier run came: lines that are written, how many of them failed, and the number of the last. */
+/** The progress of an earlier run: number of written lines, how many of them failed, and the number of the last line. */
 export type Written = { lines: number; failed: number; last: number }
 
-/** How lines of results begin. */
+/** The first characters of lines of results. */
 const beginnings = ['{"line":', '{"id":"batch_req_']
 
 /**
- * Reads what an earlier run wrote, beside the input that it was made of, and cuts off a last line that a crash left
- * unfinished. Throws a usage error where the file holds anything else, before it is touched.
+ * Reads the output of an earlier run together with its input, and removes a last line that a crash left incomplete. Throws a usage error if
+ * the file contains anything else, before the file is changed.
  */
 export async function resumeOutput(out: string, input: string): Promise<Written> {
   const written: Written = { lines: 0, failed: 0, last: 0 }
@@ -32,7 +32,7 @@ export async function resumeOutput(out: string, input: string): Promise<Written>
       if (done === true || result === null || result.place !== placeOf(request)) {
         throw new CliError(
           ExitCode.usage,
-          `${out} does not hold results of ${input} (line ${written.lines + 1}); name another --out`,
+          `${out} does not contain results of ${input} (line ${written.lines + 1}); name another --out`,
         )
       }
       written.lines++

@@ -7,16 +7,16 @@ import { type Input, readRequests } from './read-input.ts'
 import type { LineRequest } from './read-request.ts'
 import { isCompleted, renderResult } from './render-result.ts'
 
-/** Results that are asked for at once; so many of them may be in memory. */
+/** Number of results that are requested at once, and so may be in memory. */
 const CONCURRENT_RESULTS = 32
 
 export type SubmitOptions = {
   input: Input
-  /** Lines, from the first, that have their result already. */
+  /** Lines, from the first, that already have their result. */
   skip: number
-  /** Jobs at the server whose results are not written yet, at the most (and a block more). */
+  /** Maximum of jobs at the server whose results are not written yet (plus a block). */
   window: number
-  /** Queues jobs again that an earlier run left failed or cancelled. */
+  /** Retry jobs that an earlier run left failed or cancelled. */
   retryFailed?: boolean
   client: Client
   journal: Journal
@@ -30,8 +30,8 @@ export type SubmitOptions = {
 }
 
 /**
- * Submits the lines of a file, waits for their jobs and writes their outcomes in the order of the file. What is in
- * memory does not grow with the file: lines go out only as far ahead of the results as `window` allows.
+ * Submits the lines of a file, waits for their jobs and writes their outcomes in the order of the file. Memory use does not grow with the
+ * file: lines are sent only as far ahead of the results as `window` allows.
  */
 export async function submitFile(options: SubmitOptions): Promise<void> {
   const { input, skip, window, retryFailed, client, journal, sleep, now, onTrouble } = options

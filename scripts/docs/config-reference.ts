@@ -1,4 +1,4 @@
-import { buildJsonSchema } from '../../config/json-schema.ts'
+import { buildJsonSchema, variable } from '../../config/json-schema.ts'
 import { durationPattern, sizePattern } from '../../config/units.ts'
 import {
   describeValue,
@@ -128,11 +128,18 @@ function describeConfigValue(schema: Schema): string {
   })
 }
 
-/** Any value may also be a string with a variable in it; said once, in the head. */
+/** Every value may also be a string with a variable. The head of the page says so once, so this removes that form. */
 function withoutVariables(schema: Schema): Schema {
-  const { anyOf, type } = schema
+  const { anyOf, type, additionalProperties: others } = schema
   if (Array.isArray(type)) return { ...schema, type: type[0]! }
-  if (anyOf?.[0]?.enum !== undefined) return { ...schema, ...anyOf[0], anyOf: undefined } as Schema
+  if (anyOf !== undefined) {
+    const [first, ...further] = anyOf
+      .filter((one) => one.type !== 'string' || one.pattern !== variable)
+      .map(withoutVariables)
+    if (further.length === 0) return { ...schema, ...first, anyOf: undefined } as Schema
+    return { ...schema, anyOf: [first!, ...further] }
+  }
   if (schema.items !== undefined) return { ...schema, items: withoutVariables(schema.items) }
+  if (typeof others === 'object') return { ...schema, additionalProperties: withoutVariables(others) }
   return schema
 }

@@ -110,7 +110,7 @@ describe.each([
 })
 
 describe.each([
-  ['missing/results.jsonl', 'missing: there is no such folder. Make it, or name another'],
+  ['missing/results.jsonl', 'missing: there is no such folder. Create it, or name another'],
   ['locked/new.jsonl', 'locked/new.jsonl: this user may not use it. Name another'],
   ['file/results.jsonl', 'a part of this path is a file and not a folder. Name another'],
 ])('results to %s', { concurrent: true }, (out, says) => {

@@ -140,6 +140,11 @@ providers:
   expect(forecastTiers(lanes[0]!.lane, times)).toEqual({ standard: 150, flex: 750, batch: day })
   expect(forecastTiers(lanes[0]!.lane, { seconds: 2 * day, backlogSeconds: null }).batch).toBe(2 * day)
   expect(forecastTiers({}, times)).toEqual({ standard: 150, flex: 150, batch: 150 })
+  expect(forecastTiers({ tiers: { flex: null, batch: null } }, times)).toEqual({
+    standard: 150,
+    flex: 150,
+    batch: 150,
+  })
 })
 
 test('lanes that share a limit take as long as their loads together, and plan says by which', async () => {
