@@ -58,7 +58,7 @@ function makeJob(at: number): FinishedJob {
   }
   const day = new Date(time).toISOString().slice(0, 10)
   return {
-    ...{ id, record, body, deliveries: [], eventCount: 3, schedule: null },
+    ...{ id, record, body, deliveries: [], eventCount: 3, schedule: null, isNew: true },
     result: isFailed ? null : { key: `result:${id}`, value: answer },
     texts: { record: JSON.stringify(record), attempts: ATTEMPTS, deliveries: '[]' },
     usage: {

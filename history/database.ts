@@ -25,8 +25,8 @@ export type Database = {
   reads: Kysely<Tables>
   /** The writes of one tenant's rows, one after the other over all processes: all of them, or none. */
   change<T>(root: string, work: (trx: Transaction<Tables>) => Promise<T>): Promise<T>
-  /** Many rows at once. `conflict`: what stands behind the values. */
-  insertMany(trx: Transaction<Tables>, many: ManyInserts): Promise<void>
+  /** Many rows at once. `conflict`: what stands behind the values. Resolves to how many were written. */
+  insertMany(trx: Transaction<Tables>, many: ManyInserts): Promise<number>
   /** Asks for next to nothing. PostgreSQL has a connection of its own for it, on which it may take 2.5 s. Throws where it does not answer. */
   ping(): Promise<void>
   /** What was deleted is not to be found in files that stay: SQLite's log keeps it until it is written anew. Never throws. */
@@ -84,10 +84,13 @@ function openSqlite(path: string): Database {
     // One writer at a time is all that SQLite has.
     change: (_root, work) => db.transaction().execute(work),
     async insertMany(trx, { table, columns, rows, conflict }) {
-      if (rows.length === 0) return
+      if (rows.length === 0) return 0
       const names = columns.map(([name]) => name)
       const text = `insert into ${table} (${names.join(', ')}) values (${names.map(() => '?').join(', ')}) ${conflict}`
-      await trx.executeQuery(Compiled.raw(text, [new ManyRows(rows)]) as CompiledQuery)
+      const { numAffectedRows } = await trx.executeQuery(
+        Compiled.raw(text, [new ManyRows(rows)]) as CompiledQuery,
+      )
+      return Number(numAffectedRows)
     },
     migrate: (work) => work(db),
     async scrub() {
@@ -137,12 +140,13 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
         return work(trx)
       }),
     async insertMany(trx, { table, columns, rows, conflict }) {
-      if (rows.length === 0) return
+      if (rows.length === 0) return 0
       const names = columns.map(([name]) => name).join(', ')
       const arrays = columns.map(([, type], at) => `$${at + 1}::${type}[]`).join(', ')
       const values = columns.map((_column, at) => rows.map((row) => row[at]))
       const text = `insert into ${table} (${names}) select * from unnest(${arrays}) ${conflict}`
-      await trx.executeQuery(Compiled.raw(text, values) as CompiledQuery)
+      const { numAffectedRows } = await trx.executeQuery(Compiled.raw(text, values) as CompiledQuery)
+      return Number(numAffectedRows)
     },
     // Its vacuum frees what was deleted; what its log keeps is gone at the next checkpoints.
     async scrub() {},

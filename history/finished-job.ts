@@ -20,6 +20,8 @@ export type FinishedJob = {
   eventCount: number
   schedule: string | null
   usage: UsageContribution
+  /** As far as Redis knows, the history does not have it yet. */
+  isNew?: boolean
   /** Redis knows that the history has it with this status and cost: its row stays in its block. */
   isMarked?: boolean
 }

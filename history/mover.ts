@@ -60,6 +60,7 @@ export function createMover(deps: {
     const costNano = costOf(record)
     return {
       ...{ id, record, texts, body, result, eventCount, deliveries: idsOf(texts.deliveries) },
+      isNew: ended.copied === '',
       isMarked: ended.copied === `${record.status} ${costNano}`,
       schedule: scheduleOf(record),
       usage: toContribution(

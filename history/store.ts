@@ -73,16 +73,25 @@ const UPDATE_ALL = `on conflict (root, id) do update set ${JOB_COLUMNS.slice(2)
   .map(([name]) => `${name} = excluded.${name}`)
   .join(', ')}`
 
+/** Ends the transaction. */
+class KnownJobsError extends Error {
+  override readonly name = 'KnownJobsError'
+}
+
 export function createHistoryStore(database: Database): HistoryStore {
   const { db, kind } = database
   const later = kind === 'postgres' ? 'greatest' : 'max'
 
-  async function insertJobs(trx: Transaction<Tables>, rows: readonly JobRow[]): Promise<void> {
-    await database.insertMany(trx, {
+  async function insertJobs(
+    trx: Transaction<Tables>,
+    rows: readonly JobRow[],
+    conflict = UPDATE_ALL,
+  ): Promise<number> {
+    return database.insertMany(trx, {
       table: 'history_jobs',
       columns: JOB_COLUMNS,
       rows: rows.map((row) => JOB_COLUMNS.map(([name]) => row[name])),
-      conflict: UPDATE_ALL,
+      conflict,
     })
   }
 
@@ -206,9 +215,38 @@ export function createHistoryStore(database: Database): HistoryStore {
       .execute()
   }
 
+  /** Writes jobs that are not there, as nearly all are that come. False: some are, and none was written. */
+  async function insertNew(
+    root: string,
+    block: number,
+    jobs: readonly FinishedJob[],
+    lifeMs: number,
+  ): Promise<boolean> {
+    try {
+      await database.change(root, async (trx) => {
+        const rows = jobs.map((job) => toRow(root, block, job, lifeMs))
+        const written = await insertJobs(trx, rows, 'on conflict (root, id) do nothing')
+        if (written < jobs.length) throw new KnownJobsError('the history has some of these jobs')
+        await insertContents(trx, root, jobs)
+        await insertPlaces(trx, root, jobs)
+        await addToUsage(
+          database,
+          trx,
+          root,
+          jobs.map(({ usage }) => [usage, 1]),
+        )
+      })
+      return true
+    } catch (error) {
+      if (error instanceof KnownJobsError) return false
+      throw error
+    }
+  }
+
   return {
     async save(root, block, jobs, lifeMs) {
       if (jobs.length === 0) return
+      if (jobs.every(({ isNew }) => isNew) && (await insertNew(root, block, jobs, lifeMs))) return
       await database.change(root, async (trx) => {
         const known = await trx
           .selectFrom('history_jobs')

@@ -69,9 +69,23 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect(await groupCounts(root, 'g', 1)).toEqual({ completed: 1 })
     const [sum] = await usageOf(root)
     expect(sum).toMatchObject({ jobs: 2, calls: 2, input_tokens: 20, cost_usd: 0.000_2 })
+    // Redis may not know that they are there.
+    await store.save(
+      root,
+      2,
+      [
+        { ...one, isNew: true },
+        { ...job('job_3'), isNew: true },
+      ],
+      DAY,
+    )
+    expect((await usageOf(root))[0]).toMatchObject({ jobs: 3, cost_usd: 0.000_3 })
+    await store.remove(root, 'job_3', AT, true)
+    await store.save(root, 2, [{ ...job('job_3'), isNew: true }], DAY)
+    expect(await finder.rows(root, ['job_3'])).toEqual([])
     // It was queued again, and cost more.
     await store.save(root, 3, [job('job_1', { group: 'g', cost_usd: '0.000300000' })], DAY)
-    expect((await usageOf(root))[0]).toMatchObject({ jobs: 2, cost_usd: 0.000_4 })
+    expect((await usageOf(root))[0]).toMatchObject({ jobs: 3, cost_usd: 0.000_5 })
   })
 
   test('adds up what a group cost, and its calls without a price', async () => {
