@@ -287,7 +287,7 @@ describe.each([
       const shown = { status: 'unavailable', fails: 'writes', error: expect.stringContaining('read-only') }
       await expect.poll(() => get(url, '/v1/overview'), soon).toMatchObject({ history: shown })
       const health = await runCli(['health'], { env: { SLUICE_URL: url } })
-      expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('takes no finished jobs')])
+      expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('accepts no finished jobs')])
       await expect.poll(() => status('/v1/jobs'), soon).toBe(200)
       await begin('reset default_transaction_read_only')
       await server.end()
