@@ -197,24 +197,21 @@ describe.skipIf(!isInstalled('curl'))('curl', () => {
   })
 })
 
-describe.skipIf(!isInstalled('curl'))('the curl lines of the README', async () => {
+describe.skipIf(!isInstalled('curl') || !isInstalled('jq'))('the curl lines of the README', async () => {
   const readme = await readFile(join(root, 'README.md'), 'utf8')
-  const [first, read, follow, ...others] = [...readme.matchAll(/^```sh\n(curl .*?)^```$/gms)].map(
-    (match) => match[1]!,
-  )
-  const type = (line: string, id = '') =>
-    run('sh', '-c', `ID=${id}; ${line.replaceAll('http://127.0.0.1:8080', url)}`)
+  const blocks = [...readme.matchAll(/^```sh\n((?:ID=\$\()?curl .*?)^```$/gms)].map((match) => match[1]!)
+  const type = (...lines: string[]) =>
+    run('sh', '-c', lines.join('\n').replaceAll('http://127.0.0.1:8080', url))
 
   test('submit a job, wait for it, follow it, and get it from the cache', async () => {
-    const accepted = JSON.parse((await type(first!)).stdout)
-    expect(accepted).toMatchObject({ object: 'job', status: 'queued', cache: 'miss' })
-    const answered = JSON.parse((await type(read!, accepted.id)).stdout)
-    expect(answered).toMatchObject({ id: accepted.id, status: 'completed', attempts: 1 })
-    expect((await type(follow!, accepted.id)).stdout).toMatch(
-      /event: job\.queued.*event: job\.started.*event: job\.completed/s,
-    )
-    expect(JSON.parse((await type(first!)).stdout)).toMatchObject({ cache: 'hit', cost_usd: 0 })
+    const [submit, waitAndFollow, ...others] = blocks
+    const [wait, follow] = waitAndFollow!.trim().split('\n')
     expect(others).toEqual([])
+    const { stdout } = await type(submit!, wait!, 'echo', follow!)
+    const [job, ...events] = stdout.split('\n')
+    expect(JSON.parse(job!)).toMatchObject({ object: 'job', status: 'completed', attempts: 1, cache: 'miss' })
+    expect(events.join('\n')).toMatch(/event: job\.queued.*event: job\.started.*event: job\.completed/s)
+    expect(JSON.parse((await type(submit!, wait!)).stdout)).toMatchObject({ cache: 'hit', cost_usd: 0 })
   })
 })
 

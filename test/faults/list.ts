@@ -8,6 +8,7 @@ import { emptyRedis } from './empty-redis.ts'
 import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
+import { killAwaited } from './kill-awaited.ts'
 import { killBatchWorkers } from './kill-batch-workers.ts'
 import { killFlows } from './kill-flows.ts'
 import { killOrders } from './kill-orders.ts'
@@ -33,6 +34,7 @@ export const FAULTS: readonly Fault[] = [
   ...killSchedules,
   ...killFlows,
   killOrders,
+  killAwaited,
   killBatchWorkers,
   ...silenceWorkers,
   poisonWorker,

@@ -16,7 +16,7 @@ export function renderHelp(names: readonly { name: string; title: string }[]): s
 
 Breaks a real deployment under load, in one way after the other: real processes, a real Redis, a simulated provider that
 logs every call it would bill. Exits 1 when a job was lost, a call was paid twice without a flag, or another promise was
-broken. Everything takes about twenty-six minutes.
+broken. Everything takes about half an hour.
 
   --only NAME   one of these; may be repeated:
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}

@@ -57,6 +57,8 @@ export const testTenants: ConfigInput['tenants'] = {
 export type TestApi = {
   app: Api
   config: Config
+  /** The routes see this configuration from now on. */
+  reconfigure(next: Config): void
   redis: RedisClient
   /** What the routes have. */
   deps: ApiDeps
@@ -119,7 +121,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   const server = options.own ? await startTestRedis() : null
   const place = server ? { url: server.url, prefix: 'test' } : (options.place ?? testRedis())
   const { prefix } = place
-  const config = parseTestConfig({
+  let config = parseTestConfig({
     tenants: options.tenants ?? {},
     ...(options.providers === undefined ? {} : { providers: options.providers }),
     ...(options.cache === undefined ? {} : { cache: options.cache }),
@@ -191,7 +193,12 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   }
   return {
     app,
-    config,
+    get config() {
+      return config
+    },
+    reconfigure(next) {
+      config = next
+    },
     redis: store.redis,
     deps,
     scheduleWork: store.scheduleWork,

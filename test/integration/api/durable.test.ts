@@ -176,14 +176,15 @@ describe('a step that is a job', () => {
     const step = { job: chatJob({}, run) }
     const { id } = (await put(run, 'step', step)).body.job!
     await api.worker.finish(id)
-    const { models } = api.config.providers.openai!
-    const { small } = models
-    delete models.small
+    const { config } = api
+    const { small: _, ...models } = config.providers.openai!.models
+    const openai = { ...config.providers.openai!, models }
+    api.reconfigure({ ...config, providers: { ...config.providers, openai } })
     try {
       expect((await put(run, 'step', step)).body).toMatchObject({ status: 'completed', job: { id } })
       expect((await put(run, 'next', step)).status).toBe(404)
     } finally {
-      models.small = small!
+      api.reconfigure(config)
     }
   })
 

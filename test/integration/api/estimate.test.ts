@@ -171,7 +171,7 @@ it('pictures and sound are counted with their prices and limits, and equal files
     count: 3,
     examples: [
       { index: 3, error: { code: 'exceeds_limit', message: expect.stringContaining('21 images') } },
-      { index: 6, error: { code: 'exceeds_limit', message: expect.stringContaining('61 seconds of sound') } },
+      { index: 6, error: { code: 'exceeds_limit', message: expect.stringContaining('61 seconds of audio') } },
       { index: 7, error: { code: 'invalid_request', param: 'body.file' } },
     ],
   })

@@ -142,7 +142,7 @@ it('a conversation is continued where it is kept', async () => {
     .create({ model: 'compatible/small', input: 'hi', conversation: id })
     .catch((refusal: unknown) => refusal)
   expect(error).toMatchObject({ status: 400, param: 'conversation' })
-  expect((error as Error).message).toContain('is kept by openai')
+  expect((error as Error).message).toContain('is stored at openai')
 })
 
 it('ids lead nowhere else at the provider', async () => {
