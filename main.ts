@@ -18,20 +18,20 @@ import { warnOfUnpriced } from './services/unpriced-log.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'))
 
-/** SIGTERM waits this long for calls under way, then the process goes. */
+/** After SIGTERM, calls under way may take this long before the process exits. */
 const SHUTDOWN_MS = 30_000
 
 /**
- * By how much V8 lets the heap grow before it collects all of it, in percent of what was in use: by itself it waits for up to
- * four times as much, so that a process whose heap has 75 MiB in use took 400 MiB and more (docs/performance.md).
+ * How much the heap may grow before V8 collects all of it, in percent of the used part. V8's default allows up to four times as much, so
+ * that a process that used 75 MiB of heap took 400 MiB and more (docs/performance.md).
  */
 const HEAP_GROWTH = '--heap-growing-percent=40'
 
-/** Only `all` brings a Redis of its own; the other roles share one with others, so it has to be named. */
+/** Only `all` starts its own Redis. The other roles share one, so it must be configured. */
 class NoRedisError extends Error {
   readonly [shownWhole] = true
   override readonly message =
-    'redis.url: expected a redis:// URL (or REDIS_URL); only `all` brings a Redis of its own'
+    'redis.url: expected a redis:// URL (or REDIS_URL); only `all` starts its own Redis'
 }
 
 type Role = 'api' | 'worker' | 'all'
@@ -73,10 +73,10 @@ addCommands(program, process)
 
 reportCrashes(null)
 program.parseAsync().catch((error: unknown) => {
-  // Commander has said it already.
+  // Commander has already printed it.
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? ExitCode.ok : ExitCode.usage)
   const isConfig = error instanceof ConfigError || error instanceof NoRedisError
-  // These are written for people. Of any other error only what a log may show is told.
+  // The messages of these errors are for people. Of any other error only the parts that a log may show are printed.
   const isOurs = isConfig || error instanceof CliError
   process.stderr.write(`${isOurs ? error.message : describeError(error).message}\n`)
   if (error instanceof CliError) process.exit(error.exitCode)
@@ -122,7 +122,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
       log: (line) => log.info(line),
     })
     closers.push(() => redis.close())
-    // All processes are this one, so a folder of this machine is the better place for files.
+    // All processes are this one, so a folder on this machine is the better place for files.
     const files = { ...config.files, store: config.files.store ?? ('folder' as const) }
     config = { ...config, files, redis: { ...config.redis, url: redis.url } }
     config.history ??= {
@@ -132,7 +132,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     }
   }
 
-  /** What only the parts that are loaded later can tell; a change of the file before is looked at as it is. */
+  /** A check that needs parts which are loaded later. Earlier changes of the file are not checked by it. */
   let check: (config: Config) => Promise<void> = async () => {}
   const live = createLiveConfig(config)
   if (!tryout) {
@@ -163,7 +163,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     closers.push(async () => watcher.close())
   }
 
-  // Loaded here, for it takes half a second that a command has no use for.
+  // Loaded here, because it takes half a second that commands do not need.
   const { openApi, openWorker } = await import('./services.ts')
   const { checkDeclaredSchedules } = await import('./services/declared-schedules.ts')
   check = checkDeclaredSchedules
@@ -188,7 +188,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     if (role !== 'worker') services.push(await openApi(deps))
   }
   const opening = open()
-  // Before it is open: a signal that comes meanwhile lets it open, and close again.
+  // Registered before it is open: a signal during the start waits for it to open, and closes it.
   onSignals(() => opening.then(closeAll))
   try {
     await opening
@@ -203,7 +203,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   else if (process.stdout.isTTY) process.stdout.write(addresses(url))
 }
 
-/** Ends the process by the closer at the first SIGTERM or SIGINT, at once at the second. */
+/** Closes and ends the process at the first SIGTERM or SIGINT, and ends it at once at the second. */
 function onSignals(close: () => Promise<unknown>): void {
   let closing = false
   const end = () => {
@@ -225,7 +225,7 @@ function warnOfWeakKeys(config: Config, log: Logger): void {
     log.warn({ keys }, 'these keys hold less than 128 bits; `sluice keys new` makes a good one')
 }
 
-/** Names each lane once. */
+/** Reports each lane once. */
 function createUnpricedWarning(log: Logger): (config: Config) => void {
   const named = new Set<string>()
   return (config) => {
@@ -242,7 +242,7 @@ function toPort(text: string): number {
   return port
 }
 
-/** For people at a terminal; a collector of logs reads the line before. */
+/** Printed for people at a terminal; log collectors read the line before. */
 function addresses(url: string): string {
   return `\nSluice runs at ${url}. The dashboard is at ${url}/dashboard, and the API is described at ${url}/docs. Ctrl+C stops it.\n\n`
 }

@@ -5,12 +5,12 @@ import { withMetrics } from './services/metrics.ts'
 import type { ServicesDeps } from './services/store.ts'
 import { putWorkerTogether } from './services/worker.ts'
 
-/** Opens the HTTP side and listens. */
+/** Opens the HTTP server and listens. */
 export function openApi(deps: ServicesDeps): Promise<Service> {
   return orCloseAll(deps.log, (closers) => putApiTogether(withMetrics(deps), closers))
 }
 
-/** Opens the working side: lanes, sweeper, webhook delivery. */
+/** Opens the worker: lanes, sweeper, webhook delivery. */
 export function openWorker(deps: ServicesDeps): Promise<Service> {
   return orCloseAll(deps.log, (closers) => putWorkerTogether(withMetrics(deps), closers))
 }

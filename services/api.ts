@@ -25,8 +25,8 @@ import { openStateRequests, openTokenCounter } from './token-counter.ts'
 import { openTraces } from './tracing.ts'
 
 /**
- * Connections that may wait to be accepted. With Node's 511, 5,000 clients that reconnect at once try for up to 8 s (TCP
- * repeats after 1, 3 and 7 s); with this for 3 s. The system may allow less (`net.core.somaxconn`).
+ * Limit of connections that wait to be accepted. With Node's default of 511, 5,000 clients that reconnect at once need up to 8 s (TCP
+ * repeats after 1, 3 and 7 s); with this limit 3 s. The system may allow less (`net.core.somaxconn`).
  */
 const BACKLOG = 4096
 

@@ -2,7 +2,7 @@ import type { BrokenCall } from '../ratelimit/broken-calls.ts'
 import type { EndedCall } from '../workers/ended-call.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 
-/** Notes of each call how long it took and, where it broke, by what: `GET /v1/lanes` shows both. */
+/** Records the duration of each call and, if it failed, the reason: `GET /v1/lanes` shows both. */
 export function noteCalls({ config }: MeteredDeps, store: ReturnType<typeof openStore>): void {
   store.emitter.on('call.ended', (call) => {
     store.latencies.record(call.lane, call.latencyMs)
@@ -13,9 +13,9 @@ export function noteCalls({ config }: MeteredDeps, store: ReturnType<typeof open
 }
 
 /**
- * A call that broke, for operators; null for one that did not.
+ * A failed call, for operators; null for a call that did not fail.
  *
- * @param isEncrypted what the provider said may hold parts of a prompt, and stays out of the store then
+ * @param isEncrypted the provider's message may contain parts of a prompt, so it is not stored
  */
 function toBrokenCall(call: EndedCall, isEncrypted: boolean): BrokenCall | null {
   const { answer, claimed, startedAt, latencyMs } = call

@@ -1,11 +1,11 @@
 import type { Logger } from 'pino'
 
-/** A part of a process that runs: how to reach it and how to end it. */
+/** A running part of a process: its address, and how to close it. */
 export type Service = { name: string; url?: string; close(): Promise<void> }
 
 export type Closers = ReturnType<typeof createClosers>
 
-/** Closes what was opened, last first; every closer runs, even if another throws. */
+/** Closes everything that was opened, in reverse order. Every closer runs, even if another throws. */
 function createClosers(log: Logger) {
   const closers: { name: string; close: () => Promise<unknown> }[] = []
   return {
@@ -22,7 +22,7 @@ function createClosers(log: Logger) {
   }
 }
 
-/** Opens something; if that fails, it closes what was open by then. */
+/** Opens several things. If that fails, it closes those that are already open. */
 export async function orCloseAll<Opened>(
   log: Logger,
   open: (closers: Closers) => Promise<Opened>,

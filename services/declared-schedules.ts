@@ -14,14 +14,14 @@ import { createTimetable } from '../schedules/timetable.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 import { createSubmission } from './submission.ts'
 
-/** Between two looks whether the configuration changed, and between two comparisons with the store without that, ms. */
+/** Interval of checks whether the configuration changed, and of comparisons with the store if it did not, ms. */
 const LOOK_MS = 1000
 const COMPARE_MS = 10 * 60_000
 
 type Store = ReturnType<typeof openStore>
 type Declared = { tenant: string; settings: ScheduleSettings }
 
-/** Checks what schedules of the file make, as the API does; throws a ConfigError that lists every fault. */
+/** Checks the jobs and flows of schedules in the file in the same way as the API. Throws a ConfigError that lists all faults. */
 export async function checkDeclaredSchedules(config: Config): Promise<void> {
   const faults: string[] = []
   for (const index of config.schedules.keys()) {
@@ -49,8 +49,8 @@ async function readDeclared(config: Config, index: number): Promise<Declared> {
 }
 
 /**
- * Keeps the schedules of the file in the store: makes those that are new, changes those that changed, and removes those that were taken
- * out. A task of the maintainer, so that one worker's configuration decides.
+ * Keeps the stored schedules equal to those of the file: creates, changes and removes them. A task of the maintainer, so that only one
+ * worker's configuration counts.
  */
 export function createDeclaredSchedulesTask({ config, log }: ServicesDeps, store: Store): PeriodicTask {
   const { schedules, now } = store

@@ -7,7 +7,7 @@ import { estimateMoney } from '../jobs/money.ts'
 import { listInputFiles } from '../lib/input-files.ts'
 import { takesAudio } from '../providers/endpoints.ts'
 
-/** The job with what its files are: their digests, and of sound how long it is, which counts and costs. Throws `InputError`. */
+/** Adds the digests of a job's files, and the duration of audio files, which limits and prices count. Throws `InputError`. */
 export async function describeInputs(
   job: NewJob,
   { fileContents, config }: { fileContents: FileContents; config: () => Config },

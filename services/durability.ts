@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { ConfigError } from '../config/load.ts'
 import { type Durability, NotDurableError } from '../jobs/durability.ts'
 
-/** A Redis that would lose acknowledged writes is a configuration error; an unavailable one may come back. */
+/** A Redis that would lose acknowledged writes is a configuration error. An unavailable Redis may come back. */
 export async function requireDurable(durability: Durability, log: Logger): Promise<void> {
   try {
     if ((await durability.check()) === 'unknown') {
@@ -14,7 +14,7 @@ export async function requireDurable(durability: Durability, log: Logger): Promi
   }
 }
 
-/** The same store, with methods that resolve only when their writes are on disk. */
+/** Wraps a store so that its methods resolve only when their writes are on disk. */
 export function confirmed<Store extends object>(
   store: Store,
   methods: (keyof Store)[],

@@ -10,7 +10,7 @@ import { createReader } from '../jobs/read.ts'
 
 type ReaderDeps = Parameters<typeof createReader>[0]
 
-/** All events of a tenant. Each kind of thing that has events is a source here. */
+/** All events of a tenant. Each kind of object with events is a source here. */
 export function openTenantEvents(
   deps: ReaderDeps & {
     pubsub: Pick<PubSub, 'keepListening'>
@@ -18,7 +18,7 @@ export function openTenantEvents(
     prefix: string
     /** Null: there is no history. */
     movedEvents: MovedEvents | null
-    /** A flow by its tenant's root and its id. */
+    /** Reads a flow by its tenant's root and its id. */
     readFlow: Parameters<typeof createFlowEvents>[0]['read']
     now: () => number
   },

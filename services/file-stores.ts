@@ -12,13 +12,10 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { Closers } from './closers.ts'
 import { readProxy } from './proxy.ts'
 
-/** A fault that stands is said again after this, ms. */
+/** A continuing fault is logged again after this, ms. */
 const AGAIN_MS = 10 * 60_000
 
-/**
- * The stores of files that the configuration names, each watched. Those that new files do not go to are there for the files that lie in
- * them.
- */
+/** Opens the configured file stores, each with monitoring. Stores that new files do not use are opened for the files that are in them. */
 export function openFileStores(
   deps: { config: () => Config; log: Logger; metrics: Pick<Metrics, 'files'> },
   { redis, prefix, now }: { redis: RedisClient; prefix: string; now: () => number },
@@ -37,8 +34,8 @@ export function openFileStores(
 }
 
 /**
- * Finds out whether new files have a place. A folder that this user may not use ends the start, as does a bucket that does not exist; a
- * store that does not answer passes, and is in the log.
+ * Checks whether new files can be stored. A folder that this user may not use, or a bucket that does not exist, prevents the start. A store
+ * that does not answer is only logged.
  */
 export async function checkFileStore({ current, stores }: ObjectStores): Promise<void> {
   const store = current === null ? null : stores[current]
@@ -48,7 +45,7 @@ export async function checkFileStore({ current, stores }: ObjectStores): Promise
   })
 }
 
-/** Counts what a store is asked, and says once what is wrong with it and once that it is well again. */
+/** Counts the operations of a store, and logs once when it fails and once when it works again. */
 function watchStore(
   store: ObjectStore,
   kind: ObjectStoreKind,
@@ -79,7 +76,7 @@ function watchStore(
       said = null
       return answer
     } catch (error) {
-      // What the sender of a file did is no fault of the store.
+      // An error of the sender of a file is not a fault of the store.
       if (error instanceof FileStoreError || operation !== 'write') done(true, 0)
       note(error)
       throw error

@@ -10,14 +10,14 @@ import { createSubmission } from './submission.ts'
 import { listenToTenants } from './tenants.ts'
 import type { Traces } from './tracing.ts'
 
-/** How often a worker looks at the flows of all tenants, in case a message is lost, ms. */
+/** How often a worker checks the flows of all tenants, in case a message is lost, ms. */
 const LOOK_AT_ALL_MS = 600_000
 
-/** Most open jobs of one step that names no number, and its share of the tenant's open jobs. */
+/** Limit of open jobs of one step without its own number, and its share of the tenant's open jobs. */
 const WINDOW = 1000
 const WINDOW_SHARE = 1 / 2
 
-/** Opens what looks at flows that something happened to. */
+/** Opens the runner that advances flows after events. */
 export function openFlowRunner(
   deps: MeteredDeps,
   store: ReturnType<typeof openStore>,
@@ -62,7 +62,7 @@ export function openFlowRunner(
   listenToTenants(deps, store, flowsChannel, runner.wake, closers)
 }
 
-/** One line for each flow that ends, without requests, answers or names, which are the client's own. */
+/** Logs each flow that ends, without requests, answers or names, which belong to the client. */
 function logProgress(log: MeteredDeps['log'], progress: FlowProgress): void {
   if (progress.ended === null) return
   const { tenant, id, requestId, errorCode, durationMs } = progress

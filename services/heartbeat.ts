@@ -4,7 +4,7 @@ import { type Heartbeat, renewInterval, startHeartbeat } from '../workers/heartb
 import { createRenewal } from '../workers/renewal.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
-/** One thread a process renews what its lanes hold. */
+/** One thread per process renews the leases of its lanes. */
 export function openHeartbeat(
   { config }: ServicesDeps,
   { redis, prefix, gate }: ReturnType<typeof openStore>,

@@ -37,19 +37,19 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { readDelivery } from '../webhooks/read-delivery.ts'
 import type { Closers } from './closers.ts'
 
-/** Between two looks for ended jobs, and for what the history has to forget, ms. */
+/** Interval of checks for ended jobs, and for entries that the history must delete, ms. */
 const MOVE_MS = 250
 const EXPIRE_MS = 1000
 
-/** While the database takes nothing, it is tried again after this, ms. */
+/** While the database accepts nothing, it is tried again after this, ms. */
 const AWAY_MS = 1000
 
-/** Redrives look each second, and their tenants' turns come after that. */
+/** Redrives are checked every second, and the turn of their tenant comes after that. */
 const REDRIVE_GRACE_MS = 60_000
 
 const DAY_CHARACTERS = 'YYYY-MM-DD'.length
 
-/** The line of a fault that stands is logged again after this, then after twice as long each time, ms. */
+/** A continuing fault is logged again after `first`, then after twice as long each time up to `most`, ms. */
 const AGAIN_MS = { first: 60_000, most: 30 * 60_000 }
 
 type AttachDeps = {
@@ -69,21 +69,21 @@ export type AttachedHistory = HistorySide & {
     tenant: string,
     ids: readonly string[],
   ): Promise<Map<string, Record<string, string> | null>>
-  /** Sums of what ended jobs used. */
+  /** Sums of the usage of ended jobs. */
   usage: UsageReader
-  /** The same jobs, wherever they are. */
+  /** Wraps the jobs of Redis so that jobs in the history are found as well. */
   inFrontOf(hot: Jobs): Jobs
-  /** What the maintainer does for it. */
+  /** The maintainer's tasks for it. */
   createTasks(
     store: { maintenance: { watch: { take(kind: 'history'): string[] } } },
     onFailure: OnUpkeepFailure,
   ): PeriodicTask[]
 }
 
-/** The database of finished jobs, to be put together with the jobs of Redis. */
+/** The database of finished jobs, to be combined with the jobs in Redis. */
 export type History = { attach(deps: AttachDeps): AttachedHistory }
 
-/** Opens the database that the configuration names; null: there is none. Nobody waits for one that is away. */
+/** Opens the configured database; null: none is configured. An unavailable one does not delay the start. */
 export function openHistory(
   { config, log, metrics }: { config: LiveConfig; log: Logger; metrics: Metrics },
   closers: Closers,
@@ -111,7 +111,7 @@ export function openHistory(
   }
 }
 
-/** Says that the history is away once, and again ever less often, also where it comes and goes. */
+/** Logs once that the history is unavailable, then at growing intervals, even if it is available in between. */
 function createOutageLog(log: Logger, name: string) {
   let next = { at: Number.NEGATIVE_INFINITY, pauseMs: AGAIN_MS.first }
   let isSaid = false
@@ -188,7 +188,7 @@ function attach(
     state: {
       async read() {
         const { reads, writes } = watch.state()
-        // Where Redis does not answer, it is not the history that fails.
+        // If Redis does not answer, that is not a failure of the history.
         const copying = await copyState.read().catch(() => null)
         return toHistoryState({ reads: toFailure(reads), writes: toFailure(writes) }, copying)
       },
@@ -202,18 +202,18 @@ function attach(
       },
     },
     onAgain(root, id, endedAt) {
-      // Until this is done, Redis is asked what it knows of the job anyway.
+      // Until this is done, Redis is asked for the job anyway.
       stored.ask(() => store.reopen(root, id, endedAt, now())).catch(() => {})
     },
     usage: {
       now,
       async read(ask) {
         const openFairKey = (root: string, label: string) => {
-          // Behind the id of the job that it was stored with.
+          // After the id of the job that it was stored with.
           const end = label.indexOf('\n')
           return atRest.openFairKey(root, label.slice(0, end), label.slice(end + 1))
         }
-        // Too many sums are an answer: the database is there.
+        // Too many sums are also an answer: the database is available.
         const answer = await stored.ask(() =>
           readUsage(database, { ...ask, prefix }, openFairKey).catch((error: unknown) => {
             if (error instanceof TooManySumsError) return error
@@ -247,7 +247,7 @@ function attach(
         onMoved: deps.onMoved,
       })
       let restsUntil = 0
-      /** A database that is away is said once, by its watch. */
+      /** The monitor logs an unavailable database once. */
       const unlessAway = async (work: () => Promise<unknown>) => {
         if (performance.now() < restsUntil) return
         try {

@@ -61,20 +61,20 @@ import type { ProcessEvents } from './listeners.ts'
 import { createStartPlans } from './start-plans.ts'
 
 export type JobStoreDeps = {
-  /** For commands; for messages; and for the queues, which may wait for Redis longer. */
+  /** For commands, for messages, and for queues, which may wait for Redis longer. */
   redis: { commands: RedisClient; subscriber: RedisClient; queues: RedisClient }
   config: () => Config
-  /** Tells what happens in it; without it nobody hears. */
+  /** Receives the store's events; absent: nobody does. */
   events?: Emitter<ProcessEvents>
   sealer: Sealer
-  /** Where files lie outside of Redis; null: nowhere. */
+  /** File stores outside of Redis; null: there are none. */
   fileStores: ObjectStores | null
   memory: MemoryAdmission
   /** The database of finished jobs; null: there is none. */
   history: History | null
-  /** Resolves when what was written before is on disk; without it that is not waited for. */
+  /** Resolves when earlier writes are on disk; absent: nobody waits for that. */
   confirm?: () => Promise<void>
-  /** How this process hears of jobs that its clients wait for; without it their ends are read. */
+  /** How this process hears of jobs that its clients wait for; absent: it reads their ends. */
   openReplies?: (made: {
     pubsub: ReturnType<typeof createPubSub>
     atRest: ReturnType<typeof createAtRest>
@@ -82,18 +82,18 @@ export type JobStoreDeps = {
   /** Unix ms, by Redis' clock. */
   now: () => number
   report: (error: unknown, line: string) => void
-  /** What costs nothing but accuracy. */
+  /** Reports failures that only cost accuracy. */
   onSlip: (error: unknown, what: string) => void
   onFailure?: OnUpkeepFailure
   onUnreadable: (error: UnreadableError, id: string) => void
-  /** Told of what goes on by itself, to be ended in the reverse order; the connections are the caller's. */
+  /** Receives what runs on its own and must be closed in reverse order. The connections belong to the caller. */
   onOpen: (name: string, close: () => Promise<unknown>) => void
 }
 
-/** For spans of time, which nobody's setting a clock is to change. */
+/** A monotonic clock, which nobody can set. */
 const elapsed = () => performance.now()
 
-/** Into their lanes' queues, or among those that wait for a provider batch. */
+/** Adds jobs to the queues of their lanes, or to the jobs that wait for a provider batch. */
 async function addEntries(
   queues: Pick<Queues, 'add'>,
   gathering: Pick<Gathering, 'add'>,
@@ -105,7 +105,7 @@ async function addEntries(
   await Promise.all([gathering.add(gathered), ...(others.length > 0 ? [queues.add(others)] : [])])
 }
 
-/** All that lives in Redis, put together once for every process and for tests: jobs, what is made of them, their lanes. */
+/** All that is stored in Redis, assembled once for every process and for tests: jobs, what is created from them, and their lanes. */
 export function createJobStore(deps: JobStoreDeps) {
   const { config, now, sealer, events } = deps
   const { commands: redis } = deps.redis
@@ -238,7 +238,7 @@ export function createJobStore(deps: JobStoreDeps) {
   const scheduleStore = { redis, scripts: createScheduleScripts(redis), sealer, prefix, root }
   const bareFlowScripts = createFlowScripts(redis, followed.read)
   const flowScripts: typeof bareFlowScripts = async (name, root, args) => {
-    // A claim changes something only where it finds a flow, and is answered more than two values then.
+    // A claim only matters if it finds a flow, and then its answer has more than two values.
     if (name !== 'claim') active.touch(tenantOf(prefix, root))
     const answer = await bareFlowScripts(name, root, args)
     if (name === 'claim' && (answer as unknown[]).length > 2) active.touch(tenantOf(prefix, root))

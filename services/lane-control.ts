@@ -3,7 +3,7 @@ import { wakeChannel } from '../jobs/keys.ts'
 import { createScheduledCounts } from '../jobs/scheduled-counts.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
-/** Reading and steering lanes, over what all processes share. */
+/** Reads and controls lanes, using state that all processes share. */
 export function openLaneControl(
   config: ServicesDeps['config'],
   store: ReturnType<typeof openStore>,

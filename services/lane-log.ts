@@ -4,18 +4,18 @@ import { type LaneState, type ServiceTier, STANDARD } from '../ratelimit/lane-st
 import type { Closers } from './closers.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
-/** How often a lane that was found shut is looked at again, ms. A short pause after a 429 is over by then, and said once. */
+/** How often a lane that is not available is checked again, ms. A short pause after a 429 is over by then, and was logged once. */
 const LOOK_MS = 5000
 
-/** Logs when a lane is shut and when it is open again, once each time. */
+/** Logs when a lane becomes unavailable and when it is available again, once each time. */
 export type LaneLog = {
-  /** The lane lets nothing through; `tier`: nothing of this tier of service. Absent: standard. */
+  /** The lane lets nothing through; `tier`: nothing of this service tier. Absent: standard. */
   note(lane: string, tier?: ServiceTier): void
   close(): void
 }
 
 export function createLaneLog(deps: {
-  /** Null: the lane is not configured any more. */
+  /** Null: the lane is no longer configured. */
   read: (
     lane: string,
   ) => Promise<Pick<LaneState, 'pausedUntil' | 'pausedReason' | 'breaker' | 'tiers'> | null>
@@ -23,7 +23,7 @@ export function createLaneLog(deps: {
   lookMs?: number
 }): LaneLog {
   const { read, log, lookMs = LOOK_MS } = deps
-  /** Lanes and their tiers that were found shut, and by what; null: not known yet. */
+  /** Lanes and tiers that are unavailable, and the reason; null: not known yet. */
   const shut = new Map<string, string | null>()
   const timers = new Set<NodeJS.Timeout>()
   let isClosed = false
@@ -34,7 +34,7 @@ export function createLaneLog(deps: {
     const about = tier === STANDARD ? { lane } : { lane, tier }
     const known = shut.get(key) ?? null
     const reason = state?.pausedReason ?? null
-    // Half open, it is tried out: neither shut nor open.
+    // A half-open breaker is being tested, so it is neither open nor closed.
     const isOver = reason === null && (known !== BREAKER_OPEN || state?.breaker.state !== 'half_open')
     if (isOver) {
       if (known === BREAKER_OPEN) log.info(about, 'breaker closed')

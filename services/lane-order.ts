@@ -4,9 +4,9 @@ import { hadItsTurn, type Order } from '../jobs/queue-entry.ts'
 import { type Fairness, flowOf, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
 
 /**
- * The order of a lane's entries: what the rate limiter knows of turns, as the queue wants to hear it.
+ * The order of a lane's entries: translates between the turns of the rate limiter and the queue.
  *
- * @param deps.onError what is left undone costs fairness for a while, and no job
+ * @param deps.onError a failure here costs fairness for a while, but no job
  */
 export function createLaneOrder(deps: {
   fairness: Fairness
@@ -22,7 +22,7 @@ export function createLaneOrder(deps: {
   return {
     async place(laneId, entries, held) {
       const lane = resolveLane(config(), laneId)
-      // A lane that left the configuration still keeps its entries in order.
+      // A lane that is no longer configured still keeps its entries in order.
       const seconds = entries.map(({ cost }) => (lane ? serviceSeconds(lane, cost) : 1))
       const flows = entries.map((entry) => ({
         band: entry.priority,

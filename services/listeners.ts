@@ -10,13 +10,13 @@ import type { WebhookEvents } from '../webhooks/deliverer.ts'
 import type { LaneEvents } from '../workers/after-refusal.ts'
 import type { CallEvents, EndedCall } from '../workers/ended-call.ts'
 
-/** All events of the parts of a process. A part does not know who listens. */
+/** All events of the parts of a process. A part does not know its listeners. */
 export type ProcessEvents = WorkEvents &
   CallEvents &
   LaneEvents &
   WebhookEvents & { 'job.submitted': SubmissionEvent; 'job.incident': Incident }
 
-/** Counts what happens, for `/metrics`. */
+/** Counts events for `/metrics`. */
 export function countEvents(events: Emitter<ProcessEvents>, { jobs, work, webhooks }: Metrics): void {
   events.on('job.submitted', jobs.onSubmitted)
   events.on('job.incident', jobs.onIncident)
@@ -44,7 +44,7 @@ function nameJob({ tenant, lane, type }: Omit<Claimed, 'body'>) {
   return { tenant, lane, type }
 }
 
-/** Null for a job that needs its entry no more, and for one that was put back without a call. */
+/** Null for a job that no longer needs its entry, and for one that was put back without a call. */
 function retryReason({ end, next, waits }: ProcessEvents['job.requeued']): string | null {
   if (next.lane !== undefined) return 'rerouted'
   if (!waits) return null
@@ -55,7 +55,7 @@ function retryReason({ end, next, waits }: ProcessEvents['job.requeued']): strin
   return outcome === 'throttled' || outcome === 'retryable' || outcome === 'timeout' ? outcome : 'stopped'
 }
 
-/** What metrics show of a call; neither its request nor its answer. */
+/** The parts of a call that metrics show, without its request and answer. */
 function toCallEvent({ lane, outcome, latencyMs, firstChunkMs, claimed, answer }: EndedCall): CallEvent {
   return {
     lane,
@@ -69,7 +69,7 @@ function toCallEvent({ lane, outcome, latencyMs, firstChunkMs, claimed, answer }
   }
 }
 
-/** Writes the lines about calls, failed jobs and incidents; docs/logging.md lists them. */
+/** Logs calls, failed jobs and incidents; docs/logging.md lists the lines. */
 export function logEvents(events: Emitter<ProcessEvents>, log: Logger): void {
   events.on('call.ended', (call) => logCall(log, call))
   events.on('job.failed', ({ claimed, error }) => {
@@ -88,8 +88,8 @@ export function logEvents(events: Emitter<ProcessEvents>, log: Logger): void {
 }
 
 /**
- * A line for each job of a call, at `debug`. If nobody knows whether the provider did the work it is at `info`, because
- * the job may be paid twice.
+ * Logs a line for each job of a call, at `debug`. If it is unknown whether the provider did the work, the line is at `info`, because the
+ * job may be paid for twice.
  */
 function logCall(log: Logger, { answer, claimed, outcome, latencyMs, source }: EndedCall): void {
   const isAmbiguous = !answer.ok && answer.ambiguous
@@ -110,7 +110,7 @@ function logCall(log: Logger, { answer, claimed, outcome, latencyMs, source }: E
   }
 }
 
-/** What every line about a job begins with. */
+/** The common members of all lines about a job. */
 function aboutJob({ id, tenant, lane, requestId }: Omit<Claimed, 'body'>) {
   return { job: id, tenant, lane, request_id: requestId }
 }

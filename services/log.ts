@@ -4,15 +4,15 @@ import { describeError, type ErrorDescription, writeError } from '../lib/describ
 const redact = { paths: ['*.authorization', '*.headers.authorization', 'req.headers'], remove: true }
 
 /**
- * The log of a process: JSON, or text on a terminal. It shows the parts of errors that `describeError` allows.
+ * Creates the log of a process: JSON, or text on a terminal. It shows only the parts of errors that `describeError` allows.
  *
- * @param destination standard output unless given
+ * @param destination default: standard output
  */
 export function createLog(level: string, destination?: DestinationStream): Logger {
   const options: LoggerOptions = {
     level,
     redact,
-    // For `err` of the framework's own lines too, which brings a serializer where the log has none.
+    // Also for `err` in lines of the framework, which adds its own serializer if the log has none.
     serializers: { err: describeError },
     hooks: {
       logMethod(args, method) {
@@ -32,8 +32,8 @@ export function createLog(level: string, destination?: DestinationStream): Logge
 }
 
 /**
- * A line's members, with every error in any member described, and with a text: for a line without one pino would take the
- * raw message of the error.
+ * Replaces every error in a line's members by its description, and adds a text if there is none, because pino would use the raw message of
+ * the error.
  */
 function describeErrors([first, text, ...rest]: readonly unknown[]): unknown[] {
   if (typeof first !== 'object' || first === null)
@@ -50,8 +50,8 @@ let crashLog: Logger | null = null
 let isReporting = false
 
 /**
- * Ends the process with code 1 at an uncaught error, and reports it in the log, or on stderr if there is no log yet. Node's
- * own report would show every member of the error.
+ * Logs an uncaught error, or prints it to stderr if there is no log yet, and exits with code 1. Node's own report would show every member
+ * of the error.
  */
 export function reportCrashes(log: Logger | null): void {
   crashLog = log

@@ -12,25 +12,25 @@ import { createRedriveTask } from './redrive.ts'
 import { createResealTask } from './reseal-task.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 
-/** Between two looks for tenants that have a turn, ms. */
+/** Interval of checks for tenants whose turn has come, ms. */
 const WATCH_MS = 250
-/** Between two looks at what is known to be due, which costs nothing while nothing is: of what has its time, and of what has not, ms. */
+/** Intervals of checks for known due work, for work that is not urgent and for work that is, ms. They cost nothing while nothing is due. */
 const SOON_MS = 100
 const LATER_MS = 1000
 
-/** Between two looks for useless hints, ms. */
+/** Interval of checks for useless hints, ms. */
 const TRIM_MS = 60_000
 
-/** Between two looks for what nothing knows in the stores of files, ms. */
+/** Interval of checks for unknown objects in file stores, ms. */
 const DAY_MS = 24 * 60 * 60_000
 
 type Store = ReturnType<typeof openStore>
 
 /**
- * Takes part in the election of the maintainer, and gives it the work for all tenants. A part with periodic work of its own adds
- * it: `maintainer.add({ name, everyMs, run })`.
+ * Takes part in the election of the maintainer, and gives it the work for all tenants. Parts add their periodic work with `maintainer.add({
+ * name, everyMs, run })`.
  *
- * @param worker of this process, among all
+ * @param worker identifies the worker of this process among all
  */
 export function openMaintainer(
   deps: MeteredDeps,
@@ -112,7 +112,7 @@ function createFilesTask({ files, heldFiles, maintenance, onFailure }: Store): P
   }
 }
 
-/** References to events of all tenants. */
+/** Removes old references to events of all tenants. */
 function createEventsTask(store: Store): PeriodicTask {
   return {
     name: 'events',
@@ -127,7 +127,7 @@ function createEventsTask(store: Store): PeriodicTask {
   }
 }
 
-/** Workers send webhooks and go on with flows; what is due wakes them. */
+/** Workers send webhooks and advance flows; this wakes them for due work. */
 async function tellWorkers(
   { redis, prefix, maintenance, onFailure }: Store,
   kind: 'webhooks' | 'flows',

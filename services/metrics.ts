@@ -16,7 +16,7 @@ import type { MeteredDeps, openStore, ServicesDeps } from './store.ts'
 
 type Store = ReturnType<typeof openStore>
 
-/** The dependencies with metrics: those of the process, or some that nobody else has. */
+/** Adds metrics to the dependencies: those of the process, or new ones for this service only. */
 export function withMetrics(deps: ServicesDeps): MeteredDeps {
   const {
     version,
@@ -29,11 +29,11 @@ export function withMetrics(deps: ServicesDeps): MeteredDeps {
       tenants: new Set(tenantNames(current)),
     })
   name(config.current())
-  config.subscribe(name) // for as long as the process lives, as the metrics do
+  config.subscribe(name) // for the lifetime of the process, like the metrics
   return { ...deps, metrics }
 }
 
-/** Reads the store at a scrape. */
+/** Reads the store for a scrape. */
 export function createStoreReader(
   { config, log }: ServicesDeps,
   store: Store,
@@ -77,7 +77,7 @@ export function createStoreReader(
     return { waiting: jobs, lateMs: since === null ? 0 : Math.max(0, now() - since) }
   }
 
-  /** For the tenants that wait now, because they share the lane with the next job. */
+  /** Only for waiting tenants, because they share the lane with the next job. */
   async function forecast(lane: LaneView, tenants: string[]): Promise<number | null> {
     if (lane.backlog.waiting === 0 && lane.paused_until === null) return 0
     const starts = await Promise.all(
@@ -118,14 +118,14 @@ export function createStoreReader(
     try {
       return await read()
     } catch (error) {
-      // To the scraper, a fault of ours looks as if Redis were unavailable.
+      // To the scraper, our own error looks like an unavailable Redis.
       if (!isRedisUnavailable(error)) log.error({ err: error }, 'reading the store for a scrape failed')
       throw error
     }
   }
 }
 
-/** Each shared limit once, from the lanes that it names. */
+/** Lists each shared limit once, from the lanes that use it. */
 function listSharedLimits(views: readonly LaneView[]): SharedLimitReading[] {
   const found = new Map<string, SharedLimitReading>()
   for (const { provider, shared_limits } of views) {
@@ -177,7 +177,7 @@ function nameOf({ kind, name }: NonNullable<LaneView['held_back_by']>): string {
   return kind === 'lane' ? 'lane' : name
 }
 
-/** Opens the port of a worker, where one is configured. */
+/** Opens the port of a worker, if one is configured. */
 export async function openListener(
   { config, log, version, metrics }: MeteredDeps,
   { watch, history }: Store,

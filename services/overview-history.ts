@@ -3,16 +3,19 @@ import { type OverviewHistory, type OverviewSample, RECENT } from '../api/overvi
 import type { TenantStats, TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { PeriodicTask } from '../lib/periodic-task.ts'
 
-/** Figures of idle tenants are read again after this, ms: money begins anew at midnight, and jobs are forgotten. */
+/** Figures of idle tenants are read again after this, ms, because budgets start anew at midnight and jobs are deleted. */
 const IDLE_MS = 10 * 60_000
 
-/** Takes a sample of the whole every quarter of a minute, so that charts go back over a reload of the page. A task of the maintainer. */
+/**
+ * Samples the whole installation every quarter of a minute, so that charts show data from before a page was loaded. A task of the
+ * maintainer.
+ */
 export function createOverviewHistoryTask(deps: {
   history: OverviewHistory
   lanes: Pick<LaneControl, 'list'>
   tenantStats: Pick<TenantStatsReader, 'read'>
   tenants: () => Promise<string[]>
-  /** Those that something was written for lately. */
+  /** Tenants with recent writes. */
   activeTenants: () => Promise<string[]>
   /** Unix ms, by Redis' clock. */
   now: () => number
@@ -21,12 +24,12 @@ export function createOverviewHistoryTask(deps: {
   let active = new Set<string>()
   let wholeReadAt = Number.NEGATIVE_INFINITY
 
-  /** Only those that changed are read each time. */
+  /** Reads only tenants that have changed. */
   async function readTenants(): Promise<TenantStats[]> {
     const now = performance.now()
     const isWhole = now - wholeReadAt > IDLE_MS
     const nowActive = new Set(await deps.activeTenants())
-    // Who was active the last time has had an end of its jobs since.
+    // Tenants that were active at the last sample may have ended jobs since.
     const names = isWhole ? await deps.tenants() : [...new Set([...active, ...nowActive, ...finishing()])]
     const read = names.length === 0 ? [] : await deps.tenantStats.read(names)
     if (isWhole) {

@@ -3,9 +3,9 @@ import type { ProviderAccess } from '../api/deps.ts'
 import { ApiError } from '../api/errors.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 
-/** How long a request that is no job waits for its turn, ms. */
+/** How long a request that is not a job waits for a permit, ms. */
 const PATIENCE_MS = 10_000
-/** Between two tries at the most: others may give back what they took. */
+/** Maximum interval of attempts, because others may return capacity, ms. */
 const LOOK_MS = 1_000
 
 /** Takes a lane's permit for a request that an API process sends itself. */
@@ -24,7 +24,7 @@ export function createPermits(gate: Pick<Gate, 'take' | 'settle'>): ProviderAcce
           retryAfterSeconds: Number.isFinite(waitMs) ? Math.min(600, waitMs / 1000) : 60,
         })
       }
-      // Nobody reads the answer to a client that went away; it is only no fault of ours.
+      // Nobody reads the answer for a client that disconnected, but it must not count as our error.
       await sleep(Math.min(waitMs, LOOK_MS), undefined, { signal }).catch(() => {
         throw new ApiError('unavailable', 'the client went away')
       })

@@ -24,7 +24,7 @@ import type { Closers } from './closers.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 import type { Traces } from './tracing.ts'
 
-/** Opens what gathers jobs into batches of their providers, and runs these. */
+/** Opens the gathering of jobs into provider batches, and the runner of these. */
 export function openProviderBatches(
   deps: MeteredDeps,
   store: ReturnType<typeof openStore>,
@@ -78,7 +78,7 @@ export function openProviderBatches(
   store.pubsub.keepListening(providerBatchChannel(store.prefix), runner.wake)
 }
 
-/** A lane with batches, as it is asked by its provider's key, or by one of its sources. */
+/** A lane with batches, with the key of its provider or of one of its sources. */
 function openBatchLane(
   deps: { config: Config; gate: Pick<Gate, 'read'>; dispatcher: Dispatcher; now: () => number },
   lane: Lane,
@@ -115,14 +115,14 @@ function pickByWeight<One extends { weight: number }>(all: readonly One[]): One 
   return all[0]!
 }
 
-/** How a line's request is made, and its answer stored, as those of calls are. */
+/** Builds the request of a line and stores its answer, like those of a call. */
 function createLineDeps(deps: {
   store: CallStore
   onError: (error: unknown, what: string) => void
   signal: AbortSignal
 }): Pick<ProviderBatchDeps, 'prepare'> {
   const { store, onError } = deps
-  // What is known when an answer comes must be what was known when its request was made: nothing.
+  // The cached values at the time of the answer must be those at the time of the request: none.
   const withoutKnown: EmbeddingCache = {
     ...store.embeddingCache,
     get: async (_tenant, hashes) => hashes.map(() => null),
@@ -153,7 +153,7 @@ function createLineDeps(deps: {
   }
 }
 
-/** What a call would have cost, USD; 0 where that is not known. */
+/** The cost of the same usage as a call, USD; 0 if unknown. */
 function priceOf({ price }: Lane, usage: Usage | null): number {
   return price === null || usage === null ? 0 : priceUsage(price, usage)
 }
@@ -165,7 +165,7 @@ function countEvent(count: (metric: ProviderBatchMetric) => void, event: Provide
   count({ kind: 'ended', lane, outcome: outcome ?? 'lost', durationMs: (endedAt ?? createdAt) - createdAt })
 }
 
-/** One line for each step of a batch; neither requests nor answers. */
+/** Logs each step of a batch, without requests and answers. */
 function logEvent(log: MeteredDeps['log'], event: ProviderBatchEvent): void {
   if (event.kind === 'line') return
   const { id, lane, providerId, lines, counts, outcome, savedUsd, error } = event.batch

@@ -2,7 +2,7 @@ import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { chooseProxy, ProxyError, type ProxySettings } from '../lib/proxy.ts'
 
-/** The proxies of this process: those of the configuration, else of its environment. A variable that is none is a fault. */
+/** The proxies of this process: from the configuration, or else from its environment. An invalid variable is a configuration error. */
 export function readProxy({ network }: Pick<Config, 'network'>): ProxySettings | null {
   try {
     return chooseProxy(network, process.env)

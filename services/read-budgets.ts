@@ -6,7 +6,7 @@ import type { BudgetOwner } from '../jobs/budgets.ts'
 import type { BudgetReading, StoreReading } from '../telemetry/store-reading.ts'
 import type { openStore } from './store.ts'
 
-/** Reads the budgets that metrics tell of: those of tenants, their keys, and the fair key that spent most. */
+/** Reads the budgets for metrics: those of tenants, of their keys, and of the fair key that spent most. */
 export function createBudgetReader(deps: {
   config: () => Config
   store: Pick<ReturnType<typeof openStore>, 'budgets' | 'tenantStats' | 'now'>
@@ -51,7 +51,7 @@ export function createBudgetReader(deps: {
   }
 }
 
-/** Of the budgets of each kind of window the fullest one. */
+/** The fullest budget for each kind of window. */
 function fullestByWindow(usages: readonly BudgetUsage[]): BudgetUsage[] {
   const found = new Map<string, BudgetUsage>()
   for (const usage of usages) {

@@ -1,18 +1,18 @@
 import type { Logger } from 'pino'
 import { isConsequence, type RedisFault } from '../lib/redis-fault.ts'
 
-/** A fault that stands is said again after this, then after twice as long each time, ms. */
+/** A continuing fault is logged again after `first`, then after twice as long each time up to `most`, ms. */
 const AGAIN_MS = { first: 60_000, most: 30 * 60_000 }
 
-/** What the log of a process says of its Redis: one for all parts of the process that meet the same fault. */
+/** Logs faults of Redis. One for all parts of the process, which meet the same fault. */
 export type RedisFaultLog = {
-  /** A fault stands; a line the first time, then after one minute, two, four, up to thirty. Answers the fault as it is known. */
+  /** Reports a fault. It is logged the first time, then after 1, 2, 4 and up to 30 minutes. Returns the fault as it is known. */
   say(found: RedisFault): RedisFault
-  /** Redis is well; a line where it was not. True: it was not. */
+  /** Reports that Redis works; logged if it did not before. True: it did not. */
   end(): boolean
 }
 
-/** @param deps.address where Redis is, without user and password */
+/** @param deps.address the address of Redis, without user and password */
 export function createRedisFaultLog(deps: {
   log: Logger
   address: string
@@ -20,11 +20,11 @@ export function createRedisFaultLog(deps: {
 }): RedisFaultLog {
   const { log, address, now } = deps
   let fault: RedisFault | null = null
-  /** When each kind of fault is said again, while Redis is not well. */
+  /** When each kind of fault is logged again, while Redis does not work. */
   const said = new Map<string, { at: number; pauseMs: number }>()
   return {
     say(found) {
-      // From inside most faults look like a lost connection; a known fault stays.
+      // Most faults look like a lost connection from inside; a known fault stays.
       if (fault === null || !isConsequence(found)) fault = found
       const time = now()
       const before = said.get(fault.kind)

@@ -4,26 +4,23 @@ import { describeRedisFault, isConsequence, type RedisFault } from '../lib/redis
 import { repeat } from '../lib/repeat.ts'
 import type { RedisFaultLog } from './redis-fault-log.ts'
 
-/** Between two looks: at a Redis that is well, and at one that is not, ms. */
+/** Interval of checks while Redis works, and while it does not, ms. */
 const LOOK_MS = 60_000
 const LOOK_AGAIN_MS = 1000
 
-/** The key that is written to see whether Redis takes writes goes by itself after this, ms. */
+/** The key that is written to test whether Redis accepts writes expires after this, ms. */
 const PROBE_MS = 60_000
 
-/** Faults in which reads and accepted work go on: they are logged, and this process still serves. */
+/** Faults during which reads and accepted work continue: they are logged, and this process still serves. */
 const SERVES = new Set(['full', 'busy'])
 
 export type RedisReadiness = { ok: true } | { ok: false; reason: string }
 
-/** The state of this process' Redis. */
+/** The state of this process's Redis. */
 export type RedisWatch = {
-  /**
-   * Takes an error that comes from Redis' state, and logs the fault once. False: the error is something else, and the
-   * caller logs it.
-   */
+  /** Takes an error that comes from the state of Redis, and logs the fault once. False: it is another error, which the caller logs. */
   take(error: unknown): boolean
-  /** Whether Redis answers, takes writes and keeps what it is given. Answers within 3 s. */
+  /** Whether Redis answers, accepts writes and keeps data. Answers within 3 s. */
   look(): Promise<RedisReadiness>
   /** Whether Redis answers a read within 3 s. */
   isThere(): Promise<boolean>
@@ -31,8 +28,8 @@ export type RedisWatch = {
 }
 
 /**
- * Looks at Redis at once, every minute, and every second while something is wrong. A process waits for a Redis that is
- * unavailable, loading, read-only, evicting or refuses its password, and goes on by itself when that is fixed.
+ * Checks Redis at once, then every minute, and every second during a fault. A process waits while Redis is unavailable, loading, read-only
+ * or evicting, or refuses the password, and continues by itself afterwards.
  */
 export function startRedisWatch(deps: {
   redis: RedisClient
@@ -40,7 +37,7 @@ export function startRedisWatch(deps: {
   /** Throws UnfitRedisError if Redis may evict stored data. */
   checkMemory: () => Promise<unknown>
   faults: RedisFaultLog
-  /** Called when Redis is well again. */
+  /** Called when Redis works again. */
   onBack: () => void
   now: () => number
 }): RedisWatch {
@@ -51,7 +48,7 @@ export function startRedisWatch(deps: {
 
   async function read(): Promise<RedisReadiness> {
     try {
-      // A write: a replica answers reads, and a node of a cluster answers PING also when the cluster is down.
+      // A write: a replica answers reads, and a node of a cluster answers PING even when the cluster is down.
       await redis.set(probe, '1', 'PX', PROBE_MS)
       await deps.checkMemory()
       lookAt = now() + LOOK_MS
@@ -60,7 +57,7 @@ export function startRedisWatch(deps: {
     } catch (error) {
       lookAt = now()
       const fault = faults.say(describeRedisFault(error) ?? toUnknown(error))
-      // Callers need no key, so this says what is wrong, and not where.
+      // Callers need no key, so this names the fault but not the address.
       return SERVES.has(fault.kind) ? { ok: true } : { ok: false, reason: `redis: ${fault.text}` }
     }
   }
@@ -84,10 +81,10 @@ export function startRedisWatch(deps: {
     look,
     take(error) {
       if (!(error instanceof Error) || !isRedisUnavailable(error)) return false
-      // Files fail with codes that sockets have as well.
+      // File errors have the same codes as socket errors.
       if ('path' in error && !('address' in error)) return false
       const fault = describeRedisFault(error)
-      // A command that failed because its connection was lost says little; the next look knows more.
+      // A command that failed because its connection was lost says little; the next check knows more.
       if (fault !== null && !isConsequence(fault)) faults.say(fault)
       lookAt = Number.NEGATIVE_INFINITY
       return true
@@ -104,7 +101,7 @@ export function startRedisWatch(deps: {
   }
 }
 
-/** A failed attempt to connect names its cause; the commands that waited for it do not. */
+/** A failed attempt to connect has a cause; the commands that waited for it do not. */
 function toUnknown(error: unknown): RedisFault {
   if (isRedisUnavailable(error)) return { kind: 'lost', text: 'it cannot be reached' }
   return { kind: 'other', text: `it fails: ${describeError(error).message}` }

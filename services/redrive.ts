@@ -7,10 +7,10 @@ import { createRedriveSchedule } from '../jobs/redrive-schedule.ts'
 import type { PeriodicTask } from '../lib/periodic-task.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
-/** Between two looks whether it is a tenant's turn, ms. */
+/** Interval of checks for tenants whose turn has come, ms. */
 const LOOK_MS = 1000
 
-/** Queues failed jobs again as the configuration says. */
+/** Retries failed jobs as configured. */
 export function createRedriveTask(
   { config, log }: ServicesDeps,
   store: ReturnType<typeof openStore>,
@@ -42,7 +42,7 @@ export function createRedriveTask(
         return { maxQueued: max_queued, budgetUsdPerDay: budget_usd_per_day ?? null }
       },
       isServed: (lane) => resolveLane(config.current(), lane) !== null,
-      // A batch writes its lines as soon as it can, failures too: a later answer would be paid for and written nowhere.
+      // A batch writes its lines as soon as possible, including failures: a later answer would be paid for but written nowhere.
       isWanted: ({ group }) => group === null || !isBatchId(group),
     },
     isMemoryShort: store.memory.isShort,

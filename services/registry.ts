@@ -11,29 +11,29 @@ import {
 import type { Closers } from './closers.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
-/** Every process looks this often at what the API made, ms, in case a message is lost. */
+/** How often every process reads what the API created, in case a message is lost, ms. */
 const LOOK_MS = 1_500
 
 /**
- * What was read last is trusted for so long, ms, from when it was asked for. A key that was revoked while this process cannot
- * reach Redis is thus refused within 5 s, too.
+ * How long the last reading is trusted, ms, counted from its request. So a revoked key is refused within 5 s even by a process that cannot
+ * reach Redis.
  */
 const TRUSTED_MS = 4_500
 
-/** A request with a key of the API waits this long for a look that is due, ms. */
+/** How long a request with a key of the API waits for a due reading, ms. */
 const PATIENCE_MS = 1_000
 
 export type FollowedRegistry = {
   registry: TenantRegistry
-  /** The keys of the API as they were read last. */
+  /** The keys of the API as last read. */
   keys(): readonly RunTimeKey[]
-  /** Called when the keys changed, until the returned function is called. */
+  /** Called when the keys change, until the returned function is called. */
   subscribe(listener: () => void): () => void
-  /** Null: what is known is fresh. Else resolves when it is; rejects where Redis does not tell. */
+  /** Null: the last reading is recent. Otherwise resolves after a new one; rejects if Redis does not answer. */
   freshen(): Promise<void> | null
 }
 
-/** Keeps the tenants that the API made among those of the configuration, in this process, and their keys. */
+/** Keeps the tenants that the API created, and their keys, among those of the configuration in this process. */
 export function followRegistry(
   { config }: ServicesDeps,
   store: Pick<ReturnType<typeof openStore>, 'redis' | 'prefix' | 'pubsub' | 'now' | 'onError'>,
@@ -70,7 +70,7 @@ export function followRegistry(
     for (const listener of [...listeners]) listener()
   }
 
-  /** One look at a time; what is announced during one is read by a further one. */
+  /** One reading at a time. An announcement during one causes another. */
   function lookNow(): Promise<void> {
     if (looking !== null) {
       isAskedAgain = true
@@ -80,7 +80,7 @@ export function followRegistry(
       looking = null
       if (!isAskedAgain) return
       isAskedAgain = false
-      lookNow().catch(() => {}) // the next look does it
+      lookNow().catch(() => {}) // the next reading does it
     })
     return looking
   }
@@ -88,13 +88,13 @@ export function followRegistry(
   const looks = repeat(LOOK_MS, lookNow, (error) => onError(error, 'reading the tenants of the API'))
   closers.add('the tenants of the API', () => looks.stop())
   const { leave } = store.pubsub.keepListening(registryChannel(prefix), () => {
-    lookNow().catch(() => {}) // the next look does it
+    lookNow().catch(() => {}) // the next reading does it
   })
   closers.add('the word of changed tenants', async () => leave())
 
   return {
     registry,
-    // Of a name that the file has meanwhile, the file alone decides.
+    // If the file now has a tenant with the same name, only the file counts.
     keys: () => keys.filter(({ tenant }) => !Object.hasOwn(config.configured().tenants, tenant)),
     subscribe(listener) {
       listeners.add(listener)
@@ -107,7 +107,7 @@ export function followRegistry(
   }
 }
 
-/** Rejects after so many ms; what it waits for goes on. */
+/** Rejects after this many ms; the task itself continues. */
 function within(task: Promise<void>, ms: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)

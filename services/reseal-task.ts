@@ -10,16 +10,16 @@ import type { Sealer } from '../lib/sealer.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { sealedFields as ofSchedules } from '../schedules/sealed-fields.ts'
 
-/** Between two looks at the keys, ms. */
+/** Interval of checks of the keys, ms. */
 const LOOK_MS = 5000
-/** All is looked through again after this, ms: another process may encrypt with the older key for a while. */
+/** All fields are checked again after this, ms, because another process may encrypt with the older key for a while. */
 const AGAIN_MS = 10 * 60_000
 
 const sources = { schedules: ofSchedules, jobs: ofJobs, flows: ofFlows, 'durable runs': ofDurableRuns }
 
 /**
- * Encrypts again, after the key was changed, what has no end by itself: schedules, open jobs, open flows, values of durable runs. The rest goes by its
- * time. A task of the maintainer.
+ * After a change of the key, encrypts again what does not expire by itself: schedules, open jobs, open flows, values of durable runs. The
+ * rest expires. A task of the maintainer.
  */
 export function createResealTask(deps: {
   redis: RedisClient

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { SlotEvent } from '../schedules/runner.ts'
 import { RunOutcome } from '../schedules/schedule.ts'
 
-/** A line for each slot: at `debug` where it went as it should, else at `warn`. docs/logging.md lists them. */
+/** Logs each slot: at `debug` if it ran as planned, otherwise at `warn`. docs/logging.md lists the lines. */
 export function logSlot(log: Logger, event: SlotEvent): void {
   const { tenant, schedule, name, slot, outcome, made, error, lateMs } = event
   const line = {

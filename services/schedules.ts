@@ -9,7 +9,7 @@ import { logSlot } from './schedule-log.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 import { createSubmission } from './submission.ts'
 
-/** Runs what schedules have due, as a task of the maintainer. */
+/** Runs due slots of schedules, as a task of the maintainer. */
 export function createSchedulesTask(
   { config, log, metrics }: MeteredDeps,
   store: ReturnType<typeof openStore>,

@@ -10,8 +10,8 @@ import { boundTo, costOf } from '../workers/plan.ts'
 import { askedTier, tierToTake } from '../workers/tier-of-call.ts'
 
 /**
- * What the script that creates a job needs to start its call as the lane's worker would: with the same cost, tier and intent. Null where only
- * the worker knows what the call takes, because prompts of the lane are kept warm.
+ * The data that the script which creates a job needs to start its call as the lane's worker would: with the same cost, tier and intent.
+ * Null if only the worker knows what the call needs, because prompts of the lane are kept warm.
  */
 export function createStartPlans(deps: {
   gate: Pick<Gate, 'prepareTake'>

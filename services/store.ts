@@ -30,15 +30,15 @@ export type ServicesDeps = {
   config: LiveConfig
   log: Logger
   version: string
-  /** Of the process; without it each service has metrics of its own. */
+  /** Of the process; absent: each service has its own metrics. */
   metrics?: Metrics
-  /** Of the process; without it each service logs faults of Redis by itself. */
+  /** Of the process; absent: each service logs faults of Redis itself. */
   redisFaults?: RedisFaultLog
 }
 
 export type MeteredDeps = ServicesDeps & { metrics: Metrics }
 
-/** What both roles need: connections, the job store, the gate. */
+/** The needs of both roles: connections, the job store, the gate. */
 export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Closers) {
   const { config, log, metrics } = deps
   const settings = () => config.current()
@@ -63,7 +63,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   const clock = createRedisClock({ redis })
   closers.add('the clock', async () => clock.close())
   const { now } = clock
-  /** For spans of time, which setting a clock must not change. */
+  /** A monotonic clock, which nobody can set. */
   const elapsed = () => performance.now()
   const memory = createMemoryAdmission({ redis, share: settings().redis.memory_share, now: elapsed })
   const watch = startRedisWatch({
@@ -78,9 +78,9 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     now: elapsed,
   })
   closers.add('the watch of redis', () => watch.close())
-  /** The watch logs errors of Redis' state once; other errors are logged where they occur. */
+  /** The monitor logs errors of Redis' state once; other errors are logged where they occur. */
   const report = (error: unknown, line: string) => {
-    // The watch of a store of files has a line of its own as well.
+    // The monitor of a file store also has its own log line.
     if (watch.take(error) || error instanceof FileStoreError) log.debug({ err: error }, line)
     else log.warn({ err: error }, line)
   }
@@ -150,7 +150,7 @@ function openReplies(
 ): { replyInbox: ReplyInbox; openLanes: OpenLanes | null } {
   const replyInbox = createReplyInbox({ ...deps, process: randomUUIDv7(), render: renderResult })
   closers.add('the reply inbox', async () => replyInbox.close())
-  // A node of a cluster cannot tell whether a worker heard: there every job goes through its queue.
+  // A node of a cluster cannot report whether a worker heard a message. There, every job goes through its queue.
   if (cluster !== undefined && cluster.length > 0) return { replyInbox, openLanes: null }
   return { replyInbox, openLanes: createOpenLanes(deps) }
 }

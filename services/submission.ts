@@ -9,9 +9,9 @@ import { findSurcharges } from '../providers/surcharges.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
 /**
- * What makes a job of a request, wherever the request came from.
+ * Turns a request into a job, for every protocol.
  *
- * @param batchTurnaround how long a lane's provider batches took lately, ms; null: not known
+ * @param batchTurnaround how long a lane's provider batches took lately, ms; null: unknown
  */
 export function createSubmission(
   config: LiveConfig,

@@ -5,14 +5,14 @@ import { repeat } from '../lib/repeat.ts'
 import type { Closers } from './closers.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
-/** The tenants of a process are looked for in Redis this often, ms. A worker's sweeper does it every second. */
+/** How often the tenants of a process are written to Redis, ms. A worker's sweeper does it every second. */
 const LOOK_MS = 10_000
 
 type Store = ReturnType<typeof openStore>
 
 /**
- * Keeps the tenants of the configuration known to the sweepers of all processes: now, after a change of the configuration, and
- * again where Redis came late, was emptied, or was away when the change came.
+ * Registers the tenants of the configuration for the sweepers of all processes: now, after a change of the configuration, and again in case
+ * Redis started late, was emptied, or was unavailable at the change.
  */
 export function keepTenants(
   { config }: ServicesDeps,
@@ -32,7 +32,7 @@ export function keepTenants(
   })
 }
 
-/** Wakes the delivery when a webhook of a tenant is due, also of one that came with a change of the configuration. */
+/** Wakes the delivery when a webhook of a tenant is due, including new tenants of the configuration. */
 export function wakeDelivery(
   deps: ServicesDeps,
   store: Store,
@@ -42,7 +42,7 @@ export function wakeDelivery(
   listenToTenants(deps, store, webhookChannel, wake, closers)
 }
 
-/** Listens to a channel of every tenant, also of those that come with a change of the configuration, of which all are woken. */
+/** Subscribes to a channel of every tenant, including new tenants of the configuration, for all of which it calls the listener at once. */
 export function listenToTenants(
   { config }: ServicesDeps,
   { pubsub, prefix }: Store,
@@ -70,7 +70,7 @@ export function listenToTenants(
   closers.add('the wake-ups of tenants', async () => leave())
 }
 
-/** Moves groups that an earlier version left under other keys, as soon as Redis is there. */
+/** Moves groups that an earlier version stored under other keys, as soon as Redis is available. */
 export function keepGroupsMoved(store: Store, closers: Closers): void {
   let isDone = false
   const move = async () => {

@@ -5,18 +5,18 @@ import type { Closers } from './closers.ts'
 import { readProxy } from './proxy.ts'
 import type { ServicesDeps } from './store.ts'
 
-/** How an API process asks providers for what they keep. */
+/** How an API process sends requests for objects that providers store. */
 export function openStateRequests({ config }: Pick<ServicesDeps, 'config'>, closers: Closers): StateRequests {
   const requests = createStateRequests({ config: () => config.current(), proxy: readProxy(config.current()) })
   closers.add('what providers keep', () => requests.close())
   return requests
 }
 
-/** How long a provider may take to count, ms: its client waits for nothing else. */
+/** Time limit of a provider's count, ms; its client waits only for this. */
 const TIMEOUT_MS = 30_000
 
 /**
- * How an API process asks providers to count tokens, which costs nothing and takes nothing from their limits on messages.
+ * How an API process asks providers to count tokens, which is free and does not count against their limits on messages.
  *
  * @param now Unix ms, by Redis' clock
  */
@@ -32,7 +32,7 @@ export function openTokenCounter(
     await providers.close()
   })
   return ({ provider, model, sources }, body, signal) => {
-    // Any of them counts alike.
+    // All sources count alike.
     const source = sources?.[0]
     const at = source === undefined ? null : { model, source: source.name }
     const { countTokens } = providers.get(provider, at)

@@ -18,13 +18,13 @@ import type { ServicesDeps } from './store.ts'
 export type Traces = {
   jobs<Traced extends Pick<Jobs, 'create' | 'createMany'>>(jobs: Traced): Traced
   sender(sender: WebhookSender): WebhookSender
-  /** Null: nobody is to be told of requests. */
+  /** Null: requests are not traced. */
   request: ReturnType<typeof createRequestTracer> | null
-  /** Makes a span of each flow that ended; null: nobody is to be told. */
+  /** Records each flow that ended; null: off. */
   flow: ReturnType<typeof createFlowTracer> | null
-  /** Makes a span of each batch at a provider that ended; null: nobody is to be told. */
+  /** Records each provider batch that ended; null: off. */
   providerBatch: ReturnType<typeof createProviderBatchTracer> | null
-  /** Makes spans of claimed jobs and their calls. */
+  /** Records claimed jobs and their calls. */
   listen(events: Emitter<ProcessEvents>): void
 }
 
@@ -37,7 +37,7 @@ const untraced: Traces = {
   listen: () => {},
 }
 
-/** Starts tracing if the configuration says so. Call it before anything else is opened, because it must close last. */
+/** Starts tracing if it is configured. Call it before anything else is opened, because it must close last. */
 export async function openTraces(
   { config, log, version }: ServicesDeps,
   role: 'api' | 'worker',

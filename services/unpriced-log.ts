@@ -4,10 +4,10 @@ import { findUnpricedUnnamed, type UnpricedLane } from '../config/unpriced.ts'
 import type { Emitter } from '../lib/emitter.ts'
 import type { ProcessEvents } from './listeners.ts'
 
-/** Lanes that are told of; clients may invent names. */
+/** Limit of logged lanes, because clients may invent names. */
 const MOST_TOLD = 1000
 
-/** Names lanes without a price, as the start of a process and a changed configuration do. */
+/** Logs lanes without a price, at the start of a process and after a change of the configuration. */
 export function warnOfUnpriced(log: Logger, lanes: readonly UnpricedLane[]): void {
   if (lanes.length === 0) return
   log.warn(
@@ -16,7 +16,7 @@ export function warnOfUnpriced(log: Logger, lanes: readonly UnpricedLane[]): voi
   )
 }
 
-/** Names each lane without a price that the configuration does not name, as models `"*"` have them, when its first call has ended. */
+/** Logs each lane without a price that is not configured by name (models `"*"`), after its first call. */
 export function logUnpricedCalls(
   events: Emitter<ProcessEvents>,
   { config, log }: { config: () => Config; log: Logger },

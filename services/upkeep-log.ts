@@ -1,17 +1,17 @@
 import type { Logger } from 'pino'
 import type { OnUpkeepFailure } from '../lib/visit-all.ts'
 
-/** The same failure of the same thing is logged again after this, ms. */
+/** The same failure of the same object is logged again after this, ms. */
 const AGAIN_MS = 60 * 60_000
 
-/** Failures that are remembered; what is beyond is logged again. */
+/** Limit of remembered failures; further ones are logged every time. */
 const MOST = 1000
 
 /**
- * Counts and logs what passes over tenants could not do for one tenant or job: once, and again every hour while the
- * fault lasts, because a pass runs every second.
+ * Counts and logs failures of passes over tenants for single tenants or jobs: once, and again every hour while the fault lasts, because a
+ * pass runs every second.
  *
- * @param deps.isKnown takes errors of Redis' state, which have one line for all
+ * @param deps.isKnown takes errors of Redis' state, which share one line
  */
 export function createUpkeepLog(deps: {
   log: Logger

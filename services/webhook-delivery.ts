@@ -11,7 +11,7 @@ import type { MeteredDeps, openStore } from './store.ts'
 import { wakeDelivery } from './tenants.ts'
 import type { Traces } from './tracing.ts'
 
-/** How often a worker looks at the webhooks of all tenants, in case a message is lost, ms. */
+/** How often a worker checks the webhooks of all tenants, in case a message is lost, ms. */
 const LOOK_AT_WEBHOOKS_MS = 600_000
 
 /** Sends what the outboxes of webhooks have due. */

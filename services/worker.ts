@@ -50,14 +50,14 @@ export async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Pr
   keepGroupsMoved(store, closers)
 
   let health: WorkerProcess['health'] = () => ({ ok: false, reason: 'the worker starts' })
-  // Before any work starts: a worker whose port is taken ends, and must lose no call.
+  // Before any work starts: a worker whose port is in use exits, and must not lose a call.
   await openListener(deps, store, () => health(), closers)
 
   openWebhookDelivery(deps, store, { proxy, traces }, closers)
   const { callStore, countSpooled } = await openCallStore(deps, store, closers)
   const heartbeat = openHeartbeat(deps, store, onError)
   closers.add('the heartbeat', () => heartbeat.stop())
-  // Redis' clock decides what is due: nothing begins before it is known, and nobody waits here for an unavailable Redis.
+  // Redis' clock decides what is due, so work starts only when it is known. An unavailable Redis does not delay the start.
   await store.clock.measure()
   const name = randomUUIDv7()
   const worker = await startWorker({

@@ -2,30 +2,30 @@ import { Counter, Gauge, type Registry } from '@prometheus-io/client'
 
 export type FileStoreOperation = 'write' | 'read' | 'remove' | 'check'
 
-/** What a process asks the stores of files outside of Redis. */
+/** Metrics of file stores outside of Redis. */
 export function createFileMetrics(registry: Registry) {
   const registers = [registry]
   const operations = new Counter({
     name: 'sluice_file_store_operations_total',
-    help: 'What stores of files outside of Redis were asked, by whether they did it.',
+    help: 'Operations of file stores outside of Redis, by outcome.',
     labelNames: ['store', 'operation', 'outcome'] as const,
     registers,
   })
   const seconds = new Counter({
     name: 'sluice_file_store_seconds_total',
-    help: 'Time that stores of files outside of Redis took, with the time of clients that sent what was written.',
+    help: 'Duration of operations of file stores outside of Redis, including the time of clients that sent the content.',
     labelNames: ['store', 'operation'] as const,
     registers,
   })
   const bytes = new Counter({
     name: 'sluice_file_store_bytes_total',
-    help: 'Bytes as stored that were written to and read from stores of files outside of Redis.',
+    help: 'Bytes as stored that were written to and read from file stores outside of Redis.',
     labelNames: ['store', 'operation'] as const,
     registers,
   })
   const fault = new Gauge({
     name: 'sluice_file_store_fault',
-    help: 'Whether the store of files failed when it was asked last, 1 or 0.',
+    help: 'Whether the last operation of the file store failed, 1 or 0.',
     labelNames: ['store'] as const,
     registers,
   })

@@ -1,16 +1,16 @@
 import { Counter, Histogram, type Registry } from '@prometheus-io/client'
 
-/** What came of flows and of their steps. */
+/** Metrics of flows and their steps. */
 export function createFlowMetrics(registry: Registry) {
   const ended = new Counter({
     name: 'sluice_flows_ended_total',
-    help: 'Flows that ended, by how.',
+    help: 'Flows that ended, by outcome.',
     labelNames: ['status'] as const,
     registers: [registry],
   })
   const steps = new Counter({
     name: 'sluice_flow_steps_total',
-    help: 'Steps of flows that were settled, by how.',
+    help: 'Steps of flows that ended, by outcome.',
     labelNames: ['outcome'] as const,
     registers: [registry],
   })
@@ -21,7 +21,7 @@ export function createFlowMetrics(registry: Registry) {
     registers: [registry],
   })
   return {
-    /** Told once of each end: of a flow, and of each of its steps. */
+    /** Called once for each end of a flow or a step. */
     onProgress(progress: { ended: string | null; durationMs: number; steps: readonly string[] }): void {
       for (const outcome of progress.steps) steps.inc({ outcome })
       if (progress.ended === null) return

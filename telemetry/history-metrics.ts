@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from '@prometheus-io/client'
 
-/** The database of finished jobs. */
+/** Metrics of the database of finished jobs. */
 export function createHistoryMetrics(registry: Registry) {
   const moved = new Counter({
     name: 'sluice_history_jobs_total',
@@ -11,15 +11,15 @@ export function createHistoryMetrics(registry: Registry) {
   return {
     onMoved: (jobs: number): void => moved.inc(jobs),
     /**
-     * From now on each scrape tells whether the history answers this store. Where API and worker are one process, each
-     * has a store of its own, and the history is up where it answers both.
+     * Adds the availability of the history to each scrape. If API and worker are one process, each has its own store, and the history is up
+     * if it answers both.
      */
     watch(isUp: () => boolean): void {
       stores.push(isUp)
       if (stores.length > 1) return
       new Gauge({
         name: 'sluice_history_up',
-        help: 'Whether the database of finished jobs answered this process when it was asked last, 1 or 0.',
+        help: 'Whether the database of finished jobs answered the last request of this process, 1 or 0.',
         registers: [registry],
         collect() {
           this.set(stores.every((isUp) => isUp()) ? 1 : 0)

@@ -6,10 +6,10 @@ const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
-/** How sockets are closed, those of clients included that go without a word (1005, 1006). */
+/** Close codes of sockets, including those of clients that disconnect without a close frame (1005, 1006). */
 const CLOSE_CODES = new Set([1000, 1001, 1002, 1005, 1006, 1007, 1008, 1009, 1011, 1013, 4401])
 
-/** Requests to the API, and the event streams and WebSockets that are open. */
+/** Metrics of requests to the API, and of open event streams and WebSockets. */
 export function createHttpMetrics(registry: Registry) {
   const registers = [registry]
   const requests = new Counter({
@@ -20,24 +20,24 @@ export function createHttpMetrics(registry: Registry) {
   })
   const duration = new Histogram({
     name: 'sluice_http_request_duration_seconds',
-    help: 'From a request to the end of its answer; of a stream, how long it was open.',
+    help: 'Time from a request to the end of its answer; for a stream, how long it was open.',
     labelNames: ['method', 'route'] as const,
     buckets: BUCKETS,
     registers,
   })
   const streams = new Gauge({
     name: 'sluice_event_streams_open',
-    help: 'Event streams that clients hold open, those of streamed answers among them.',
+    help: 'Open event streams, including streamed answers.',
     registers,
   })
   const sockets = new Gauge({
     name: 'sluice_websockets_open',
-    help: 'WebSockets that clients hold open; each counts among the event streams as well, and so does each subscription.',
+    help: 'Open WebSockets. Each one, and each of its subscriptions, also counts as an event stream.',
     registers,
   })
   const messages = new Counter({
     name: 'sluice_websocket_messages_total',
-    help: 'Messages over WebSockets, by their direction (in, out) and type.',
+    help: 'Messages over WebSockets, by direction (in, out) and type.',
     labelNames: ['direction', 'type'] as const,
     registers,
   })
@@ -49,7 +49,7 @@ export function createHttpMetrics(registry: Registry) {
   })
 
   return {
-    /** @param answer.route as it was registered; null: there is none */
+    /** @param answer.route as registered; null: unknown route */
     onAnswer(answer: { method: string; route: string | null; status: number; ms: number }): void {
       const method = METHODS.has(answer.method) ? answer.method : OTHER
       const route = answer.route ?? OTHER
@@ -59,7 +59,7 @@ export function createHttpMetrics(registry: Registry) {
     onStreams: (change: number): void => streams.inc(change),
     onSocket(change: { opened: true } | { closed: number }): void {
       sockets.inc('opened' in change ? 1 : -1)
-      // A client may say any code.
+      // A client may send any code.
       if ('closed' in change)
         closes.inc({ code: CLOSE_CODES.has(change.closed) ? String(change.closed) : OTHER })
     },

@@ -1,18 +1,18 @@
 import { Counter, type Registry } from '@prometheus-io/client'
 import type { LabelBounds } from './label-bound.ts'
 
-/** Jobs as they come in, and what befalls them where no call is made. */
+/** Metrics of submitted jobs, and of jobs that end without a call. */
 export function createJobMetrics(registry: Registry, bounds: LabelBounds) {
   const registers = [registry]
   const submitted = new Counter({
     name: 'sluice_jobs_submitted_total',
-    help: 'Jobs let in, by where their answer is to come from, and repeated submissions (replayed).',
+    help: 'Accepted jobs, by the source of their answer, and repeated submissions (replayed).',
     labelNames: ['tenant', 'type', 'cache'] as const,
     registers,
   })
   const refused = new Counter({
     name: 'sluice_jobs_refused_total',
-    help: 'Jobs not let in, by why.',
+    help: 'Refused jobs, by reason.',
     labelNames: ['tenant', 'reason'] as const,
     registers,
   })
@@ -25,7 +25,7 @@ export function createJobMetrics(registry: Registry, bounds: LabelBounds) {
   return {
     onIncident: ({ lane, kind }: { lane: string; kind: string }): void =>
       incidents.inc({ lane: bounds.lane(lane), kind }),
-    /** @param outcome where the answer comes from, or why the job was refused */
+    /** @param outcome the source of the answer, or the reason of the refusal */
     onSubmitted(job: { tenant: string; type: string; outcome: string; isRefused: boolean }): void {
       const tenant = bounds.tenant(job.tenant)
       if (job.isRefused) refused.inc({ tenant, reason: job.outcome })

@@ -1,9 +1,9 @@
-/** Replaces the values beyond the bound. */
+/** Replaces values beyond the limit. */
 export const OTHER = 'other'
 
 /**
- * Bounds the values of a label, because each value is a series of its own in every store. Configured values stay, as
- * do the first `most` others. Later ones become `other`. So a client that invents names takes no place from the configuration.
+ * Limits the values of a label, because each value is a separate series in every store. Configured values and the first `most` others are
+ * kept. Later ones become `other`. So a client that invents names displaces no configured value.
  */
 export function createLabelBound(
   most: number,
@@ -18,5 +18,5 @@ export function createLabelBound(
   }
 }
 
-/** Of names that the configuration or, with models `"*"`, clients choose; one for all metrics of a process. */
+/** Limits for names that the configuration or, with models `"*"`, clients choose. Shared by all metrics of a process. */
 export type LabelBounds = { lane(value: string): string; tenant(value: string): string }

@@ -16,7 +16,7 @@ import { createWebhookMetrics } from './webhook-metrics.ts'
 import { createWorkMetrics } from './work-metrics.ts'
 import { createWorkerMetrics } from './worker-metrics.ts'
 
-/** Lanes and tenants that have series of their own besides those of the configuration; those that come later share one. */
+/** Lanes and tenants with series of their own, besides the configured ones. Later ones share a series. */
 const MOST_LANES = 200
 const MOST_TENANTS = 200
 
@@ -25,7 +25,7 @@ const none: ReadonlySet<string> = new Set()
 /** The metrics of one process, in any role. docs/metrics.md lists them. */
 export type Metrics = ReturnType<typeof createMetrics>
 
-/** @param deps.ofProcess whether to tell of the process itself as well */
+/** @param deps.ofProcess whether to include metrics of the process itself */
 export function createMetrics(deps: { version: string; now: () => number; ofProcess: boolean }) {
   const registry = new Registry()
   let configured = { lanes: none, tenants: none }
@@ -54,19 +54,19 @@ export function createMetrics(deps: { version: string; now: () => number; ofProc
     redis: createRedisMetrics(registry),
     schedules: createScheduleMetrics(registry, bounds),
     upkeep: createUpkeepMetrics(registry),
-    /** Names that have series of their own however many others there were before. */
+    /** Gives names their own series, regardless of the limit. */
     name(names: typeof configured): void {
       configured = names
     },
-    /** From now on each scrape tells what stands in the store also. Once a process. */
+    /** Adds a reading of the store to each scrape. Call it once per process. */
     watchStore(read: () => Promise<StoreReading>): void {
       const { refresh } = createStoreMetrics(registry, bounds, { read, now: deps.now })
       refreshes.push(refresh)
     },
-    /** From now on each scrape tells how the worker stands also. Once a process. */
+    /** Adds the state of the worker to each scrape. Call it once per process. */
     watchWorker: (worker: Parameters<typeof createWorkerMetrics>[1]): void =>
       createWorkerMetrics(registry, worker),
-    /** What a scrape is answered: the text format of Prometheus. */
+    /** The body of a scrape in the text format of Prometheus. */
     async render(): Promise<{ contentType: string; text: string }> {
       await Promise.all(refreshes.map((refresh) => refresh()))
       return { contentType: registry.contentType, text: await registry.metrics() }

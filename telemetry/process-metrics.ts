@@ -1,20 +1,20 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { collectDefaultMetrics, Gauge, type Registry } from '@prometheus-io/client'
 
-/** The delay of the event loop is looked at this often, ms; what is measured includes it. */
+/** Sampling interval of the event loop's delay, ms. It is part of the measured value. */
 const RESOLUTION_MS = 20
 
-/** The library's own monitor of the event loop cannot be left out; so it looks once an hour. */
+/** The library's own monitor of the event loop cannot be disabled, so it samples only once an hour. */
 const NEVER_MS = 3_600_000
 
-/** Of what the library tells; the rest is of use to those who look into Node itself. */
+/** The metrics of the library to keep. The others are only useful for analysing Node itself. */
 const KEPT = /^(?:process_|nodejs_(?:heap_size_|external_memory_bytes$|gc_duration_seconds$|version_info$))/
 
 const QUANTILES = [0.5, 0.99, 1]
 
 /**
- * CPU, memory, garbage collection, open files and the event loop of this process. What it starts cannot all be ended again,
- * so it is for whole processes.
+ * CPU, memory, garbage collection, open files and the event loop of this process. Not everything that this starts can be stopped, so it is
+ * for whole processes only.
  */
 export function createProcessMetrics(registry: Registry): { close(): void } {
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: NEVER_MS })
@@ -25,7 +25,7 @@ export function createProcessMetrics(registry: Registry): { close(): void } {
   delay.enable()
   new Gauge({
     name: 'sluice_event_loop_delay_seconds',
-    help: 'How late the event loop ran since the scrape before, by quantile; 1 is the longest.',
+    help: 'Delay of the event loop since the previous scrape, by quantile; 1 is the maximum.',
     labelNames: ['quantile'] as const,
     registers: [registry],
     collect() {

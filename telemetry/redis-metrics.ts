@@ -1,7 +1,7 @@
 import { Counter, type Registry } from '@prometheus-io/client'
 import { type CommandMeter, createCommandMeter } from '../lib/command-meter.ts'
 
-/** What the process asks of Redis. Connections count by themselves (lib/command-meter.ts); a scrape reads what they have. */
+/** Metrics of the process's use of Redis. Connections count by themselves (lib/command-meter.ts); a scrape reads their counts. */
 export function createRedisMetrics(registry: Registry) {
   const meters = new Map<string, CommandMeter>()
   const define = (name: string, help: string, read: (meter: CommandMeter) => number) =>
@@ -15,7 +15,7 @@ export function createRedisMetrics(registry: Registry) {
         for (const [connection, meter] of meters) this.inc({ connection }, read(meter))
       },
     })
-  define('sluice_redis_commands_total', 'Commands sent to Redis, scripts among them.', (one) => one.commands)
+  define('sluice_redis_commands_total', 'Commands sent to Redis, including scripts.', (one) => one.commands)
   define(
     'sluice_redis_round_trips_total',
     'Writes to Redis, each with the commands of one turn of the event loop; with a cluster, the commands.',
@@ -28,11 +28,11 @@ export function createRedisMetrics(registry: Registry) {
   )
   define(
     'sluice_redis_command_failures_total',
-    'Commands that ended with an error, time-outs among them.',
+    'Commands that ended with an error, including timeouts.',
     (one) => one.failures,
   )
   return {
-    /** What the connections of a role count with. */
+    /** The counter for the connections of a role. */
     meter(connection: string): CommandMeter {
       const meter = meters.get(connection) ?? createCommandMeter()
       meters.set(connection, meter)

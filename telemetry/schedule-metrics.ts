@@ -4,18 +4,18 @@ import type { LabelBounds } from './label-bound.ts'
 /** Seconds. */
 const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600]
 
-/** Slots of schedules, as the maintainer decides about them. */
+/** Metrics of schedules' slots, as decided by the maintainer. */
 export function createScheduleMetrics(registry: Registry, bounds: LabelBounds) {
   const registers = [registry]
   const slots = new Counter({
     name: 'sluice_schedule_slots_total',
-    help: 'Slots of schedules, by what became of them.',
+    help: 'Slots of schedules, by outcome.',
     labelNames: ['tenant', 'outcome'] as const,
     registers,
   })
   const delay = new Histogram({
     name: 'sluice_schedule_delay_seconds',
-    help: 'From a slot to the job or flow that was made for it.',
+    help: 'Time from a slot to the creation of its job or flow.',
     buckets: DELAY_BUCKETS,
     registers,
   })

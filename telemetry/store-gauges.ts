@@ -6,7 +6,7 @@ export function createGauges(registry: Registry) {
     new Gauge<Label>({ name, help, labelNames, registers: [registry] })
   const up = define('sluice_store_up', 'Whether Redis answered this scrape, 1 or 0.')
   const gauges = {
-    jobs: define('sluice_jobs', 'Jobs that the store holds, by status.', 'tenant', 'status'),
+    jobs: define('sluice_jobs', 'Jobs in the store, by status.', 'tenant', 'status'),
     parked: define(
       'sluice_jobs_parked',
       'Queued jobs that wait for the limits of their fair keys.',
@@ -21,24 +21,24 @@ export function createGauges(registry: Registry) {
     inFlight: define('sluice_lane_in_flight', 'Calls under way, over all workers.', 'lane'),
     level: define(
       'sluice_lane_level',
-      'What a bucket holds; below 0 is a debt that the refill pays off first.',
+      'Level of a bucket. A level below 0 is a debt, which the refill repays first.',
       'lane',
       'dimension',
     ),
     rate: define(
       'sluice_lane_rate_per_second',
-      'What a bucket gains: limit, headroom and what was learned counted in, before the speed.',
+      'Refill rate of a bucket, with limit, headroom and learned corrections, but without the speed.',
       'lane',
       'dimension',
     ),
     concurrency: define(
       'sluice_lane_concurrency_limit',
-      'Calls that may be under way at once: as configured, or as `max_concurrency: auto` has found.',
+      'Limit of concurrent calls: as configured, or as found by `max_concurrency: auto`.',
       'lane',
     ),
     utilisation: define(
       'sluice_lane_utilisation_ratio',
-      'Used share of what the window of the provider may hold, by the fullest dimension.',
+      "Used share of the provider's window, in the fullest dimension.",
       'lane',
     ),
     speed: define(
@@ -54,18 +54,18 @@ export function createGauges(registry: Registry) {
     ),
     forecast: define(
       'sluice_lane_wait_forecast_seconds',
-      'How long a job would wait that is queued now, for the tenant whose wait is the longest.',
+      'How long a job queued now would wait, for the tenant with the longest wait.',
       'lane',
     ),
     heldBack: define(
       'sluice_lane_held_back',
-      'Always 1: jobs of the lane wait for room in this limit, a shared one by its name or the own ones of the lane.',
+      "Always 1: jobs of the lane wait for this limit, a shared one by its name or the lane's own limits.",
       'lane',
       'limit',
     ),
     sharedUtilisation: define(
       'sluice_shared_limit_utilisation_ratio',
-      'Used share of what the window of a shared limit may hold, by the fullest dimension.',
+      'Used share of the window of a shared limit, in the fullest dimension.',
       'provider',
       'limit',
     ),
@@ -89,7 +89,7 @@ export function createGauges(registry: Registry) {
     ),
     sourceUtilisation: define(
       'sluice_source_utilisation_ratio',
-      'Used share of what the window of a source may hold, by the fullest dimension.',
+      'Used share of the window of a source, in the fullest dimension.',
       'lane',
       'source',
     ),
@@ -119,7 +119,7 @@ export function createGauges(registry: Registry) {
     ),
     sourceShut: define(
       'sluice_source_shut',
-      'Whether a source is shut, because the provider refused its key, its account or its money, 1 or 0.',
+      'Whether a source is disabled because the provider refused its key or account, or its credit is used up, 1 or 0.',
       'lane',
       'source',
     ),
@@ -132,42 +132,42 @@ export function createGauges(registry: Registry) {
     ),
     budgetSpent: define(
       'sluice_budget_spent_usd',
-      'What was spent of that budget in its present window.',
+      'Spent part of that budget in its current window.',
       'tenant',
       'owner',
       'per',
     ),
     budgetReserved: define(
       'sluice_budget_reserved_usd',
-      'What open jobs may cost of that budget.',
+      'Part of that budget that is reserved for open jobs.',
       'tenant',
       'owner',
       'per',
     ),
     budgetUsed: define(
       'sluice_budget_used_ratio',
-      'Spent and reserved share of that budget; from 1 on it has no room.',
+      'Spent and reserved share of that budget; 1 or more: exhausted.',
       'tenant',
       'owner',
       'per',
     ),
     webhooks: define('sluice_webhooks_pending', 'Webhooks that are still to be delivered.'),
-    webhookLag: define('sluice_webhook_lag_seconds', 'For how long the oldest webhook is due.'),
+    webhookLag: define('sluice_webhook_lag_seconds', 'How long the oldest webhook has been due.'),
     history: define('sluice_history_waiting_jobs', 'Ended jobs that are still to be copied to the history.'),
-    historyLag: define('sluice_history_lag_seconds', 'For how long the oldest of them waits.'),
+    historyLag: define('sluice_history_lag_seconds', 'How long the oldest of them has waited.'),
     memory: define(
       'sluice_store_memory_ratio',
-      'Share of its memory that the fullest Redis uses, and the limit from which on new work is refused.',
+      'Share of memory that the fullest Redis uses, and the limit above which new work is refused.',
       'what',
     ),
   }
   return {
     ...gauges,
     up,
-    /** As for a store that does not answer. */
+    /** The same state as for a store that does not answer. */
     clear(): void {
       for (const gauge of Object.values(gauges)) gauge.reset()
-      // Without labels there is one series, and a reset leaves 0, as if nothing waited.
+      // A gauge without labels has one series, and a reset would leave 0, as if nothing were waiting.
       gauges.webhooks.remove()
       gauges.webhookLag.remove()
       gauges.history.remove()

@@ -3,15 +3,15 @@ import { type LabelBounds, OTHER } from './label-bound.ts'
 import { createGauges } from './store-gauges.ts'
 import type { StoreReading } from './store-reading.ts'
 
-/** A reading serves all scrapes for this long, ms. */
+/** A reading is reused for this long, ms. */
 const SERVES_MS = 1000
 
-/** A scrape waits no longer for the store, ms. */
+/** Maximum time that a scrape waits for the store, ms. */
 const LIMIT_MS = 2000
 
 /**
- * Reads the store when somebody scrapes. While it does not answer, `sluice_store_up` is 0 and what stands in it is not
- * told, rather than told as it was.
+ * Reads the store when somebody scrapes. While it does not answer, `sluice_store_up` is 0 and its other metrics are absent rather than
+ * outdated.
  */
 export function createStoreMetrics(
   registry: Registry,
@@ -44,7 +44,7 @@ export function createStoreMetrics(
     history,
     memory,
   }: StoreReading): void {
-    // Added, because values beyond the bound share a series.
+    // Added up, because values beyond the limit share a series.
     for (const { tenant, status, count } of jobs) {
       gauges.jobs.inc({ tenant: bounds.tenant(tenant), status }, count)
     }

@@ -1,32 +1,32 @@
 type Levels = Record<string, number | null>
 
-/** What stands in the store, which all processes share. */
+/** The state of the store, which all processes share. */
 export type StoreReading = {
   jobs: { tenant: string; status: string; count: number }[]
   /** Queued jobs that wait for the limits of their fair keys. */
   parked: { tenant: string; count: number }[]
   lanes: LaneReading[]
-  /** Limits that several lanes share, each once. */
+  /** Limits that several lanes share; each is listed once. */
   sharedLimits: SharedLimitReading[]
-  /** Of each tenant, kind of owner and window the fullest budget. */
+  /** The fullest budget for each tenant, kind of owner and window. */
   budgets: BudgetReading[]
   webhooks: {
     /** Deliveries that are still to be made. */
     pending: number
-    /** Of the one that is due for longest; 0: none is. */
+    /** Of the delivery that has been due for longest; 0: none is due. */
     lateMs: number
   }
-  /** Null: there is none. */
+  /** Null: there is no history. */
   history: {
-    /** Ended jobs that only Redis has. */
+    /** Ended jobs that are only in Redis. */
     waiting: number
-    /** Of the one that waits for longest; 0: none does. */
+    /** Of the job that has waited for longest; 0: none is waiting. */
     lateMs: number
   } | null
   memory: {
-    /** Share of its `maxmemory` that the fullest server uses; null: none has a limit. */
+    /** Share of its `maxmemory` that the fullest server uses; null: no server has a limit. */
     used: number | null
-    /** From which share on new work is refused. */
+    /** New work is refused from this share on. */
     limit: number
   }
 }
@@ -35,9 +35,9 @@ export type LaneReading = {
   id: string
   backlog: { waiting: number; delayed: number; held: number }
   inFlight: number
-  /** The calls at once that may be under way; null: not limited. */
+  /** Limit of concurrent calls; null: no limit. */
   concurrency: number | null
-  /** By dimension: what the bucket holds, and what it gains in a second; null: no limit. */
+  /** By dimension: the bucket's level, and its refill per second; null: no limit. */
   levels: Levels
   rates: Levels
   /** 0 to 1. */
@@ -45,13 +45,13 @@ export type LaneReading = {
   speed: number
   isPaused: boolean
   isBroken: boolean
-  /** How long a job that is queued now waits, for the tenant with the longest wait. Null: not known. */
+  /** How long a job queued now waits, for the tenant with the longest wait. Null: unknown. */
   forecastMs: number | null
-  /** Tiers of service other than standard, and whether each is paused or broken. */
+  /** Service tiers other than standard, and whether each is paused or broken. */
   tiers: { name: string; isShut: boolean }[]
-  /** Of a lane with several of them. */
+  /** If the lane has several sources. */
   sources: SourceReading[]
-  /** While jobs wait for room: the shared limit with the least of it, or `lane` for its own limits; null: nothing holds it back. */
+  /** While jobs wait for capacity: the shared limit with the least of it, or `lane` for the lane's own limits; null: no limit. */
   heldBackBy: string | null
 }
 
@@ -61,7 +61,7 @@ export type SourceReading = Pick<LaneReading, 'inFlight' | 'utilisation' | 'spee
   isShut: boolean
 }
 
-/** A limit that a provider counts over several lanes. Members as of a lane. */
+/** A limit that a provider counts for several lanes. Members as for a lane. */
 export type SharedLimitReading = Pick<LaneReading, 'inFlight' | 'utilisation' | 'speed' | 'isPaused'> & {
   provider: string
   name: string
@@ -75,6 +75,6 @@ export type BudgetReading = {
   limitUsd: number
   spentUsd: number
   reservedUsd: number
-  /** What is spent and reserved, of the limit; 1 and more: it has no room. */
+  /** Spent and reserved share of the limit; 1 or more: exhausted. */
   usedShare: number
 }

@@ -9,7 +9,7 @@ import { describeContent } from './tracing-content.ts'
 import type { OpenSpans } from './tracing-jobs.ts'
 import { serverOf } from './tracing-server.ts'
 
-/** A provider call that came to its end, as the workers tell of it. */
+/** A finished provider call, as workers report it. */
 type EndedCall = {
   lane: string
   /** Unix ms. */
@@ -21,7 +21,7 @@ type EndedCall = {
   answer: ProviderAnswer
 }
 
-/** `gen_ai.provider.name` of the kinds that have one; others go by the name that the configuration gives them. */
+/** `gen_ai.provider.name` of the kinds with a standard name. Others use their name in the configuration. */
 const wellKnown: Partial<Record<ProviderKind, string>> = {
   openai: 'openai',
   'azure-openai': 'azure.ai.openai',
@@ -30,8 +30,8 @@ const wellKnown: Partial<Record<ProviderKind, string>> = {
 }
 
 /**
- * Tells of provider calls as spans, a span for each call. One that several jobs share is a part of the first one's processing
- * that is recorded, and linked to that of the others. It must hear of a call before the outcomes of its jobs are stored.
+ * Records each provider call as a span. The span of a call that several jobs share is a child of the first recorded one, and linked to the
+ * others. It must be told about a call before the outcomes of its jobs are stored.
  */
 export function createCallTracer(deps: { tracing: Tracing; config: () => Config; open: OpenSpans }) {
   const { tracing, open } = deps
@@ -104,7 +104,7 @@ function describeAnswer(answer: ProviderAnswer): SpanAttributes {
   }
 }
 
-/** Of each choice of a chat; a response has its status, or what it was cut short by. */
+/** The finish reason of each choice of a chat. A response has its status, or the reason why it is incomplete. */
 function readFinishReasons(body: JsonObject): string[] | undefined {
   const { choices, incomplete_details: incomplete, status } = body
   if (Array.isArray(choices))

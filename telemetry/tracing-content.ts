@@ -5,8 +5,8 @@ import type { SpanAttributes } from './tracing.ts'
 type ContentPart = JsonObject & { type: string }
 
 /**
- * What was asked and answered, as messages of parts. Source: OpenTelemetry, semantic conventions for generative AI,
- * `gen_ai.input.messages` and `gen_ai.output.messages`. Images, sound and files are named and left out.
+ * The request and the answer as messages of parts. Source: OpenTelemetry, semantic conventions for generative AI, `gen_ai.input.messages`
+ * and `gen_ai.output.messages`. Images, audio and files are named without their content.
  */
 export function describeContent(body: JsonObject, answer: ProviderAnswer): SpanAttributes {
   const asked = body.messages ?? body.input
@@ -27,7 +27,7 @@ function toInput(asked: JsonValue): JsonValue {
   return listOf(asked).flatMap((item) => (isObject(item) ? [toMessage(item, 'user')] : []))
 }
 
-/** The choices of a chat, or the items of a response. */
+/** Converts the choices of a chat, or the items of a response. */
 function toOutput(body: JsonObject): JsonValue {
   if (!Array.isArray(body.choices)) {
     return listOf(body.output).flatMap((item) => (isObject(item) ? [toMessage(item, 'assistant')] : []))
@@ -39,7 +39,7 @@ function toOutput(body: JsonObject): JsonValue {
   })
 }
 
-/** A message of a chat, or an item of a response. */
+/** Converts a message of a chat, or an item of a response. */
 function toMessage(item: JsonObject, role: string): JsonObject {
   const own = typeof item.role === 'string' ? item.role : role
   if (item.type === 'function_call') return { role: 'assistant', parts: [toolCall(item.call_id, item)] }

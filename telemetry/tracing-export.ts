@@ -2,20 +2,20 @@ import type { ReadableSpan, SpanExporter, SpanProcessor } from '@opentelemetry/s
 import type { Logger } from 'pino'
 import { describeError } from '../lib/describe-error.ts'
 
-/** Between two lines of the log that say that spans were lost, ms. */
+/** Minimum interval of log lines about lost spans, ms. */
 const QUIET_MS = 60_000
 
 type Guarded = Pick<SpanExporter, 'export' | 'shutdown'>
 
 /**
- * Keeps count of the spans on their way, so that a receiver that is away costs a bounded amount of memory, and a line of the
- * log a minute that says what was lost.
+ * Counts the spans that wait, so that an unavailable receiver costs a limited amount of memory, and one log line per minute about lost
+ * spans.
  */
 export function createExportGuard(deps: {
-  /** Most spans that wait to be sent. */
+  /** Maximum of spans that wait to be sent. */
   most: number
   log: Pick<Logger, 'warn'>
-  /** A clock for spans of time, ms. */
+  /** A monotonic clock, ms. */
   now: () => number
 }) {
   const { most, log, now } = deps
@@ -32,7 +32,7 @@ export function createExportGuard(deps: {
   }
 
   return {
-    /** The same exporter, whose failures end here. */
+    /** Wraps an exporter so that its failures are handled here. */
     guardExporter(exporter: Guarded): SpanExporter {
       return {
         export(spans: ReadableSpan[], done) {
@@ -52,7 +52,7 @@ export function createExportGuard(deps: {
         shutdown: () => exporter.shutdown(),
       }
     },
-    /** The same processor, which is given no more than there is room for. */
+    /** Wraps a processor so that it gets only as many spans as are allowed to wait. */
     guardProcessor(processor: SpanProcessor): SpanProcessor {
       return {
         onStart: (span, context) => processor.onStart(span, context),
@@ -69,7 +69,7 @@ export function createExportGuard(deps: {
   }
 }
 
-/** The kind of failure alone; what a receiver answers may be long, and repeat what it was sent. */
+/** Only the kind of failure, because a receiver's answer may be long and repeat its input. */
 function describe(error: Error): string {
   const { type, message, code } = describeError(error)
   return `${message || type}${code === undefined ? '' : ` (${code})`}`.slice(0, 200)

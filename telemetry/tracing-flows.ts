@@ -1,22 +1,22 @@
 import type { Tracing } from './tracing.ts'
 
-/** What is told of a flow; times are Unix ms. */
+/** The progress of a flow. Times are Unix ms. */
 type FlowProgress = {
   tenant: string
   id: string
   requestId: string | null
-  /** W3C `traceparent` of the request that made it. */
+  /** W3C `traceparent` of the request that created it. */
   trace: string | null
   createdAt: number
   durationMs: number
-  /** Null: it still runs. */
+  /** Null: it is still running. */
   ended: 'completed' | 'failed' | 'cancelled' | null
   errorCode: string | null
 }
 
 /**
- * A span for each flow that ended, from its creation on, in the trace of the request that made it; its jobs belong to that trace by
- * themselves. It is made when the flow ends, for a flow outlives processes.
+ * Records each ended flow as a span from its creation on, in the trace of the request that created it. Its jobs belong to that trace
+ * themselves. The span is created at the end, because a flow may outlive processes.
  */
 export function createFlowTracer(tracing: Tracing) {
   return ({ tenant, id, requestId, trace, createdAt, ended, errorCode, durationMs }: FlowProgress): void => {

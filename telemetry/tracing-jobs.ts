@@ -4,7 +4,7 @@ import type { WorkEvents } from '../jobs/work.ts'
 import type { Emitter } from '../lib/emitter.ts'
 import type { Span, SpanAttributes, Tracing } from './tracing.ts'
 
-/** What every span of the queue says. */
+/** Attributes of all spans of the queue. */
 function messaging(operation: 'send' | 'process', lane: string | undefined): SpanAttributes {
   return {
     'messaging.system': 'sluice',
@@ -14,12 +14,12 @@ function messaging(operation: 'send' | 'process', lane: string | undefined): Spa
   }
 }
 
-/** The same jobs, with a span for each submission. A job's record has the context of the span that it was sent in. */
+/** Wraps the jobs so that each submission gets a span. The record of a job keeps the context of that span. */
 export function traceJobs<Traced extends Pick<Jobs, 'create' | 'createMany'>>(
   jobs: Traced,
   tracing: Tracing,
 ): Traced {
-  /** Jobs that arrive together are sent together, also when they are for different lanes. */
+  /** Jobs that arrive together are sent together, even for different lanes. */
   async function send<Outcome>(
     sent: NewJob[],
     attributes: SpanAttributes,
@@ -81,15 +81,15 @@ function describeOutcomes(outcomes: BulkOutcome[]): SpanAttributes {
   return { 'sluice.created': outcomes.filter(({ kind }) => kind === 'created').length }
 }
 
-/** The spans of the jobs that are being processed in this process, by what was claimed. */
+/** The open spans of the jobs that this process is working on, by claim. */
 export type OpenSpans = WeakMap<Omit<Claimed, 'body'>, Span>
 
-/** A span for each claim of a job, from there until its outcome, or its return to the queue, is stored. */
+/** Records each claim of a job as a span, until its outcome or its return to the queue is stored. */
 export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: OpenSpans): void {
   function end(claimed: Omit<Claimed, 'body'>, attributes: SpanAttributes, error?: string): void {
     const span = open.get(claimed) ?? spanOfLine(claimed)
     if (span === undefined) return
-    open.delete(claimed) // what is stored twice ends once
+    open.delete(claimed) // an outcome that is stored twice ends the span once
     span.set(attributes)
     if (error !== undefined) span.fail(error)
     span.end()
@@ -114,7 +114,7 @@ export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: O
     })
   }
 
-  /** The span of a line of a provider's batch is made when it ends, for the batch outlives processes. */
+  /** The span of a line of a provider batch is created at its end, because the batch may outlive processes. */
   function spanOfLine(claimed: Omit<Claimed, 'body'>): Span | undefined {
     return claimed.providerBatch && start(claimed, 'provider_batch', claimed.providerBatch.since)
   }
@@ -133,7 +133,7 @@ export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: O
   events.on('job.requeued', ({ claimed, end: ending, next, waits }) => {
     const outcome = next.lane !== undefined ? 'rerouted' : waits ? 'retry' : 'dropped'
     const attributes = { 'sluice.outcome': outcome, 'sluice.reason': next.reason, 'sluice.lane': next.lane }
-    // The call's own span says how the call ended. A job that gives way has not failed.
+    // The call's own span reports the end of the call. A job that is put back without an attempt has not failed.
     end(claimed, attributes, next.countsAsAttempt ? (ending.error_code ?? ending.outcome) : undefined)
   })
 }

@@ -1,6 +1,6 @@
 import type { Tracing } from './tracing.ts'
 
-/** What is told of a batch at a provider that ended; times are Unix ms. */
+/** A provider batch that ended. Times are Unix ms. */
 type EndedBatch = {
   id: string
   lane: string
@@ -14,12 +14,12 @@ type EndedBatch = {
   endedAt: number | null
 }
 
-/** Outcomes after which the provider has answered what it could. */
+/** Outcomes after which the provider has returned what it could. */
 const GOOD = new Set(['completed', 'cancelled', 'empty'])
 
 /**
- * A span for each batch at a provider, from its making to its end, in a trace of its own: its jobs have many callers, each with a trace. It is
- * made when the batch ends, for a batch outlives processes.
+ * Records each provider batch as a span from creation to end. It has its own trace, because its jobs come from many callers with traces of
+ * their own. The span is created at the end, because a batch may outlive processes.
  */
 export function createProviderBatchTracer(tracing: Tracing) {
   return (batch: EndedBatch): void => {

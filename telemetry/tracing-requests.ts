@@ -8,7 +8,7 @@ type TracedRequest = {
   tracestate: string | undefined
 }
 
-/** Records HTTP requests as spans. They continue the caller's trace, or begin one. */
+/** Records HTTP requests as spans. They continue the caller's trace, or start one. */
 export function createRequestTracer(tracing: Tracing) {
   return (request: TracedRequest) => {
     const { method, route } = request
@@ -33,7 +33,7 @@ export function createRequestTracer(tracing: Tracing) {
           'sluice.tenant': tenant ?? undefined,
           'sluice.client_gone': isWhole ? undefined : true,
         })
-        // What a client did wrong is no fault of the server's.
+        // A client's error is not a failure of the server.
         if (status !== null && status >= 500) span.fail(String(status))
         span.end()
       },

@@ -1,6 +1,6 @@
 import type { SpanAttributes } from './tracing.ts'
 
-/** Whom a URL leads to. */
+/** The server of a URL as attributes. */
 export function serverOf(url: URL | null): SpanAttributes {
   if (url === null) return {}
   const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)

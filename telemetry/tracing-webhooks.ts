@@ -2,12 +2,12 @@ import type { SendOutcome, WebhookSender } from '../webhooks/send.ts'
 import type { Tracing } from './tracing.ts'
 import { serverOf } from './tracing-server.ts'
 
-/** The same sender, with a span for each attempt, in the trace of the webhook's job. */
+/** Wraps the sender so that each attempt gets a span, in the trace of the webhook's job. */
 export function traceWebhooks(sender: WebhookSender, tracing: Tracing): WebhookSender {
   return {
     ...sender,
     async send(webhook) {
-      // Its path and query may hold what only the receiver is to know.
+      // Path and query may contain secrets of the receiver.
       const url = URL.parse(webhook.url)
       const span = tracing.start({
         name: 'POST',

@@ -7,20 +7,20 @@ import { createExportGuard } from './tracing-export.ts'
 
 export type SpanKind = 'server' | 'producer' | 'consumer' | 'client' | 'internal'
 
-/** Values that are undefined are left out. */
+/** Undefined values are omitted. */
 export type SpanAttributes = Record<string, string | number | boolean | string[] | undefined>
 
 export type NewSpan = {
   name: string
   kind: SpanKind
-  /** `traceparent` of what it is a part of. Where there is none, or none that counts, a trace begins with it. */
+  /** `traceparent` of the parent. Without a valid one, the span starts a trace. */
   parent?: string | null | undefined
-  /** `tracestate` that came with the parent. */
+  /** `tracestate` that arrived with the parent. */
   state?: string | undefined
-  /** `traceparent` of other spans that it has to do with. */
+  /** `traceparent` of other related spans. */
   links?: readonly string[]
   attributes: SpanAttributes
-  /** Unix ms; now unless given. */
+  /** Unix ms; default: now. */
   startedAt?: number
 }
 
@@ -28,52 +28,52 @@ export type Span = {
   /** W3C `traceparent` of the span, for its child spans. */
   readonly traceparent: string
   set(attributes: SpanAttributes): void
-  /** Marks it as failed. The type is a short identifier, never a text for people. */
+  /** Marks the span as failed. The type is a short identifier, not a text for people. */
   fail(type: string): void
-  /** @param at Unix ms; now unless given */
+  /** @param at Unix ms; default: now */
   end(at?: number): void
 }
 
-/** Makes spans and sends them. Never throws, and never waits for their receiver. */
+/** Creates spans and sends them. Never throws, and never waits for the receiver. */
 export type Tracing = {
   start(span: NewSpan): Span
-  /** Whether prompts and answers belong into spans. */
+  /** Whether spans include prompts and answers. */
   readonly content: boolean
-  /** Sends what waits, for at most a second. */
+  /** Sends the waiting spans, for at most a second. */
   close(): Promise<void>
 }
 
-/** Spans that wait to be sent, and those sent at once. With prompts in them they are large. */
+/** Maximum of spans that wait to be sent, and of spans in one export. With prompts they are large. */
 const ROOM = { waiting: 4096, atOnce: 512 }
 const ROOM_WITH_CONTENT = { waiting: 256, atOnce: 32 }
 
-/** Longest value of an attribute, in characters; what is longer is cut. */
+/** Longest value of an attribute, in characters; longer ones are cut. */
 const LONGEST_VALUE = 65_536
 
-/** Most links of a span: to the jobs that share one call. */
+/** Maximum of links of a span to jobs that share one call. */
 const MOST_LINKS = 512
 
-/** Spans are sent together at least this often, ms. */
+/** Maximum interval of exports, ms. */
 const SEND_MS = 2000
 
-/** What a receiver gets to take spans in, retries included, ms. */
+/** Time limit of an export, including retries, ms. */
 const EXPORT_MS = 5000
 
-/** What is left waits no longer at the end, ms. A process with both roles closes twice. */
+/** How long closing waits for the last export, ms. A process with both roles closes twice. */
 const CLOSE_MS = 1000
 
 /**
- * Opens what sends spans. Loads OpenTelemetry, which nobody pays for who does not trace, and registers nothing globally: it
- * reads none of its variables of the environment but those of its exporter, which docs/tracing.md names.
+ * Starts the exporter of spans. Loads OpenTelemetry only when tracing is on, and registers nothing globally: it reads only the environment
+ * variables of its exporter, which docs/tracing.md lists.
  */
 export async function openTracing(deps: {
   settings: Config['tracing'] & { endpoint: string }
   version: string
   role: string
-  /** Of this process, among all. */
+  /** Identifies this process among all. */
   instance: string
   log: Pick<Logger, 'warn'>
-  /** What spans go by; none unless given. */
+  /** The proxy for spans; absent: none. */
   proxy?: ProxySettings | null
   now: () => number
 }): Promise<Tracing> {
@@ -90,7 +90,7 @@ export async function openTracing(deps: {
     url: settings.endpoint,
     headers: settings.headers,
     timeoutMillis: EXPORT_MS,
-    // All that may wait, in its parts, and those under way.
+    // All that may wait, in batches, and the ones under way.
     concurrencyLimit: 16,
     ...(deps.proxy ? { httpAgentOptions: { keepAlive: true, proxyEnv: toProxyEnv(deps.proxy) } } : {}),
   })
@@ -152,7 +152,7 @@ export async function openTracing(deps: {
             const context = toSpanContext(link)
             return context ? [{ context }] : []
           }),
-          // Always the clock that times calls, so that no span begins before its parent.
+          // Always the clock that measures calls, so that no span begins before its parent.
           startTime: startedAt ?? now(),
         },
         toContext(parent, state),

@@ -1,22 +1,22 @@
 import { Counter, Gauge, type Registry } from '@prometheus-io/client'
 
-/** What the elected maintainer does for all tenants, and what it could not do for one of them. */
+/** Metrics of the elected maintainer's work for all tenants, including failures for single ones. */
 export function createUpkeepMetrics(registry: Registry) {
   const failures = new Counter({
     name: 'sluice_upkeep_failures_total',
-    help: 'Tenants, jobs and webhooks that a pass over all tenants failed for, by what was to be done.',
+    help: 'Failures of passes over all tenants for single tenants, jobs or webhooks, by task.',
     labelNames: ['task'] as const,
     registers: [registry],
   })
   const runs = new Counter({
     name: 'sluice_maintenance_runs_total',
-    help: 'Runs of a maintenance task that ended in this worker, by whether they failed as a whole.',
+    help: 'Runs of a maintenance task that ended in this worker, by whether the whole run failed.',
     labelNames: ['task', 'outcome'] as const,
     registers: [registry],
   })
   const seconds = new Counter({
     name: 'sluice_maintenance_seconds_total',
-    help: 'Time that the runs of a maintenance task took in this worker.',
+    help: 'Duration of the runs of a maintenance task in this worker.',
     labelNames: ['task'] as const,
     registers: [registry],
   })
@@ -26,11 +26,11 @@ export function createUpkeepMetrics(registry: Registry) {
       runs.inc({ task, outcome: hasFailed ? 'failed' : 'done' })
       seconds.inc({ task }, durationMs / 1000)
     },
-    /** From now on each scrape tells whether this worker is the maintainer. Once a process. */
+    /** Adds to each scrape whether this worker is the maintainer. Call it once per process. */
     watchMaintainer(isElected: () => boolean): void {
       new Gauge({
         name: 'sluice_maintainer',
-        help: 'Whether this worker is the elected maintainer, 1 or 0; one worker of all is.',
+        help: 'Whether this worker is the elected maintainer, 1 or 0; exactly one worker is.',
         registers: [registry],
         collect() {
           this.set(isElected() ? 1 : 0)

@@ -1,19 +1,19 @@
 import { Counter, Histogram, type Registry } from '@prometheus-io/client'
 import type { LabelBounds } from './label-bound.ts'
 
-/** A call that came to its end. */
+/** A finished call. */
 export type CallEvent = {
   lane: string
   type: string
   outcome: string
-  /** HTTP status, null when there was no answer. */
+  /** HTTP status; null: there was no answer. */
   status: number | null
-  /** Of each job that it was made for: from when it could have started to its claim. */
+  /** For each of its jobs: the time from when it could have started to its claim. */
   waitedMs: readonly number[]
   /** Of all these jobs together. */
   inputs: number
   latencyMs: number
-  /** To the first chunk of a stream. */
+  /** Time to the first chunk of a stream. */
   firstChunkMs: number | null
 }
 
@@ -29,7 +29,7 @@ type WorkEvent =
       source: string
       usage: { input_tokens: number; output_tokens: number; cached_input_tokens?: number } | null
       costUsd: number
-      /** What the prompt cache saved. */
+      /** Savings by the prompt cache. */
       savedUsd?: number
     }
 
@@ -38,70 +38,70 @@ const WAIT_BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200]
 const CALL_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 const FIRST_TOKEN_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60]
 
-/** Calls to providers, and the outcomes of their jobs. */
+/** Metrics of provider calls and the outcomes of their jobs. */
 export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
   const registers = [registry]
   const ofCall = ['lane', 'type'] as const
   const wait = new Histogram({
     name: 'sluice_job_wait_seconds',
-    help: 'From when a job could have started (creation, its time, that of its retry) to its claim for a call.',
+    help: 'Time from when a job could have started (creation, scheduled time, retry) to its claim for a call.',
     labelNames: ofCall,
     buckets: WAIT_BUCKETS,
     registers,
   })
   const ended = new Counter({
     name: 'sluice_jobs_ended_total',
-    help: 'Jobs that workers ended, and whether by a call, a kept answer (hit) or the call of another job (shared).',
+    help: 'Jobs that workers ended, by the source of the answer: a call, the cache (hit) or the call of another job (shared).',
     labelNames: ['lane', 'type', 'status', 'source'] as const,
     registers,
   })
   const retries = new Counter({
     name: 'sluice_job_retries_total',
-    help: 'Jobs that were put back after a call, by why.',
+    help: 'Jobs that were requeued after a call, by reason.',
     labelNames: ['lane', 'type', 'reason'] as const,
     registers,
   })
   const calls = new Counter({
     name: 'sluice_provider_calls_total',
-    help: 'Calls to providers, by how they ended and HTTP status; throttled: 429 for the rate.',
+    help: 'Calls to providers, by outcome and HTTP status; throttled: 429 for the rate.',
     labelNames: ['lane', 'type', 'outcome', 'status'] as const,
     registers,
   })
   const shuts = new Counter({
     name: 'sluice_source_shuts_total',
-    help: 'How often a source of a lane was shut, because the provider refused its key, its account or its money.',
+    help: 'How often a source of a lane was disabled because the provider refused its key or account, or its credit was used up.',
     labelNames: ['lane', 'source'] as const,
     registers,
   })
   const duration = new Histogram({
     name: 'sluice_provider_call_duration_seconds',
-    help: 'From sending a call to the end of its answer.',
+    help: 'Time from sending a call to the end of its answer.',
     labelNames: ofCall,
     buckets: CALL_BUCKETS,
     registers,
   })
   const firstToken = new Histogram({
     name: 'sluice_provider_first_token_seconds',
-    help: 'From sending a streamed call to the first chunk of its answer.',
+    help: 'Time from sending a streamed call to the first chunk of its answer.',
     labelNames: ofCall,
     buckets: FIRST_TOKEN_BUCKETS,
     registers,
   })
   const carried = new Counter({
     name: 'sluice_provider_call_jobs_total',
-    help: 'Jobs that calls were made for; divided by the calls: the coalescing factor.',
+    help: 'Jobs of calls; divided by the number of calls this is the coalescing factor.',
     labelNames: ofCall,
     registers,
   })
   const inputs = new Counter({
     name: 'sluice_provider_call_inputs_total',
-    help: 'Inputs of those jobs; 1 for each that is no embedding.',
+    help: 'Inputs of those jobs; 1 for each that is not an embedding.',
     labelNames: ofCall,
     registers,
   })
   const tokens = new Counter({
     name: 'sluice_tokens_total',
-    help: 'Tokens of calls, as providers counted them, else estimated.',
+    help: 'Tokens of calls, as counted by providers, or estimated.',
     labelNames: ['lane', 'direction'] as const,
     registers,
   })
@@ -113,13 +113,13 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
   })
   const saved = new Counter({
     name: 'sluice_prompt_cache_saved_usd_total',
-    help: "What the provider's prompt cache saved against the price of plain input.",
+    help: "Savings by the provider's prompt cache compared with the price of uncached input.",
     labelNames: ['lane'] as const,
     registers,
   })
   const cost = new Counter({
     name: 'sluice_cost_usd_total',
-    help: 'What calls cost by the configured prices, those that were cut off among them.',
+    help: 'Cost of calls by the configured prices, including interrupted calls.',
     labelNames: ['lane', 'tenant'] as const,
     registers,
   })
@@ -146,7 +146,7 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
         return
       }
       ended.inc({ lane, type, status: event.status, source: event.source })
-      // What others paid for is counted with them.
+      // The usage of shared calls is counted with the call that paid for it.
       if (event.source !== 'call' || event.usage === null) return
       tokens.inc({ lane, direction: 'input' }, event.usage.input_tokens)
       tokens.inc({ lane, direction: 'output' }, event.usage.output_tokens)

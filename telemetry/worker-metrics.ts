@@ -1,17 +1,17 @@
 import { Gauge, type Registry } from '@prometheus-io/client'
 
-/** How a worker process stands; read at each scrape. */
+/** Metrics of a worker process, read at each scrape. */
 export function createWorkerMetrics(
   registry: Registry,
   deps: {
     isHealthy: () => boolean
-    /** Files with results on disk: those that wait for Redis, and those that it will never take. */
+    /** Files with results on disk: those that wait for Redis, and those that it will never accept. */
     spooled: () => Promise<{ waiting: number; setAside: number }>
   },
 ): void {
   new Gauge({
     name: 'sluice_worker_healthy',
-    help: 'Whether the lanes of this worker make progress, 1 or 0; processes without a worker do not have it.',
+    help: 'Whether the lanes of this worker make progress, 1 or 0; absent in processes without a worker.',
     registers: [registry],
     collect() {
       this.set(deps.isHealthy() ? 1 : 0)
