@@ -103,8 +103,7 @@ export function createQueues(deps: {
           }
           const others = group.filter((entry) => !turns.has(entry))
           const drained = {
-            // Permits count too: a claimed entry leaves the queue while its call is under way.
-            sets: [key('prioritized'), key('delayed'), `${lanePrefix(lane)}:permits`],
+            sets: [key('prioritized'), key('delayed')],
             lists: [key('wait'), key('active')],
           }
           const places = others.length > 0 ? await order.place(lane, others, drained) : []
