@@ -66,7 +66,7 @@ export function createGroupsOfBoth(deps: {
     const nano = cold === null ? hotNano : hotNano - Number(fields.copied_nano ?? 0) + coldNano
     const hotUnpriced = Number(fields.unpriced_calls ?? 0)
     // A process of the release before counts its copies, and not their calls without a price: there are at least these.
-    const isPartial = fields.copied_unpriced === undefined && hasCopies(fields)
+    const isPartial = fields.copied_unpriced === undefined && hasHadCopies(fields)
     const unpriced = isPartial
       ? Math.max(hotUnpriced, coldUnpriced)
       : hotUnpriced + (cold === null ? 0 : coldUnpriced - Number(fields.copied_unpriced ?? 0))
@@ -114,8 +114,9 @@ export function createGroupsOfBoth(deps: {
   }
 }
 
-function hasCopies(fields: Record<string, string>): boolean {
-  return Object.entries(fields).some(([name, count]) => name.startsWith('copied:') && Number(count) > 0)
+/** Copies that left Redis since leave a 0: the group's cost still names them. */
+function hasHadCopies(fields: Record<string, string>): boolean {
+  return Object.keys(fields).some((name) => name.startsWith('copied:'))
 }
 
 async function* none() {}

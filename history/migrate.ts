@@ -19,7 +19,7 @@ export type Migrated = { run: number[]; newest: number; known: number }
 /**
  * Brings the tables up to what this release knows: numbered SQL files, each once, in their order. SQLite takes all of those that are
  * missing or none. PostgreSQL takes them one by one, so that a table that one of them locks is free again before the next begins. Any
- * number of processes may start at the same time: one migrates, the others wait. Migrations only add, so that a
+ * number of processes may start at the same time: one migrates, the others wait. Migrations add, and drop nothing but indexes, so that a
  * process of the release before goes on working beside this one; one that finds numbers that it does not know goes on, too.
  */
 export async function migrate(database: Database): Promise<Migrated> {

@@ -1,6 +1,12 @@
 import type { AtRest } from '../jobs/at-rest.ts'
 import { digestFairKey } from '../jobs/fair-key.ts'
-import { type CopiedJob, type EndedJob, type HistorySource, toUnmarked } from '../jobs/history-source.ts'
+import {
+  type CopiedJob,
+  type EndedJob,
+  type HistorySource,
+  type RemovedJob,
+  toUnmarked,
+} from '../jobs/history-source.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import type { OnUpkeepFailure } from '../lib/visit-all.ts'
 import { type PriceUsage, toContribution } from './contribution.ts'
@@ -88,10 +94,39 @@ export function createMover(deps: {
       } catch (error) {
         if (deps.isUnavailable(error)) throw error
         deps.onFailure({ task: 'history', tenant, id: job.id, error })
-        await source.postpone(root, [job.id], now() + AGAIN_MS)
+        await source.postpone(root, { ids: [job.id] }, now() + AGAIN_MS)
       }
     }
     return saved
+  }
+
+  /** The same for what is neither saved nor marked: false where the database does not take it. */
+  async function tryOne(
+    tenant: string,
+    { kind, id }: { kind: 'deliveries' | 'deleted'; id: string },
+    act: () => Promise<void>,
+  ): Promise<boolean> {
+    try {
+      await act()
+      return true
+    } catch (error) {
+      if (deps.isUnavailable(error)) throw error
+      deps.onFailure({ task: 'history', tenant, id, error })
+      await source.postpone(tenantRoot(prefix, tenant), { [kind]: [id] }, now() + AGAIN_MS)
+      return false
+    }
+  }
+
+  /** Copies deliveries that were sent again. Answers those that wait no more, with those that Redis has forgotten. */
+  async function updateDeliveries(tenant: string, root: string, ids: readonly string[]) {
+    if (ids.length === 0) return []
+    const refused = new Set<string>()
+    for (const fields of await source.deliveries(root, ids)) {
+      const id = fields.id!
+      const one = { kind: 'deliveries', id } as const
+      if (!(await tryOne(tenant, one, () => store.updateDelivery(root, fields)))) refused.add(id)
+    }
+    return ids.filter((id) => !refused.has(id))
   }
 
   async function save(tenant: string, root: string, block: number, jobs: readonly FinishedJob[]) {
@@ -112,23 +147,28 @@ export function createMover(deps: {
     for (const id of due.deleted) {
       // The process that noted it may have died before it came to Redis.
       await deps.removeHot(tenant, id)
-      await source.endDeletion(root, id, await store.remove(root, id, now(), true))
+      let removed: RemovedJob | null = null
+      const isTaken = await tryOne(tenant, { kind: 'deleted', id }, async () => {
+        removed = await store.remove(root, id, now(), true)
+      })
+      if (isTaken) await source.endDeletion(root, id, removed)
     }
-    if (due.deliveries.length > 0) {
-      for (const fields of await source.deliveries(root, due.deliveries)) {
-        await store.updateDelivery(root, fields)
-      }
-      await source.markDeliveries(root, due.block, due.deliveries)
-    }
+    const deliveries = await updateDeliveries(tenant, root, due.deliveries)
     const others = due.deleted.length + due.deliveries.length
-    if (due.ids.length === 0) return others === BLOCK
-    const { looked, jobs: ended } = await source.read(root, due.ids, settings().keepsContent)
+    const { lifeMs, keepsContent } = settings()
+    if (due.ids.length === 0) {
+      if (deliveries.length > 0) await source.mark(root, due.block, lifeMs, [], deliveries)
+      return others === BLOCK
+    }
+    const { looked, jobs: ended } = await source.read(root, due.ids, keepsContent)
     const jobs = ended.map((one) => toFinished(root, one))
     const saved = await save(tenant, root, due.block, jobs)
     const read = new Set(jobs.map(({ id }) => id))
     // What has not ended, or is gone, is noted too: it waits no more.
     const unread = due.ids.slice(0, looked).filter((id) => !read.has(id))
-    await source.mark(root, due.block, settings().lifeMs, [...saved.map(toMark), ...unread.map(toUnmarked)])
+    const copied = [...saved.map(toMark), ...unread.map(toUnmarked)]
+    // Once for the block: its jobs are counted in the history from then on, and no longer here.
+    await source.mark(root, due.block, lifeMs, copied, deliveries)
     deps.onMoved(saved.length)
     return looked < due.ids.length || due.ids.length + others === BLOCK
   }

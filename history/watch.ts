@@ -137,7 +137,7 @@ export function keepLooking({ look }: Pick<WatchedDatabase, 'look'>): () => void
 
 /** The same store: its tables are there first, and a database that is away is a `HistoryUnavailableError`. */
 export function guardStore(store: HistoryStore, watch: WatchedDatabase): HistoryStore {
-  /** @param takesMore whether success says that it takes jobs: a full disk lets one find and delete */
+  /** @param takesMore whether success says that it takes rows: a full disk lets one find, change and delete. A removal adds a row that names the deleted job. */
   async function guard<T>(work: () => Promise<T>, takesMore: boolean): Promise<T> {
     try {
       await watch.ready()

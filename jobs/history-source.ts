@@ -98,18 +98,25 @@ export type HistorySource = {
     ids: readonly string[],
     keepsContent: boolean,
   ): Promise<{ looked: number; jobs: EndedJob[] }>
-  /** The history has these, and all that `due` named and `read` left out. Those with files stay for `lifeMs` after their end. */
-  mark(root: string, block: number, lifeMs: number, copied: readonly CopiedJob[]): Promise<void>
+  /**
+   * The history has these jobs and deliveries, and the block is done: to be called once for a block. Those with files stay for `lifeMs`
+   * after their end.
+   */
+  mark(
+    root: string,
+    block: number,
+    lifeMs: number,
+    copied: readonly CopiedJob[],
+    deliveries: readonly string[],
+  ): Promise<void>
   /** Leaves these alone for a while. */
-  postpone(root: string, ids: readonly string[], until: number): Promise<void>
+  postpone(root: string, due: Partial<Omit<DueForHistory, 'block'>>, until: number): Promise<void>
   /** The history has to forget this job, even if this process dies. */
   noteDeletion(root: string, id: string, now: number): Promise<void>
   /** The history has forgotten it, and had this of it. */
   endDeletion(root: string, id: string, removed: RemovedJob | null): Promise<void>
   /** Fields of deliveries, of those that Redis has. */
   deliveries(root: string, ids: readonly string[]): Promise<Record<string, string>[]>
-  /** They were copied to their jobs in the block. */
-  markDeliveries(root: string, block: number, ids: readonly string[]): Promise<void>
   /** Redis has the delivery of a moved job again, for some days. What it has of it already is kept. */
   restoreDelivery(root: string, fields: Record<string, string>): Promise<void>
   /** Of these ids, those that Redis has, and those that the history has to forget. */
@@ -158,8 +165,15 @@ export function createHistorySource(deps: {
     return found.filter((fields) => fields.id !== undefined)
   }
 
-  async function mark(root: string, block: number, lifeMs: number, copied: readonly CopiedJob[]) {
-    const lines = copied.map(
+  async function mark(
+    root: string,
+    block: number,
+    lifeMs: number,
+    copied: readonly CopiedJob[],
+    deliveries: readonly string[],
+  ) {
+    const unmarked = deliveries.map((id) => toUnmarked(DELIVERY + id))
+    const lines = [...copied, ...unmarked].map(
       ({ id, finishedAt, hotMs, costNano, unpricedCalls }) =>
         `${id} ${finishedAt} ${hotMs} ${costNano} ${unpricedCalls}`,
     )
@@ -199,9 +213,10 @@ export function createHistorySource(deps: {
 
     mark,
 
-    async postpone(root, ids, until) {
-      if (ids.length === 0) return
-      await redis.zadd(`${root}:history`, 'XX', ...ids.flatMap((id) => [until, id]))
+    async postpone(root, { ids = [], deliveries = [], deleted: gone = [] }, until) {
+      const names = [...ids, ...deliveries.map((id) => DELIVERY + id), ...gone.map((id) => DELETE + id)]
+      if (names.length === 0) return
+      await redis.zadd(`${root}:history`, 'XX', ...names.flatMap((name) => [until, name]))
     },
 
     async noteDeletion(root, id, now) {
@@ -226,11 +241,6 @@ export function createHistorySource(deps: {
     },
 
     deliveries: deliveriesOf,
-
-    async markDeliveries(root, block, ids) {
-      const names = ids.map((id) => DELIVERY + id)
-      await mark(root, block, 0, names.map(toUnmarked))
-    },
 
     async restoreDelivery(root, fields) {
       const key = `${root}:delivery:${fields.id}`

@@ -39,12 +39,14 @@ const NAMES = [
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 
-/** Parts that stand in front of scripts; those that forget jobs share one. */
+/** Parts that stand in front of scripts; those that forget jobs share one, and those that count copies of groups. */
 const PARTS: Partial<Record<ScriptName, string>> = {
   remove: 'forget',
   retire: 'forget',
   create: 'create-only',
   'create-and-start': 'start-here',
+  'history-mark': 'group-copies',
+  'history-restore': 'group-copies',
 }
 
 /** What a script is called by that is made of another file. */

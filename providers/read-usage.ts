@@ -327,7 +327,7 @@ function first(place: JsonObject, names: readonly string[]): number | undefined 
   return undefined
 }
 
-/** Unsafe integers are ignored: their price could not be computed. */
+/** Counts above `MOST_TOKENS` are ignored: no call has so many. */
 function readCount(value: JsonValue | undefined): number | undefined {
   const count = typeof value === 'string' && /^\d{1,15}(?:\.\d+)?$/.test(value) ? Number(value) : value
   return typeof count === 'number' && count >= 0 && count <= MOST_TOKENS ? Math.floor(count) : undefined

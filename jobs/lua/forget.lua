@@ -11,7 +11,10 @@ local function uncount_copy(job, copied, unpriced, moves)
   -- What the group cost stays counted.
   if moves then return end
   redis.call('HINCRBY', group, 'copied_nano', -tonumber(nano))
-  if unpriced then redis.call('HINCRBY', group, 'copied_unpriced', -tonumber(unpriced)) end
+  -- A group without it has copies of the release before: see group-copies.lua.
+  if unpriced and redis.call('HEXISTS', group, 'copied_unpriced') == 1 then
+    redis.call('HINCRBY', group, 'copied_unpriced', -tonumber(unpriced))
+  end
 end
 
 -- Returns the job's status, and the id of the job that leads now instead, or ''. `moves`: the history has it, and shows it from

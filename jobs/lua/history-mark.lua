@@ -6,7 +6,8 @@
 -- Invariants: `copied` of a record is `<status> <billionths>` as the history has it, and `copied_unpriced` its calls without a price, where
 -- it has any. A group's `copied:<status>` is the number of its jobs in Redis that the history has with this status. `copied_nano` is what
 -- they cost, and `copied_unpriced` their calls without a price, those included that left Redis for the history since the group's hash was
--- made: so that the counts of both, less these, name each job once. A job that was queued again and has not
+-- made: so that the counts of both, less these, name each job once. group-copies.lua says which groups have no `copied_unpriced`.
+-- A job that was queued again and has not
 -- ended keeps its old `copied`, as the history keeps its old row.
 
 -- Types whose results are texts or vectors: no files, and no command to look for them.
@@ -59,6 +60,7 @@ for id, finished_at, hot_ms, nano, unpriced in string.gmatch(ARGV[3], '(%S+) (%S
   end
 end
 for group, fields in pairs(more_of) do
+  if not counts_unpriced_copies(group) then fields.copied_unpriced = nil end
   for field, by in pairs(fields) do
     if by ~= 0 then redis.call('HINCRBY', group_key(group), field, ms(by)) end
   end

@@ -1,6 +1,6 @@
 -- Reads ended jobs as the history keeps them.
 --
--- ARGV  1 bytes after which no further job is read  2 '1': with bodies and results  3… ids
+-- ARGV  1 bytes of bodies and results, large ones included, after which no further job is read  2 '1': with bodies and results  3… ids
 -- Answer for each of them, as many as fit, at least one: {record, attempts, deliveries (JSON), calls, calls without a price, how many
 --        events, `copied` or '', body or false, where its result is or '', the result or false} | false, as it has not ended or is gone
 -- `record` lacks body, result, and what holds for the job in Redis only. The history keeps its result at `result:<id>`, or at
@@ -14,13 +14,13 @@ local function to_fields(flat)
   return fields
 end
 
--- Where the answer is, its text if it is small, and whether it is there.
+-- The answer's text if it is small, and its bytes; nil: it is not there.
 local function read_answer(hash, by)
   for _, key in ipairs({ answer_key(hash), answer_key(hash, by) }) do
     local v = redis.call('HMGET', key, 'by', 'text')
-    if v[1] == by then return v[2], true end
+    if v[1] == by then return v[2], v[2] and #v[2] or redis.call('HSTRLEN', key, 'large') end
   end
-  return false, false
+  return false, nil
 end
 
 local function read_deliveries(id, record)
@@ -41,17 +41,16 @@ local function read(id)
   local body, result, copied = record.body or false, record.result or false, record.copied or ''
   record.body, record.result, record.copied, record.copied_unpriced, record.carrying = nil, nil, nil, nil, nil
   if record.deleted or not record.finished_at then return false end
-  local place = result and 'result:' .. id or ''
+  local place, size = result and 'result:' .. id or '', #(result or '')
   if not result and record.answer then
-    local is_there
-    result, is_there = read_answer(record.hash, record.answer)
+    result, size = read_answer(record.hash, record.answer)
     -- Its job was deleted just now.
-    if not is_there then return false end
+    if not size then return false end
     local is_anothers = record.cache == 'hit' or record.cache == 'shared'
     place = is_anothers and 'answer:' .. record.hash .. ':' .. record.answer or 'result:' .. id
   end
-  if ARGV[2] ~= '1' then body, result, place = false, false, '' end
-  bytes = bytes + #(body or '') + #(result or '')
+  if ARGV[2] ~= '1' then body, result, place, size = false, false, '', 0 end
+  bytes = bytes + #(body or '') + size
   local attempts, calls, unpriced = redis.call('HGETALL', job_key(id) .. ':attempts'), 0, 0
   for i = 1, #attempts, 2 do
     if string.sub(attempts[i], -4) ~= ':end' then calls = calls + 1 end

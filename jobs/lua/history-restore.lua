@@ -45,6 +45,7 @@ if v[3] then
   local group = group_key(v[3])
   redis.call('HINCRBY', group, v[1], 1)
   redis.call('HINCRBY', group, 'total', 1)
+  counts_unpriced_copies(v[3])
   redis.call('HINCRBY', group, 'copied:' .. v[1], 1)
   put(group .. ':jobs', v[2], id)
   put(root .. ':groups', ms(now), v[3])

@@ -62,8 +62,9 @@ async function open() {
   const [mover] = history.createTasks({ maintenance: { watch } } as never, ({ error }) =>
     failures.push(error),
   )
+  const run = () => mover!.run(new AbortController().signal)
   const move = async () => {
-    await mover!.run(new AbortController().signal)
+    await run()
     expect(failures).toEqual([])
   }
   const forget = () => scripts.run('retire', root, [100])
@@ -87,7 +88,21 @@ async function open() {
     expect(await redis.exists(key(id))).toBe(0)
     return id
   }
-  return { ...store, scripts, history, jobs, move, forget, database, source, key, create, createCold }
+  return {
+    ...store,
+    scripts,
+    history,
+    jobs,
+    run,
+    failures,
+    move,
+    forget,
+    database,
+    source,
+    key,
+    create,
+    createCold,
+  }
 }
 
 test('a job whose retry is refused stays in the history', async () => {
@@ -287,7 +302,8 @@ test('what changed after a job was read for its copy is copied again', async () 
   const noted = () => redis.zscore(`${root}:history`, id)
   await redis.zadd(`${root}:history`, block + 1, id)
   const finishedAt = (await redis.hget(key(id), 'finished_at'))!
-  await source.mark(root, block, 1000, [{ id, finishedAt, hotMs: 1000, costNano: 0, unpricedCalls: 0 }])
+  const copy = { id, finishedAt, hotMs: 1000, costNano: 0, unpricedCalls: 0 }
+  await source.mark(root, block, 1000, [copy], [])
   expect(await noted()).toBe(String(block + 1))
   await expect
     .poll(async () => {
@@ -323,16 +339,91 @@ test('a group of calls without a price costs the same after its jobs have left R
   expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
   await move()
   expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
-  // As a process of the release before leaves it: at least so many.
-  await redis.hdel(groupKey(root, 'g'), 'copied_unpriced')
-  expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
-  await redis.hset(groupKey(root, 'g'), 'copied_unpriced', '1')
   await redis.zadd(`${root}:history`, 0, next)
   await move()
   expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
   await forget()
   expect(await redis.exists(key(next))).toBe(0)
   expect(await jobs.group(TENANT, 'g')).toMatchObject(both)
+  // Its copies as a process of the release before counts them, and then those of this one.
+  await complete('three')
+  await complete('four')
+  await jobs.create(newJob({ runAt: Date.now() + 3_600_000, group: 'g' }, 'later'))
+  await move()
+  await redis.hdel(groupKey(root, 'g'), 'copied_unpriced')
+  const all = (count: number) => ({ total: count + 1, unpriced_calls: count })
+  // In Redis the two, in the history all four: there are at least so many.
+  expect(await jobs.group(TENANT, 'g')).toMatchObject(all(4))
+  await complete('five')
+  await move()
+  expect(await jobs.group(TENANT, 'g')).toMatchObject(all(5))
+  // All copies have left Redis, and the group's hash stays.
+  await forget()
+  expect(await jobs.group(TENANT, 'g')).toMatchObject(all(5))
+})
+
+test('a block is done once, when its jobs are copied, also where a delivery is refused', async () => {
+  const { jobs, history, redis, root, run, failures, move, forget, database } = await open()
+  const webhooks = createWebhookStore({
+    ...{ redis, root: () => root },
+    findMoved: history.findMovedDeliveries,
+  })
+  const webhook = { url: 'https://r.example/', events: ['job.cancelled' as const] }
+  const create = async (text: string) => {
+    const created = await jobs.create(newJob({ runAt: Date.now() + 3_600_000, webhook, group: 'g' }, text))
+    return (created as { job: { id: string } }).job.id
+  }
+  const ask = { limit: 1, leaseMs: 60_000, offset: 0, perHost: 9, inHand: new Map() }
+  const old = await create('one')
+  await jobs.cancel(TENANT, old)
+  const { claimed } = await webhooks.claimDue(TENANT, ask)
+  const attempt = { at: new Date().toISOString(), status: 500, error: 'answered 500', latency_ms: 12 }
+  await webhooks.recordAttempt(claimed[0]!, attempt, { status: 'failed' })
+  await move()
+  await forget()
+  const [delivery] = (await jobs.deliveries(TENANT, old))!
+  await jobs.redeliver(TENANT, delivery!.id)
+  const again = await webhooks.claimDue(TENANT, ask)
+  await webhooks.recordAttempt(again.claimed[0]!, attempt, { status: 'failed' })
+  const next = await create('two')
+  await jobs.cancel(TENANT, next)
+  const marks: string[] = []
+  const monitor = await redis.monitor()
+  onTestFinished(() => monitor.disconnect())
+  monitor.on('monitor', (_time: string, args: string[]) => {
+    if (/^hset$/i.test(args[0]!) && args[1] === `${root}:history:blocks` && args[2] === 'done')
+      marks.push(args[3]!)
+  })
+  const refuse =
+    "create trigger no before update of deliveries on history_jobs begin select raise(abort, 'no'); end"
+  await sql.raw(refuse).execute(database.db)
+  await run()
+  expect(failures.splice(0)).toHaveLength(1)
+  expect(await createFinder(database).rows(root, [next])).toHaveLength(1)
+  // It is tried again later.
+  const name = `delivery:${delivery!.id}`
+  expect(await redis.zrange(`${root}:history`, '0', '-1')).toEqual([name])
+  expect(Number(await redis.zscore(`${root}:history`, name))).toBeGreaterThan(Date.now() + 60_000)
+  await expect.poll(() => marks).toHaveLength(1)
+  await sql`drop trigger no`.execute(database.db)
+  await redis.zadd(`${root}:history`, 0, name)
+  await move()
+  expect(await redis.zcard(`${root}:history`)).toBe(0)
+})
+
+test('one reading of jobs for the history ends at some bytes, large answers included', async () => {
+  const { jobs, openWork, scripts, start, root } = await open()
+  const ids: string[] = []
+  for (const text of ['one', 'two']) {
+    const created = await jobs.create(newJob({}, text))
+    const { claimed } = await start()
+    await openWork({ scripts }).complete([
+      { claimed, end: success, result: { text: 'x'.repeat(1_200_000) }, usage: null, costUsd: null },
+    ])
+    ids.push((created as { job: { id: string } }).job.id)
+  }
+  const read = await scripts.run('history-read', root, [1024 * 1024, '1', ...ids])
+  expect(read).toHaveLength(1)
 })
 
 test('who follows a group late learns how jobs ended that Redis has forgotten', async () => {
