@@ -419,7 +419,13 @@ test('one reading of jobs for the history ends at some bytes, large answers incl
     const created = await jobs.create(newJob({}, text))
     const { claimed } = await start()
     await openWork({ scripts }).complete([
-      { claimed, end: success, result: { text: randomBytes(1_200_000).toString('hex') }, usage: null, costUsd: null },
+      {
+        claimed,
+        end: success,
+        result: { text: randomBytes(1_200_000).toString('hex') },
+        usage: null,
+        costUsd: null,
+      },
     ])
     ids.push((created as { job: { id: string } }).job.id)
   }
