@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Redis } from 'ioredis'
 import { sql } from 'kysely'
 import { pino } from 'pino'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
@@ -389,7 +390,7 @@ test('a block is done once, when its jobs are copied, also where a delivery is r
   const next = await create('two')
   await jobs.cancel(TENANT, next)
   const marks: string[] = []
-  const monitor = await redis.monitor()
+  const monitor = await (redis as Redis).monitor()
   onTestFinished(() => monitor.disconnect())
   monitor.on('monitor', (_time: string, args: string[]) => {
     if (/^hset$/i.test(args[0]!) && args[1] === `${root}:history:blocks` && args[2] === 'done')
