@@ -36,7 +36,9 @@ export const jobsSchema = z.strictObject({
     .describe('How many schedules a tenant without its own max_schedules may have.'),
   stalled_after: duration({ min: '1s', max: '10m' })
     .prefault('15s')
-    .describe('How long a worker may be silent before others take over its jobs.'),
+    .describe(
+      'How long a worker may be silent before others take over its jobs. The same in all processes. Restart to change.',
+    ),
 })
 
 export const flowsSchema = z.strictObject({

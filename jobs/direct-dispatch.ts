@@ -22,7 +22,7 @@ export function directToken(worker: string): string {
 /** What a message says of the entry. `call`: for a job that may be started for its worker. */
 export type DirectMessage = QueueEntry & { call?: StartedFields }
 
-/** A message about a started call begins with this; then `<permit> <Unix ms> <reserved, billionths>`, a line with the entry, and the body. */
+/** A message about a started call begins with this; then `<permit> <Unix ms> <reserved, billionths> <lease, ms>`, a line with the entry, and the body. */
 const STARTED = 0x21
 const LINE_END = 0x0a
 
@@ -30,13 +30,14 @@ function readMessage(message: Buffer): { entry: DirectMessage; started: StartedC
   if (message[0] !== STARTED) return { entry: JSON.parse(message.toString()), started: null }
   const headEnd = message.indexOf(LINE_END)
   const entryEnd = message.indexOf(LINE_END, headEnd + 1)
-  const [permit, at, reserved] = message.toString('utf8', 1, headEnd).split(' ')
+  const [permit, at, reserved, leaseMs] = message.toString('utf8', 1, headEnd).split(' ')
   const entry = JSON.parse(message.toString('utf8', headEnd + 1, entryEnd)) as DirectMessage
   const body = message.subarray(entryEnd + 1)
   const started = {
     permit: permit!,
     at: Number(at),
     reservedUsd: reserved ? Number(reserved) / 1e9 : null,
+    leaseMs: Number(leaseMs),
     fields: entry.call!,
     body: body.length === 0 ? null : body,
   }

@@ -12,7 +12,7 @@ export type Dispatch = {
   forecaster: Forecaster
   /** Null: every job goes through its lane's queue. */
   openLanes: OpenLanes | null
-  /** What is needed to start a job where it is created; null: it is not started there. Null itself: none is. */
+  /** What is needed to start a job where it is created (services/start-plans.ts); null: it is not started there. Null itself: none is. */
   planStart: ((job: Pick<NewJob, 'tenant' | 'lane' | 'cost'>) => Promise<StartPlan | null>) | null
   /** Learns when the jobs scheduled in this process are due; null: the maintainer alone looks. */
   dueTimers: Pick<DueTimers, 'note'> | null

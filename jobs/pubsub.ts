@@ -3,6 +3,16 @@ import type { RedisClient } from '../lib/redis.ts'
 
 type MessageListener = (message: Buffer) => void
 
+/** A subscription for as long as the process runs, or until it is ended. */
+export type Subscription = {
+  /** Whether Redis has it. */
+  stands(): boolean
+  /** Ends it: the listener hears nothing more. */
+  leave(): void
+  /** Ends it once Redis sends nothing more: the listener hears what comes until then. */
+  drain(): Promise<void>
+}
+
 /**
  * Pub/sub over one connection a process, for any number of listeners. Messages are hints that something changed. They
  * may be lost with a connection, so every listener reads the store after subscribing, and `onReconnect` listeners
@@ -13,17 +23,11 @@ export type PubSub = {
   listen(channel: string, listener: (message: string) => void): Promise<() => void>
   /**
    * Listens for as long as the process runs. It returns at once. If Redis refuses or is unavailable, it subscribes when it can
-   * and calls the listener once with '', for missed messages. Returns a function that ends it.
+   * and calls the listener once with '', for missed messages.
    */
-  keepListening(
-    channel: string,
-    listener: (message: string) => void,
-  ): { stands: () => boolean; leave: () => void }
+  keepListening(channel: string, listener: (message: string) => void): Subscription
   /** The same for messages that are no text; missed ones are an empty message. */
-  keepListeningToBytes(
-    channel: string,
-    listener: (message: Buffer) => void,
-  ): { stands: () => boolean; leave: () => void }
+  keepListeningToBytes(channel: string, listener: (message: Buffer) => void): Subscription
   /** The same as `listen` for messages that are no text. */
   listenBytes(channel: string, listener: (message: Buffer) => void): Promise<() => void>
   /** Called after the connection was lost and every subscription is active again. */
@@ -39,11 +43,15 @@ const NOTHING = Buffer.alloc(0)
 export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
   const { subscriber } = deps
   const channels = new Map<string, { listeners: Set<MessageListener>; ready: Promise<unknown> }>()
+  /** The last listeners of channels that Redis was told to end. */
+  const draining = new Set<{ channel: string; listener: MessageListener }>()
   const reconnects = new Set<() => void>()
   let connectedBefore = subscriber.status === 'ready'
 
   subscriber.on('messageBuffer', (channel: Buffer, message: Buffer) => {
-    for (const listener of channels.get(channel.toString())?.listeners ?? []) listener(message)
+    const name = channel.toString()
+    for (const listener of channels.get(name)?.listeners ?? []) listener(message)
+    for (const one of draining) if (one.channel === name) one.listener(message)
   })
   subscriber.on('ready', () => {
     // ioredis subscribes again by itself; a PING after those commands answers when the subscriptions are active.
@@ -60,7 +68,7 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     connectedBefore = true
   })
 
-  async function listenBytes(channel: string, listener: MessageListener): Promise<() => void> {
+  async function join(channel: string, listener: MessageListener): Promise<Omit<Subscription, 'stands'>> {
     let entry = channels.get(channel)
     if (!entry) {
       entry = { listeners: new Set(), ready: subscriber.subscribe(channel) }
@@ -68,12 +76,16 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     }
     const own = entry
     own.listeners.add(listener)
-    const leave = () => {
+    /** Resolves when Redis sends nothing more, at once where others listen. */
+    const end = async () => {
       own.listeners.delete(listener)
-      if (own.listeners.size === 0 && channels.get(channel) === own) {
-        channels.delete(channel)
-        subscriber.unsubscribe(channel).catch(() => {})
-      }
+      if (own.listeners.size > 0 || channels.get(channel) !== own) return
+      // Who listens to the channel from now on subscribes to it again, after this.
+      channels.delete(channel)
+      await subscriber.unsubscribe(channel).catch(() => {})
+    }
+    const leave = () => {
+      end()
     }
     try {
       await own.ready
@@ -81,20 +93,33 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
       leave()
       throw error
     }
-    return leave
+    return {
+      leave,
+      async drain() {
+        const last = { channel, listener }
+        const ended = end()
+        draining.add(last)
+        await ended
+        draining.delete(last)
+      },
+    }
+  }
+
+  async function listenBytes(channel: string, listener: MessageListener): Promise<() => void> {
+    return (await join(channel, listener)).leave
   }
 
   const listen: PubSub['listen'] = (channel, listener) =>
     listenBytes(channel, (message) => listener(message.toString()))
 
-  function keepListeningToBytes(channel: string, listener: MessageListener) {
-    let leaveChannel: (() => void) | null = null
+  function keepListeningToBytes(channel: string, listener: MessageListener): Subscription {
+    let joined: Omit<Subscription, 'stands'> | null = null
     let isLeft = false
     async function subscribe(): Promise<void> {
       for (let attempt = 0; !isLeft && subscriber.status !== 'end'; attempt++) {
         try {
-          leaveChannel = await listenBytes(channel, listener)
-          if (isLeft) leaveChannel()
+          joined = await join(channel, listener)
+          if (isLeft) joined.leave()
           else if (attempt > 0) listener(NOTHING)
           return
         } catch {
@@ -104,10 +129,14 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     }
     subscribe()
     return {
-      stands: () => leaveChannel !== null,
-      leave: () => {
+      stands: () => joined !== null,
+      leave() {
         isLeft = true
-        leaveChannel?.()
+        joined?.leave()
+      },
+      async drain() {
+        isLeft = true
+        await joined?.drain()
       },
     }
   }

@@ -53,6 +53,8 @@ export type StartedCall = {
   permit: string
   /** When, Unix ms. */
   at: number
+  /** How long its place holds the job from then on, ms: as the process that made it reckons. */
+  leaseMs: number
   /** See `Claimed`. */
   reservedUsd: number | null
   fields: StartedFields

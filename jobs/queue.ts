@@ -34,7 +34,10 @@ export type Queues = {
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
   /** Makes entries due now that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are delayed again. */
   promote(lane: string, dueBy: number): Promise<void>
-  /** Keys that exist only while an entry of the lane is due and waits, in its queue or in the hands of a worker. */
+  /**
+   * Keys that exist only while entries of the lane wait in its queue and are due, and last the one that exists while workers have some: waiting in
+   * their hands, or claimed and not taken out yet.
+   */
   waitingKeys(lane: string): string[]
   /** Every lane that had an entry and has not been retired since. */
   lanes(): Promise<string[]>

@@ -38,7 +38,7 @@ export type DirectPlan = { worker: DirectWorker; start: StartPlan | null }
 
 /** What the script that creates a job needs to start its call for a worker. */
 export type StartPlan = {
-  /** Keys that exist only while something waits for the lane. */
+  /** See `Queues.waitingKeys`. */
   waiting: readonly string[]
   /** The gate's keys and arguments for the lane, and what the call takes from it. */
   keys: readonly string[]

@@ -1,8 +1,5 @@
 import { abortChannel, directChannel, formatOpenLanes, openLanesChannel, wakeChannel } from './keys.ts'
-import type { PubSub } from './pubsub.ts'
-
-/** A subscription for as long as the process runs. */
-type Subscription = ReturnType<PubSub['keepListening']>
+import type { PubSub, Subscription } from './pubsub.ts'
 
 /** What a worker hears, and what it announces. Messages may be lost; what they hint at is found without them, later. */
 export type WorkerChannels = {

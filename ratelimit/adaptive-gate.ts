@@ -116,7 +116,7 @@ export function adaptConcurrency(
   return {
     ...gate,
     take: async (lane, ...rest) => gate.take(await withLimit(lane), ...rest),
-    prepareTake: async (lane, cost) => gate.prepareTake(await withLimit(lane), cost),
+    prepareTake: async (lane, ...rest) => gate.prepareTake(await withLimit(lane), ...rest),
     async settle(lane, settlements) {
       await Promise.all([...hear(lane, settlements), gate.settle(lane, settlements)])
     },

@@ -106,8 +106,12 @@ export type Gate = {
     sources?: readonly string[],
     tiers?: readonly ServiceTier[],
   ): Promise<TakeAnswer>
-  /** What a script that has `open_gate` of scripts.ts needs to take the permit of a call itself. */
-  prepareTake(lane: Lane, cost: Cost): Promise<PreparedTake>
+  /**
+   * What a script that has `open_gate` of scripts.ts needs to take the permit of a call itself.
+   *
+   * @param permitMs how long the permit lasts until somebody renews it, ms
+   */
+  prepareTake(lane: Lane, cost: Cost, permitMs: number): Promise<PreparedTake>
   /** Frees permits and books what their calls really used. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
   /** Extends the leases of running calls; call it at least every half lease. */
@@ -159,7 +163,7 @@ export function createGate({
 
   function split([count, ...rest]: (string | number)[]): Pick<PreparedTake, 'keys' | 'args'> {
     const keys = rest.slice(0, Number(count)) as string[]
-    return { keys, args: [...rest.slice(keys.length), leaseMs] }
+    return { keys, args: rest.slice(keys.length) }
   }
 
   /** Keys and arguments that every script begins with. Permits are renewed and settled where they were taken. */
@@ -186,12 +190,13 @@ export function createGate({
       })
     },
 
-    async prepareTake(lane, cost) {
+    async prepareTake(lane, cost, permitMs) {
       await adoption.adopt(lane.id)
       const known = prepared.get(lane) ?? split(address(lane))
+      const { keys, args } = known
       // Lanes are the same objects for as long as the configuration is; the simulated time of an address is not.
       if (!now) prepared.set(lane, known)
-      return { ...known, amounts: toAmounts(countMedia(lane, cost)) }
+      return { keys, args: [...args, permitMs], amounts: toAmounts(countMedia(lane, cost)) }
     },
 
     async settle(lane, settlements) {

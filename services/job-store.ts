@@ -19,6 +19,7 @@ import { createAtRest } from '../jobs/at-rest.ts'
 import { createBudgets } from '../jobs/budget-usage.ts'
 import { createDueTimers } from '../jobs/due-timers.ts'
 import { tenantOf, tenantRoot, wakeChannel } from '../jobs/keys.ts'
+import { placeLease } from '../jobs/leases.ts'
 import { createMaintenance } from '../jobs/maintenance.ts'
 import type { MemoryAdmission } from '../jobs/memory-admission.ts'
 import type { OpenLanes } from '../jobs/open-lanes.ts'
@@ -132,12 +133,14 @@ export function createJobStore(deps: JobStoreDeps) {
   const latencies = createLatencies({ redis, prefix })
   deps.onOpen('the latencies', () => latencies.close())
   const brokenCalls = createBrokenCalls({ redis, prefix })
+  // Once for all that the process holds and starts: a change needs a restart.
+  const stalledAfterMs = config().jobs.stalled_after
   const queues = createQueues({
     order: createLaneOrder({ fairness, config, onError: deps.onSlip }),
     connection: deps.redis.queues,
     prefix,
     isNamed: (id) => isNamedLane(config(), id),
-    stalledAfterMs: config().jobs.stalled_after,
+    stalledAfterMs,
   })
   const forecaster = createForecaster({
     fairness,
@@ -216,7 +219,9 @@ export function createJobStore(deps: JobStoreDeps) {
     },
     dispatch: {
       ...{ outbox, forecaster, dueTimers, ...replies },
-      planStart: isCluster ? null : createStartPlans({ gate, queues, config, now }),
+      planStart: isCluster
+        ? null
+        : createStartPlans({ gate, queues, config, leaseMs: placeLease(stalledAfterMs), now }),
     },
     ...{ queues, pubsub, now },
     render: renderResult,

@@ -2,7 +2,7 @@ import { resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { encodeIntent } from '../jobs/claim.ts'
 import type { NewJob } from '../jobs/jobs.ts'
-import { placeLease } from '../jobs/leases.ts'
+import { OUTBOX_GRACE_MS } from '../jobs/leases.ts'
 import type { Queues } from '../jobs/queue.ts'
 import type { StartPlan } from '../jobs/submission.ts'
 import type { Gate } from '../ratelimit/gate.ts'
@@ -17,17 +17,21 @@ export function createStartPlans(deps: {
   gate: Pick<Gate, 'prepareTake'>
   queues: Pick<Queues, 'waitingKeys'>
   config: () => Config
+  /** How long a place holds a job for its worker, ms; for as long as the process runs, as the workers' renewals. */
+  leaseMs: number
   /** Unix ms, by Redis' clock. */
   now: () => number
 }): (job: Pick<NewJob, 'tenant' | 'lane' | 'cost'>) => Promise<StartPlan | null> {
+  const { leaseMs } = deps
+  // Until the job may be called again. From its first renewal on, the permit has the lease of any other.
+  const permitLeaseMs = leaseMs + OUTBOX_GRACE_MS
   return async ({ tenant, lane: id, cost }) => {
-    const config = deps.config()
-    const lane = resolveLane(config, id)
+    const lane = resolveLane(deps.config(), id)
     if (lane === null || lane.coalesce || lane.promptCache === 'warm') return null
     const entries = [{ cost, fallsBackAt: null, tenant }]
     const tier = askedTier(entries, deps.now())
     return {
-      ...(await deps.gate.prepareTake(lane, costOf(entries))),
+      ...(await deps.gate.prepareTake(lane, costOf(entries), permitLeaseMs)),
       waiting: deps.queues.waitingKeys(id),
       tenant,
       source: lane.sources === undefined ? '' : boundTo(entries),
@@ -39,7 +43,7 @@ export function createStartPlans(deps: {
         waitedFor: null,
         tier,
       }),
-      leaseMs: placeLease(config.jobs.stalled_after),
+      leaseMs,
     }
   }
 }

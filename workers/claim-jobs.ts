@@ -12,12 +12,13 @@ import { askedTier } from './tier-of-call.ts'
 
 /**
  * Whether the entry's call was started for this worker, which can make it at once. If its body has to be read, or so much time has passed
- * that another worker may have the job, the claim is read again as any other.
+ * that another worker may have the job, the claim is read again as any other. So it is where the place ends before this worker would renew
+ * it, because the process that made the job has another `jobs.stalled_after`: the claim makes the place last as long as others.
  *
  * @param now Unix ms, by Redis' clock
  */
 function isStarted(held: Held | undefined, now: number): boolean {
-  if (!held?.started?.body) return false
+  if (!held?.started?.body || held.started.leaseMs < held.leaseMs) return false
   return now - held.started.at < held.leaseMs / 2
 }
 
@@ -48,7 +49,7 @@ export function createClaim(deps: {
     }
     const ours = [...held] // those that were claimed are exchanged in `held` below
     const started = isStarted(held[0], now())
-      ? [await work.openStarted(held[0]!, lane.id)]
+      ? [await keep(() => work.openStarted(held[0]!, lane.id), 'opening')]
       : await keep(() => work.start(ours, intent), 'claiming')
     const claimedJobs: ClaimedJob[] = []
     const others: Promise<void>[] = []

@@ -59,8 +59,8 @@ const FLEX_CALLS = 50
 
 /**
  * Makes one permitted call, from claiming its jobs to acknowledging their entries. Read it from top to bottom as the
- * steps of a call: intent, call, settlement, outcome. Never throws: a failure is retried or left to the stalled
- * check, which finds every entry that was not acknowledged.
+ * steps of a call: intent, call, settlement, outcome. Never throws: a failure is retried, or left to the stalled check, which finds entries that
+ * were fetched, and to the sweep of the outbox, which finds jobs that were claimed or started.
  */
 export function createExecutor(deps: ExecuteDeps) {
   const { lane: servedLane, store, gate, calls, now } = deps

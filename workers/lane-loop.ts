@@ -32,7 +32,10 @@ import { unlessAborted } from './unless-aborted.ts'
 /** How often a lane is looked for that the configuration does not name any more, ms. */
 const UNCONFIGURED_MS = 1000
 
-/** No call begins while results of dead workers wait for the store, because it might repeat one of theirs. Checked this often. */
+/**
+ * The loop begins no call while results of dead workers wait for the store, because it might repeat one of theirs. Checked this often. A call
+ * that was started for this worker repeats none: its job is new.
+ */
 const RECOVERY_MS = 50
 
 /** Pause after an error of the store. */
@@ -95,6 +98,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
+  /** Started jobs on their way back. */
+  const returns = new Set<Promise<unknown>>()
   const hand = createHand()
   const state = ownLoopState()
   // The loop's own times are spans, so that setting a clock cannot delay it.
@@ -124,9 +129,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     ...{ hand, state, queue, shutTiers, handOff, pace, gate, events },
     now: deps.now,
   })
+  const keep = createKeep(giveUp.signal, onError)
   const executor = createExecutor({
-    ...{ lane, queue, entries, gate, store, calls, events, onError },
-    keep: createKeep(giveUp.signal, onError),
+    ...{ lane, queue, entries, gate, store, calls, events, onError, keep },
     now: deps.now,
   })
 
@@ -158,15 +163,25 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   /** Makes a call that was started for this worker, and has its permit. */
   function begin(one: Held, permit: string): void {
     if (isOver || !lane.refresh()) {
-      const settled = gate.settle(lane.current(), [{ permit, actual: null }])
-      const { giveBack } = deps.directDispatch
-      const given = giveBackStarted(one, { work: store.work, lane: lane.id, now: deps.now, giveBack })
-      Promise.all([settled, given]).catch((error) => onError(error, 'giving a job back'))
+      const returning = giveBack(one, permit)
+        .catch(() => {})
+        .finally(() => returns.delete(returning))
+      returns.add(returning)
       return
     }
     entries.hold(one)
     launch(() => executor.execute({ held: [one], cost: costOf([one]) }, permit, null), permit)
     pace.count(1)
+  }
+
+  async function giveBack(one: Held, permit: string): Promise<void> {
+    const { giveBack } = deps.directDispatch
+    const returning = { work: store.work, lane: lane.id, now: deps.now, giveBack }
+    const what = 'giving a job back'
+    await Promise.all([
+      keep(() => gate.settle(lane.current(), [{ permit, actual: null }]), what),
+      keep(() => giveBackStarted(one, returning), what),
+    ])
   }
 
   /** There may be work in the queue. The end of a call does not mean that. */
@@ -312,6 +327,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       await unlessAborted(over, giveBack)
       while (inFlight.size > 0) await Promise.allSettled([...inFlight])
       isOver = true
+      await unlessAborted(over, Promise.all(returns))
       entries.abandon(entries.all())
       await unlessAborted(over, queue.close())
       over.removeEventListener('abort', abort)

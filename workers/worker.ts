@@ -8,6 +8,7 @@ import type { CallStore } from './call-store.ts'
 import { giveBackStarted } from './give-back-started.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { type LaneLoop, type LaneLoopDeps, startLaneLoop } from './lane-loop.ts'
+import { createKeep } from './persist.ts'
 import { createRunningCalls } from './running-calls.ts'
 import type { ServedLanes } from './served-lanes.ts'
 import { unlessAborted } from './unless-aborted.ts'
@@ -67,6 +68,10 @@ export async function startWorker(
   /** Lanes with entries that are not configured, by the time of the last look. */
   const lookedAt = new Map<string, number>()
   const calls = createRunningCalls()
+  const giveUp = new AbortController()
+  const keep = createKeep(giveUp.signal, onError)
+  /** Jobs on their way back. */
+  const returns = new Set<Promise<void>>()
   let stopped = false
 
   function ensureLoop(id: string): LaneLoop | null {
@@ -117,16 +122,22 @@ export async function startWorker(
     const held = directDispatch.toHeld(message)
     const loop = held.placed && ensureLoop(held.placed.lane)
     if (loop) loop.offer(held)
-    else returnUnknown(held).catch((error) => onError(error, 'queueing a job'))
+    else keepReturning(returnUnknown(held))
   })
   /** Its lane is not known here. The permit of a call that was started ends by itself. */
   const returnUnknown = (held: Held) => {
     const { giveBack } = directDispatch
-    if (held.started === null) return giveBack(held)
+    if (held.started === null) return keep(() => giveBack(held), 'queueing a job')
     const lane = held.placed?.lane ?? ''
-    return giveBackStarted(held, { work: deps.store.work, lane, now: deps.now, giveBack })
+    const returning = { work: deps.store.work, lane, now: deps.now, giveBack }
+    return keep(() => giveBackStarted(held, returning), 'giving a job back')
+  }
+  const keepReturning = (returning: Promise<void>) => {
+    const one: Promise<void> = returning.catch(() => {}).finally(() => returns.delete(one))
+    returns.add(one)
   }
   const announce = async () => {
+    if (stopped) return
     const open = [...loops].filter(([, loop]) => loop.isOpen()).map(([id]) => id)
     if (open.length > 0 && directListener.stands()) await channels.announce(open)
   }
@@ -153,9 +164,13 @@ export async function startWorker(
       wakeEar.leave()
       const drain = startDrain(deps.store.isThere)
       await channels.announce([]).catch((error) => onError(error, 'closing the lanes'))
+      // What was started for this worker until Redis sends it nothing more is called, while its loops still begin calls.
+      await unlessAborted(drain.over, directListener.drain())
       await Promise.all([...loops.values()].map((loop) => loop.stop(drain.over)))
       abortEar.leave()
       directListener.leave()
+      await unlessAborted(drain.over, Promise.all(returns))
+      giveUp.abort()
       await unlessAborted(drain.over, Promise.all(turns.map((turn) => turn.stop())))
       drain.end()
     },

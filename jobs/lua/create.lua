@@ -268,7 +268,8 @@ local function create(a, may_be_made)
     announce(job, 'job.queued', seq - 1, queued)
     announce(job, 'job.started', seq, started)
     -- A large body is read by the worker, because Redis holds messages in memory until they are read.
-    redis.call('PUBLISH', a[16], '!' .. call.permit .. ' ' .. ms(now) .. ' ' .. (job.reserved and ms(job.reserved) or '') .. '\n' ..
+    redis.call('PUBLISH', a[16], '!' .. call.permit .. ' ' .. ms(now) .. ' ' .. (job.reserved and ms(job.reserved) or '') .. ' ' ..
+      ms(call.lease) .. '\n' ..
       a[17] .. '\n' .. (#body <= LONGEST_TEXT and body or ''))
     return { 'created', ms(now), 1, '1' }
   end

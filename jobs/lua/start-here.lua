@@ -1,19 +1,23 @@
 -- Stands in front of create.lua, and behind the gate (`open_gate` of ratelimit/scripts.ts), where that starts jobs for their workers.
 -- Its keys are of other slots than the tenant's: it is for a Redis that is no cluster.
 --
--- KEYS  3… keys that exist only while something waits for the lane, then the keys of the gate
--- ARGV  1 how many of KEYS 3… are of the first kind  2 how many arguments the gate has  3… these; then those of create.lua
+-- KEYS  3… keys that exist only while something waits in the lane's queue, the one that exists while workers have entries of it, then the
+--       keys of the gate
+-- ARGV  1 how many of KEYS 3… are of the lane's queue  2 how many arguments the gate has  3… these; then those of create.lua
 -- Invariants: a job is started here only where nothing else waits for its lane, and with the permit of its call. What start.lua checks
 -- beyond the gate, budgets and limits of fair keys, is checked there alone: jobs that have some are not started here.
 
 local first = 3 + tonumber(ARGV[2])
 local take_permit, save_gate, is_idle, has_to_wait = nil, nil, nil, false
 
--- Whether nothing waits for the lane, neither in its queue nor in the hands of workers, and the tenant is not paused: a new job overtakes
--- nobody.
+-- Whether the lane's queue is empty, workers have none of its entries, and the tenant is not paused. Not seen here: what becomes due in
+-- this moment, and what a worker got without an entry and has not claimed yet.
 local function is_lane_idle()
   if is_idle == nil then
-    is_idle = redis.call('EXISTS', unpack(KEYS, 3, 2 + tonumber(ARGV[1]))) == 0 and redis.call('EXISTS', root .. ':paused') == 0
+    local last = 2 + tonumber(ARGV[1])
+    local is_free = redis.call('EXISTS', unpack(KEYS, 3, last)) == 0
+    has_to_wait = not is_free and redis.call('EXISTS', unpack(KEYS, 3, last - 1)) > 0
+    is_idle = is_free and redis.call('EXISTS', root .. ':paused') == 0
   end
   return is_idle
 end
@@ -39,11 +43,14 @@ local function open_lane()
 end
 
 -- Takes the permit of a new job's call, for a worker that listens to `channel`. Nil: the worker starts the job, as elsewhere; false: the
--- call has to wait. `ask`: argument 20 of the job.
+-- call has to wait in the lane's queue. `ask`: argument 20 of the job.
 local function take_for(job, ask, channel)
   if ask == '' or job.accounts or job.fair or job.flow or job.gather then return nil end
+  -- The worker fails it.
+  if job.deadline > 0 and job.deadline <= now then return nil end
+  local may_start = is_lane_idle()
   if has_to_wait then return false end
-  if not is_lane_idle() or not is_heard(channel) then return nil end
+  if not may_start or not is_heard(channel) then return nil end
   local token, lease, a, b, c, d, tenant, source, tier, members =
     string.match(ask, '^(.-)\n(%d+)\n(%d+)\n(%d+)\n(%d+)\n(%d+)\n(.-)\n(.-)\n(.-)\n(.*)$')
   if not token or not open_lane() then return nil end

@@ -197,3 +197,21 @@ test('a full Redis is known for what it is, in commands, scripts and transaction
     expect(isRedisUnavailable(error), String(error)).toBe(true)
   }
 })
+
+test('a subscription that is drained hears everything that Redis sent it', async () => {
+  const { url, prefix } = testRedis()
+  const redis = connect({ url, role: 'commands' })
+  const pubsub = createPubSub({ subscriber: connect({ url, role: 'subscriber' }) })
+  let heard = 0
+  const subscription = pubsub.keepListeningToBytes(`${prefix}:drained`, () => heard++)
+  while (!subscription.stands()) await new Promise((resolve) => setTimeout(resolve, 5))
+  const sent = Array.from({ length: 500 }, () => redis.publish(`${prefix}:drained`, 'one'))
+  await sent[0]
+  await subscription.drain()
+  const received = (await Promise.all(sent)).reduce((sum, count) => sum + count, 0)
+  expect(received).toBeGreaterThan(0)
+  expect(heard).toBe(received)
+  // Whoever listens again is subscribed again.
+  await pubsub.listen(`${prefix}:drained`, () => heard++)
+  expect(await redis.publish(`${prefix}:drained`, 'one')).toBe(1)
+})

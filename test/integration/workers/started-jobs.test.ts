@@ -6,8 +6,12 @@ import type { NewJob } from '../../../jobs/jobs.ts'
 import { directChannel } from '../../../jobs/keys.ts'
 import { createOpenLanes } from '../../../jobs/open-lanes.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'
+import type { Work } from '../../../jobs/work.ts'
+import { createWorkerChannels } from '../../../jobs/worker-channels.ts'
+import { createProviders } from '../../../providers/registry.ts'
 import { createStartPlans } from '../../../services/start-plans.ts'
 import { giveBackStarted } from '../../../workers/give-back-started.ts'
+import { createServedLanes } from '../../../workers/served-lanes.ts'
 import type { WorkerDeps } from '../../../workers/worker.ts'
 import {
   complete,
@@ -25,21 +29,32 @@ import { openWorkshop, type WorkshopOptions } from './fixture.ts'
 
 const LEASE_MS = 8_000
 
+/** `leaseMs`: how long the API says that places last. */
+type HouseOptions = WorkshopOptions & { leaseMs?: number }
+
 /** A workshop, and the API's side of it, which starts jobs for workers. */
-async function openHouse(options: WorkshopOptions = {}) {
+async function openHouse({ leaseMs = LEASE_MS, ...options }: HouseOptions = {}) {
   const workshop = await openWorkshop(options)
   const { store, gate, config } = workshop
-  const planStart = createStartPlans({ gate, queues: store.queues, config: () => config, now: Date.now })
+  const planStart = createStartPlans({
+    ...{ gate, queues: store.queues, leaseMs },
+    config: () => config,
+    now: Date.now,
+  })
   return { ...workshop, planStart }
 }
 
 /** The same with workers that say they are open. `starts`: how often one asked the store to start jobs. */
-async function openDoor(options: WorkshopOptions = {}, overrides: Partial<WorkerDeps> = {}) {
+async function openDoor(
+  options: HouseOptions = {},
+  overrides: Partial<WorkerDeps> = {},
+  disturb = (work: Work) => work,
+) {
   let starts = 0
   const house = await openHouse({
     ...options,
     disturb: (work) => ({
-      ...work,
+      ...disturb(work),
       start(...asked) {
         starts++
         return work.start(...asked)
@@ -63,7 +78,7 @@ async function openDoor(options: WorkshopOptions = {}, overrides: Partial<Worker
 }
 
 /** The same with a worker of this test, which only hears. */
-async function openEar(options: WorkshopOptions = {}) {
+async function openEar(options: HouseOptions = {}) {
   const house = await openHouse(options)
   const { store, planStart } = house
   const name = randomUUID()
@@ -155,6 +170,26 @@ describe('a job that is started where it is created', () => {
     expect(simulator.state().calls).toBe(1)
   })
 
+  it('is claimed again where its place ends before its worker would renew it', async () => {
+    const { submit, ended, starts } = await openDoor({ leaseMs: LEASE_MS / 2 })
+    await ended([await submit()])
+    expect(starts()).toBe(1)
+  })
+
+  it('is opened again where that failed', async () => {
+    let failures = 0
+    const { submit, ended, starts, errors } = await openDoor({}, {}, (work) => ({
+      ...work,
+      async openStarted(...asked) {
+        if (failures++ === 0) throw new Error('no answer')
+        return work.openStarted(...asked)
+      },
+    }))
+    await ended([await submit()])
+    expect([failures, starts()]).toEqual([2, 0])
+    expect(errors).toEqual(['opening: Error: no answer'])
+  })
+
   it('is answered as running, and can be cancelled at once', async () => {
     const { store, jobs, simulator } = await openDoor({ simulator: { latencyMs: 5_000 } })
     const outcome = await jobs.create(newJob({ isAwaited: true }))
@@ -211,11 +246,26 @@ describe('the script that creates a job starts it', () => {
     await store.redis.set(`${store.root}:paused`, 'by hand', 'PX', 60_000)
     expect(await isStarted()).toBe(false)
     await store.redis.del(`${store.root}:paused`)
-    for (const key of store.queues.waitingKeys(LANE)) {
-      await store.redis.lpush(key, 'an entry')
-      expect(await isStarted()).toBe(false)
-      await store.redis.del(key)
+    expect(await isStarted({ deadline: Date.now() - 1 })).toBe(false)
+    const [wait, prioritized, active] = store.queues.waitingKeys(LANE)
+    await store.redis.lpush(active!, 'an entry')
+    expect(await isStarted()).toBe(false)
+    await store.redis.del(active!)
+    expect(await isStarted()).toBe(true)
+    // What waits in the queue goes first, also before a job that its worker would start.
+    const goesBehind = async () => {
+      const known = came.length
+      const { id, status } = await submit()
+      expect(status).toBe('queued')
+      await until(async () => (await queuedEntries(store)).includes(`${id}-1`))
+      expect(came).toHaveLength(known)
     }
+    await store.redis.lpush(wait!, 'an entry')
+    await goesBehind()
+    await store.redis.del(wait!)
+    await store.redis.zadd(prioritized!, 1, 'an entry')
+    await goesBehind()
+    await store.redis.del(prioritized!)
     expect(await isStarted()).toBe(true)
     const before = came.length
     leave()
@@ -237,6 +287,54 @@ describe('the script that creates a job starts it', () => {
     expect((await gate.read(resolveLane(config, LANE)!)).inFlight).toBe(1)
     expect(await store.redis.llen(`${store.root}:job:${job.id}:events`)).toBe(2)
   })
+
+  it('with a permit that ends when the job may be called again', async () => {
+    const { store, submit, heard, gate, config } = await openEar()
+    const { id } = await submit()
+    const { started } = await heard(id)
+    const cost = { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 1 }
+    const { keys } = await gate.prepareTake(resolveLane(config, LANE)!, cost, LEASE_MS)
+    const endsAt = Number(await store.redis.zscore(keys[1]!, started!.permit))
+    expect(endsAt - started!.at).toBeGreaterThanOrEqual(LEASE_MS)
+    expect(endsAt - started!.at).toBeLessThanOrEqual(LEASE_MS + 2_100)
+  })
+
+  it.for(['never knew', 'knows no more'])(
+    'and a worker that %s its lane gives it back, also where Redis fails',
+    async (which) => {
+      const { store, config, planStart, work } = await openHouse()
+      const empty = { ...config, providers: {}, models: {} }
+      let known = which === 'never knew' ? empty : config
+      const name = randomUUID()
+      const channel = directChannel(store.prefix, name)
+      const providers = createProviders({ config })
+      onTestFinished(() => providers.close())
+      const publish = (to: string, message: string) => store.redis.publish(to, message)
+      let tries = 0
+      await work(
+        (bare) => ({
+          ...bare,
+          async requeue(...asked) {
+            if (tries++ === 0) throw new Error('no answer')
+            return bare.requeue(...asked)
+          },
+        }),
+        {
+          lanes: createServedLanes({ config: () => known, provider: providers.get }),
+          directDispatch: createDirectDispatch({ ...store, leaseMs: LEASE_MS, worker: name }),
+          channels: createWorkerChannels({ ...store, publish, worker: name }),
+        },
+      )
+      await until(async () => Number((await store.redis.pubsub('NUMSUB', channel))[1]) > 0)
+      known = empty
+      const openLanes = { pick: () => ({ name, channel, takesStarted: true }) }
+      const outcome = await store.openJobs({ openLanes, planStart }).create(newJob({ isAwaited: true }))
+      if (outcome.kind !== 'created') throw new Error(outcome.kind)
+      await until(async () => (await queuedEntries(store)).length === 1)
+      expect(tries).toBe(2)
+      expect((await read(store, outcome.job.id)).attempts).toBe(0)
+    },
+  )
 
   it('so that it is found when its worker dies, and its call is marked', async () => {
     const { store, submit, heard } = await openEar()

@@ -17,16 +17,16 @@ const FOLLOW = ['test/integration/jobs/follow.test.ts']
 export const JOB_BREAKS: readonly Break[] = [
   {
     file: 'jobs/lua/start-here.lua',
-    find: "redis.call('EXISTS', unpack(KEYS, 3, 2 + tonumber(ARGV[1]))) == 0 and redis",
-    replace: 'redis',
+    find: "local is_free = redis.call('EXISTS', unpack(KEYS, 3, last)) == 0",
+    replace: 'local is_free = true',
     tests: STARTED,
     titles: 'where something waits',
     says: 'a job that is started where it is created overtakes those that wait',
   },
   {
     file: 'jobs/lua/start-here.lua',
-    find: 'if not is_lane_idle() or not is_heard(channel) then return nil end',
-    replace: 'if not is_lane_idle() then return nil end',
+    find: 'if not may_start or not is_heard(channel) then return nil end',
+    replace: 'if not may_start then return nil end',
     tests: STARTED,
     titles: 'where nobody listens',
     says: 'a job is started for a worker that is gone',
