@@ -2,6 +2,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { listPieces, openMessage, type SaidPiece, toMessageUsage, toStop } from './chat-to-message.ts'
 import { firstChoice, textOf } from './chat-to-response.ts'
 import { readStreamedInput } from './tool-arguments.ts'
+import { createNesting, follow, type Nesting } from './tool-calls.ts'
 
 /** A content block as it grows. `place`: of a call, its place among the calls. */
 type Block = {
@@ -12,6 +13,9 @@ type Block = {
   text: string
 }
 
+/** What came of a call, pieces that wait included. `chunk`: the number of the chunk that it began in. */
+type Call = { chunk: number; nesting: Nesting; isBlank: boolean }
+
 /**
  * Converts the chunks of a streamed chat to the events of a streamed message (Anthropic, "Streaming messages"). One block is open at a
  * time, as in Anthropic's streams. What comes between the pieces of a call waits until the call is complete.
@@ -21,10 +25,12 @@ type Block = {
 export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject) => void) {
   const blocks: Block[] = []
   const waiting: SaidPiece[] = []
+  const calls = new Map<number, Call>()
+  let chunks = 0
+  /** The last chunk that began a call whose input is complete by now. */
+  let lastComplete = -1
   let idStem: string | null = null
   let open: Block | null = null
-  /** The length of the open call's input when it was last found incomplete. */
-  let incompleteAt = -1
 
   function begin(of: JsonObject): void {
     if (idStem !== null) return
@@ -38,7 +44,6 @@ export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject)
   function close(): void {
     if (open !== null) emit({ type: 'content_block_stop', index: open.index })
     open = null
-    incompleteAt = -1
   }
 
   function openingOf(piece: SaidPiece): JsonObject {
@@ -54,11 +59,23 @@ export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject)
     return open?.kind === piece.kind && (piece.kind !== 'call' || piece.place === open.place)
   }
 
-  /** Whether the open block is a call that goes on: its input is not JSON yet. */
+  function count(piece: SaidPiece): void {
+    if (piece.kind !== 'call') return
+    const call = calls.get(piece.place) ?? { chunk: chunks, nesting: createNesting(), isBlank: true }
+    calls.set(piece.place, call)
+    follow(call.nesting, piece.text)
+    if (call.isBlank) call.isBlank = piece.text.trim() === ''
+    if (call.nesting.isWhole) lastComplete = Math.max(lastComplete, call.chunk)
+  }
+
+  /**
+   * Whether the open block is a call that goes on: its input is not complete yet. One without any input is complete where a call that
+   * began in a later chunk is: some servers open several calls at once, and send their inputs in any order.
+   */
   function isIncomplete(): boolean {
-    if (open?.kind !== 'call') return false
-    if (incompleteAt !== open.text.length) incompleteAt = isJson(open.text) ? -1 : open.text.length
-    return incompleteAt !== -1
+    const call = open === null || open.place === null ? undefined : calls.get(open.place)
+    if (call === undefined) return false
+    return call.isBlank ? lastComplete <= call.chunk : !call.nesting.isWhole
   }
 
   function take(piece: SaidPiece): void {
@@ -86,18 +103,30 @@ export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject)
     emit({ type: 'content_block_delta', index: open.index, delta: deltaOf(piece) })
   }
 
-  /** Hands on what waited, once the open call is complete. `isAtEnd`: no call goes on. */
-  function drain(isAtEnd: boolean): void {
-    while (waiting.length > 0 && (isAtEnd || !isIncomplete())) {
+  /** Hands on what waited, once the open call is complete. The pieces of one call belong together, whatever stands between them. */
+  function drain(): void {
+    while (waiting.length > 0 && !isIncomplete()) {
       const [first, ...rest] = waiting.splice(0) as [SaidPiece, ...SaidPiece[]]
       put(first)
-      // The pieces of one call belong together, whatever stands between them.
-      const own = first.kind === 'call' ? rest.filter(isOfOpen) : []
-      for (const piece of own) put(piece)
-      const others = rest.filter((piece) => !own.includes(piece))
-      if (isAtEnd) waiting.push(...others)
-      else for (const piece of others) take(piece)
+      const others: SaidPiece[] = []
+      for (const piece of rest) {
+        if (first.kind === 'call' && isOfOpen(piece)) put(piece)
+        else others.push(piece)
+      }
+      for (const piece of others) take(piece)
     }
+  }
+
+  /** Hands on all that waited: no call goes on. */
+  function drainAtEnd(): void {
+    const byCall = new Map<SaidPiece | number, SaidPiece[]>()
+    for (const piece of waiting.splice(0)) {
+      const key = piece.kind === 'call' ? piece.place : piece
+      const known = byCall.get(key)
+      if (known === undefined) byCall.set(key, [piece])
+      else known.push(piece)
+    }
+    for (const pieces of byCall.values()) for (const piece of pieces) put(piece)
   }
 
   return {
@@ -105,17 +134,19 @@ export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject)
     add(chunk: JsonValue): void {
       if (!isJsonObject(chunk)) return
       begin(chunk)
+      chunks += 1
       const { delta } = firstChoice(chunk)
       if (!isJsonObject(delta)) return
       for (const piece of listPieces(delta)) {
+        count(piece)
         take(piece)
-        drain(false)
+        drain()
       }
     },
     /** Ends the stream with the completion that its chunks add up to. Returns the message. */
     end(completion: JsonObject): JsonObject {
       begin(completion)
-      drain(true)
+      drainAtEnd()
       close()
       const hasCalls = blocks.some(({ kind }) => kind === 'call')
       const stop = toStop(firstChoice(completion), asked, hasCalls)
@@ -136,8 +167,19 @@ export function toMessage(completion: JsonObject, asked: JsonObject): JsonObject
   const events = createMessageEvents(asked, () => {})
   const { message } = firstChoice(completion)
   const { id = '', model = '' } = completion
-  events.add({ id, model, choices: [{ index: 0, delta: message ?? {} }] })
+  const delta = isJsonObject(message) ? numberCalls(message) : {}
+  events.add({ id, model, choices: [{ index: 0, delta }] })
   return events.end(completion)
+}
+
+/** Some servers give the calls of a whole answer an `index`, the same one to all of them. Here their place in the list counts. */
+function numberCalls(message: JsonObject): JsonObject {
+  const { tool_calls: list } = message
+  if (!Array.isArray(list)) return message
+  return {
+    ...message,
+    tool_calls: list.map((call, index) => (isJsonObject(call) ? { ...call, index } : call)),
+  }
 }
 
 function deltaOf({ kind, text }: SaidPiece): JsonObject {
@@ -154,13 +196,4 @@ function build({ kind, opening, text }: Block): JsonObject {
   const input = readStreamedInput(text)
   // A model may write JSON that is no object. The client's own check of the input then says so.
   return { ...opening, input: isJsonObject(input) ? input : { arguments: input } }
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
 }

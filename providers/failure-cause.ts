@@ -70,9 +70,15 @@ const FILTERED =
   /content (?:management )?policy|content filter|content exists risk|considered high risk|flagged|inappropriate content|moderation/i
 const REFUSED_KEY =
   /(?:invalid|incorrect|expired|missing) api[- ]key|no auth credentials|unauthorized|(?:location|country|region) is not supported/i
-/** Wording about a model that the provider does not have, or not at this endpoint, for errors with another status than 404. */
+/** Wording about an account or key that was flagged: another input would be refused too. */
+const FLAGGED_ACCOUNT =
+  /\b(?:account|organi[sz]ation|key|project|user) (?:has been|have been|was|is) (?:\w+ ){0,2}(?:flagged|suspended|blocked|restricted|disabled|banned)\b/i
+/**
+ * Wording about a model that the provider does not have, or not at this endpoint, for errors with another status than 404. The model's
+ * name stands in quotes, or right behind "the model": other sentences name a model too, and something else that was not found.
+ */
 const NO_MODEL =
-  /\bno such model\b|\bmodel not exist\b|\bmodel\b[^.;]{0,60}(?:does not exist|not found|decommissioned|no longer supported)|is not a valid model|unknown model|does not work with the specified model/i
+  /\bno such model\b|\bmodel (?:does )?not (?:exist|found)\b|(?:\bmodel:? [`'"“][^`'"”]{1,200}[`'"”]|\b(?:the|this) (?:requested |specified )?model(?: (?:you )?(?:requested|specified)|:? \S{1,200})?|\bmodel:? (?=\S*[\d/-])\S{1,200}) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|is not a valid model|unknown model|does not work with the specified model/i
 
 /**
  * Finds the cause of a provider's error: from its codes first, then its status, then its wording.
@@ -124,6 +130,7 @@ function causeOfStatusless(message: string): FailureCause | null {
 
 function causeOfWords(message: string): FailureCause | null {
   if (TOO_LONG.test(message)) return 'too_long'
+  if (FLAGGED_ACCOUNT.test(message)) return 'auth'
   if (FILTERED.test(message)) return 'filter'
   if (REFUSED_KEY.test(message)) return 'auth'
   if (NO_MODEL.test(message)) return 'not_found'

@@ -1,6 +1,6 @@
 import { partialParse } from '@anthropic-ai/sdk/_vendor/partial-json-parser/parser'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { parseWithSource } from '../lib/json-source.ts'
+import { keepSource, parseWithSource } from '../lib/json-source.ts'
 import { createJsonScanner, describeJsonExcess, type JsonBounds } from '../lib/scan-json.ts'
 import { UnmappableError } from './unmappable.ts'
 
@@ -47,7 +47,8 @@ const MOST_MENDED = 1024 * 1024
  */
 export function readStreamedInput(text: string): JsonValue {
   try {
-    return parseWithSource(text)
+    const value = JSON.parse(text) as JsonValue
+    return typeof value === 'object' && value !== null ? keepSource(value, text) : value
   } catch {
     return (text.length <= MOST_MENDED && mend(text)) || { INVALID_JSON: text }
   }

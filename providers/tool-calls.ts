@@ -14,8 +14,8 @@ export type ToolCalls = {
 
 type ToolCall = { place: number; members: JsonObject; tool: JsonObject | null; nesting: Nesting }
 
-/** How far the JSON of a call's arguments has come. Each character is looked at once, so the cost is linear. */
-type Nesting = { depth: number; inString: boolean; isEscaped: boolean; isWhole: boolean }
+/** How far the JSON of a call's arguments has come. Each character is looked at once, so the cost is linear. `isWhole`: its object ended. */
+export type Nesting = { depth: number; inString: boolean; isEscaped: boolean; isWhole: boolean }
 
 /**
  * Assigns pieces to calls. A piece with a new id begins a call, at any index. A piece with a known id belongs to that call. A piece without
@@ -44,8 +44,7 @@ export function createToolCalls(): ToolCalls {
   }
 
   function open(): ToolCall {
-    const nesting = { depth: 0, inString: false, isEscaped: false, isWhole: false }
-    const call: ToolCall = { place: calls.length, members: {}, tool: null, nesting }
+    const call: ToolCall = { place: calls.length, members: {}, tool: null, nesting: createNesting() }
     calls.push(call)
     return call
   }
@@ -150,8 +149,12 @@ function isRepeated(call: ToolCall, item: JsonObject): boolean {
   return call.nesting.isWhole && typeof text === 'string' && text === call.tool?.arguments
 }
 
+export function createNesting(): Nesting {
+  return { depth: 0, inString: false, isEscaped: false, isWhole: false }
+}
+
 /** Tracks the arguments to the end of their object. Blanks after it change nothing. */
-function follow(nesting: Nesting, text: string): void {
+export function follow(nesting: Nesting, text: string): void {
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at)
     if (nesting.isEscaped) nesting.isEscaped = false

@@ -16,13 +16,15 @@ if known then
   local is_made = known.kind ~= 'job' or redis.call('EXISTS', root .. ':job:' .. known.job) == 1
   if not is_same and is_made then return { 'changed' } end
   keep(now)
+  -- A run from before there was this index.
+  local created = redis.call('HGET', key, 'created_at')
+  if created then redis.call('ZADD', root .. ':durables:created', created, ARGV[1]) end
   if is_same then return { 'known', unpack(show(stored)) } end
 end
 
 local run = redis.call('HMGET', key, 'id', 'steps', 'created_at')
 if not known and tonumber(run[2] or 0) >= tonumber(ARGV[9]) then return { 'full' } end
 if not run[1] then redis.call('HSET', key, 'id', ARGV[4], 'created_at', ms(now)) end
--- Also of a run from before there was this index.
 redis.call('ZADD', root .. ':durables:created', run[3] or ms(now), ARGV[1])
 if not known then redis.call('HINCRBY', key, 'steps', 1) end
 local over = ARGV[8] ~= '' and now + tonumber(ARGV[8])

@@ -189,6 +189,56 @@ test.each<[usage: JsonObject, expected: JsonObject]>([
   expect(toMessage(completion, ASKED).usage).toMatchObject(expected)
 })
 
+test('the calls of a whole answer are told apart by their place, whatever index they have', () => {
+  const tools = [call(0, '{"x":1}'), { ...call(1, '{"y":2}'), index: 0 }]
+  const message = { role: 'assistant', content: null, tool_calls: tools }
+  const completion = { id: 'c', model: 'm', choices: [{ index: 0, message, finish_reason: 'tool_calls' }] }
+  expect(toMessage(completion, ASKED).content).toEqual([tool(0, { x: 1 }), tool(1, { y: 2 })])
+})
+
+test.each<[input: string, expected: JsonObject]>([
+  ['3', { arguments: 3 }],
+  ['null', { arguments: null }],
+  ['"a"', { arguments: 'a' }],
+  ['[1]', { arguments: [1] }],
+  ['{"a"', {}],
+  ['no', { INVALID_JSON: 'no' }],
+])('the input %s of a call is kept as %j', (input, expected) => {
+  expect(convert([calls(call(0, input))], 'tool_calls').kept.content).toEqual([tool(0, expected)])
+})
+
+test('what stands behind a call without parameters comes before the end of the stream', () => {
+  const events: JsonObject[] = []
+  const converter = createMessageEvents(ASKED, (event) => events.push(event))
+  for (const one of [calls(call(0, '')), calls(call(1, '{}')), chunk({ content: 'hm' })]) converter.add(one)
+  const begun = events.filter(({ type }) => type === 'content_block_start')
+  expect(begun.map(({ content_block: block }) => (block as JsonObject).type)).toEqual([
+    'tool_use',
+    'tool_use',
+    'text',
+  ])
+})
+
+test('calls that interleave take time in proportion to their length', () => {
+  let parsed = 0
+  const parse = JSON.parse
+  JSON.parse = (text: string) => {
+    parsed += text.length
+    return parse(text)
+  }
+  try {
+    const converter = createMessageEvents(ASKED, () => {})
+    const piece = 'x'.repeat(10)
+    for (const index of [0, 1]) converter.add(calls(call(index, '{"x":"')))
+    for (let at = 0; at < 4000; at++) converter.add(calls(call(at % 2, piece, false)))
+    for (const index of [0, 1]) converter.add(calls(call(index, '"}', false)))
+    converter.end({ id: 'c', model: 'm', choices: [] })
+  } finally {
+    JSON.parse = parse
+  }
+  expect(parsed).toBeLessThan(200_000)
+})
+
 test('a call that is cut by the cap is kept as far as it came', async () => {
   const { events, kept } = convert([calls(call(0, '{"x":1,"y":"cu'))], 'length')
   expect(kept).toMatchObject({ content: [tool(0, { x: 1 })], stop_reason: 'max_tokens' })

@@ -119,6 +119,19 @@ const TABLE: [status: number | null, body: unknown, cause: FailureCause, wait?: 
     'rate',
   ],
   [429, { message: "We're experiencing high traffic right now!", code: 'queue_exceeded' }, 'overloaded'],
+  // A model that is not there, and other things that are not found
+  [400, openai('The model `x` does not exist or you do not have access to it.'), 'not_found'],
+  [400, openai("The requested model 'x' does not exist."), 'not_found'],
+  [400, openai('The model you requested does not exist.'), 'not_found'],
+  [400, openai('This model is no longer supported.'), 'not_found'],
+  [400, openai('Model vendor/x-1 not found'), 'not_found'],
+  [null, { message: 'model "x" not found' }, 'not_found'],
+  [null, { message: 'model runner: cache block not found' }, 'server'],
+  [400, openai('model input image not found'), 'invalid_request'],
+  // An account that is flagged, and an input that is
+  [403, openai('Your account has been flagged for unusual activity.'), 'auth'],
+  [400, openai('This API key was temporarily blocked by moderation.'), 'auth'],
+  [403, openai('Your input was flagged for hate.'), 'filter'],
   // DeepSeek, Moonshot, Zhipu, DashScope, MiniMax
   [400, openai('Content Exists Risk', 'invalid_request_error'), 'filter'],
   [400, openai('Model Not Exist', 'invalid_request_error'), 'not_found'],
