@@ -515,10 +515,20 @@ local function add_cost(job, nano, is_estimate)
   add_to_flow(job, 'cost_nano', nano)
 end
 
+-- The place of a job that create.lua has started ends with this until its worker renews it, which gives it a time in whole ms.
+local UNTOUCHED = '.5'
+
+-- Whether nobody has renewed the place of a started job, since it was started. Then its worker has not heard of it, or has begun less than
+-- a third of a lease ago, or died in that time.
+local function is_untouched(job)
+  local at = score_of(root .. ':outbox', job.id .. '-' .. job.entries)
+  return at and string.sub(at, -2) == UNTOUCHED
+end
+
 -- For a job that is given up with a call under way. The cost is unknown until its worker reports it, and the worker may be
--- dead: until then the reserved amount is booked.
+-- dead: until then the reserved amount is booked. Not where the call was perhaps never sent.
 local function book_unknown(job)
-  if job.status ~= 'running' or not job.reserved then return end
+  if job.status ~= 'running' or not job.reserved or is_untouched(job) then return end
   local ending = '{"cost_usd":' .. to_usd(job.reserved) .. ',"cost_is_estimate":true}'
   if redis.call('HSETNX', job_key(job.id) .. ':attempts', job.calls .. ':end', ending) == 0 then return end
   spend(job.reserved, job)
@@ -987,7 +997,9 @@ local function finish(job, status, retain, fields, members, text)
     for _, value in ipairs(fields or {}) do set[#set + 1] = value end
     if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
-    local gone = { 'next_attempt_at', 'waiting_for', 'leader', 'claim' }
+    local gone = { 'next_attempt_at', 'waiting_for', 'leader' }
+    -- Of a carrying call it says whose it is.
+    if not job.carrying then gone[4] = 'claim' end
     if status == 'completed' then
       for _, name in ipairs(ONLY_TO_RUN) do gone[#gone + 1] = name end
     end
@@ -1045,7 +1057,7 @@ local function overtake(hash, leader_id, own)
   redis.call('SET', flight_key(hash), own)
   if leader.carrying and is_terminal(leader.status) then
     take_out(root .. ':outbox', leader_id .. '-' .. leader.entries)
-    redis.call('HDEL', job_key(leader_id), 'carrying')
+    redis.call('HDEL', job_key(leader_id), 'carrying', 'claim')
     if leader.deleted then redis.call('DEL', job_key(leader_id)) end
     return
   end

@@ -233,7 +233,7 @@ local function create(a, may_be_made)
     set('attempts', 1)
     set('claim', call.token)
     set('started_at', ms(now))
-    put(root .. ':outbox', ms(now + call.lease), id .. '-' .. job.entries)
+    put(root .. ':outbox', ms(now + call.lease) .. UNTOUCHED, id .. '-' .. job.entries)
     redis.call('HSET', job_key(id) .. ':attempts', 1, '{"started_at":' .. ms(now) .. ',"waited_ms":0' .. call.members .. '}')
   end
   redis.call('HSET', job_key(id), unpack(fields))

@@ -1,4 +1,6 @@
--- Reads the queue entries of jobs in the outbox. A scheduled job that is due becomes `queued`.
+-- Reads the queue entries of jobs in the outbox. A scheduled job that is due becomes `queued`. A call that was started where its job was created
+-- ends as lost if the place has ended and nobody renewed it. It may have been sent, so it is ambiguous. Perhaps it was not, so no cost is
+-- booked, and it does not count toward the quarantine (see start.lua).
 --
 -- ARGV  ids
 -- Answer for each: lane ('' there is no such job, or it is parked for its fair key's turn), priority, cost, when it may run (Unix ms), number of its entry, how it is
@@ -7,7 +9,7 @@
 local answer = {}
 for i = 1, #ARGV do
   local id = ARGV[i]
-  local v = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'ready_at', 'entries', 'status', 'created_at', 'gather', 'fair_turn')
+  local v = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'ready_at', 'entries', 'status', 'created_at', 'gather', 'fair_turn', 'calls')
   v[4] = v[4] or v[7]
   if v[6] == 'scheduled' and tonumber(v[4] or 0) <= now then
     local job = load(id)
@@ -15,6 +17,12 @@ for i = 1, #ARGV do
       redis.call('HSET', job_key(id), 'status', 'queued')
       index(job, 'queued')
       if job.fair and not job.gather and not fair.join(job) then v[9] = job.fair_turn end
+    end
+  end
+  if v[6] == 'running' and v[10] == '1' then
+    local at = score_of(root .. ':outbox', id .. '-' .. v[5])
+    if at and tonumber(at) <= now and is_untouched({ id = id, entries = v[5] }) then
+      redis.call('HSETNX', job_key(id) .. ':attempts', '1:end', '{"outcome":"lost","ambiguous":true}')
     end
   end
   if v[9] and string.sub(v[9], 1, 2) == 'p:' then v[1] = '' end

@@ -117,7 +117,7 @@ local function store(a)
       end
     end
     if left == 0 and job and job.carrying then
-      redis.call('HDEL', job_key(id), 'carrying')
+      redis.call('HDEL', job_key(id), 'carrying', 'claim')
       take_out(root .. ':outbox', id .. '-' .. job.entries)
     end
     if left == 0 and job and job.deleted then redis.call('DEL', job_key(id)) end

@@ -35,7 +35,7 @@ local function forget(job, moves)
     if not is_terminal(was) then fair.add(fair.read(job.fair), 'open', -1) end
   end
   -- If the worker of a directly dispatched job dies, the sweeper needs this to queue the job. The next claim lets another lead.
-  local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'copied', 'key', 'copied_unpriced')
+  local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'copied', 'key', 'copied_unpriced', 'claim')
   take_out(root .. ':jobs', id)
   take_out(root .. ':status:' .. was, id)
   if was == 'scheduled' then count_scheduled(job, -1) end
@@ -71,7 +71,7 @@ local function forget(job, moves)
   if job.carrying then
     redis.call('HSET', job_key(id), 'status', 'cancelled', 'created_at', job.created_at, 'hash', job.hash,
       'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1',
-      'lane', place[1] or '', 'priority', place[2] or '', 'cost', place[3] or '')
+      'lane', place[1] or '', 'priority', place[2] or '', 'cost', place[3] or '', 'claim', place[7] or '')
   end
   redis.call('PUBLISH', root .. ':live:' .. id, '0')
   if job.reply then redis.call('PUBLISH', job.reply, id) end

@@ -39,7 +39,7 @@ local bytes = 0
 local function read(id)
   local record = to_fields(redis.call('HGETALL', job_key(id)))
   local body, result, copied = record.body or false, record.result or false, record.copied or ''
-  record.body, record.result, record.copied, record.copied_unpriced, record.carrying = nil, nil, nil, nil, nil
+  record.body, record.result, record.copied, record.copied_unpriced, record.carrying, record.claim = nil, nil, nil, nil, nil, nil
   if record.deleted or not record.finished_at then return false end
   local place, size = result and 'result:' .. id or '', #(result or '')
   if not result and record.answer then

@@ -17,7 +17,7 @@ if not job then return { 0, '' } end
 if not job.deleted and job.status ~= 'completed' then add_cost(job, cost, ARGV[10] == '1') end
 if job.carrying and is_terminal(job.status) then
   take_out(root .. ':outbox', id .. '-' .. job.entries)
-  redis.call('HDEL', job_key(id), 'carrying')
+  redis.call('HDEL', job_key(id), 'carrying', 'claim')
   if job.deleted then redis.call('DEL', job_key(id)) end
   return { 0, promote(job.hash) or '' }
 end

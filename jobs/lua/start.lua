@@ -137,11 +137,12 @@ local function start(id, entry, token, expected, is_direct)
   if is_terminal(job.status) then
     -- It was cancelled during its call, with followers, and then its worker died: another job must lead.
     if job.carrying then
-      -- Its call still goes on for its followers, in a worker that holds it.
+      -- Its call still goes on for its followers, in a worker that holds it. The worker that asks for its own claim has not made it.
       local held_until = score_of(outbox, place)
-      if held_until and tonumber(held_until) > now then return { 'ack', '' } end
+      local is_asked_again = redis.call('HGET', job_key(id), 'claim') == token
+      if held_until and tonumber(held_until) > now and not is_asked_again then return { 'ack', '' } end
       take_out(outbox, place)
-      redis.call('HDEL', job_key(id), 'carrying')
+      redis.call('HDEL', job_key(id), 'carrying', 'claim')
       if job.deleted then redis.call('DEL', job_key(id)) end
       return { 'ack', promote(job.hash) or '' }
     end
@@ -189,7 +190,8 @@ local function start(id, entry, token, expected, is_direct)
       return { 'run', job.calls, job.attempts, 0, record }
     end
     -- A repeated delivery: the worker of the last call is gone, and nobody knows whether the provider did the work.
-    -- Its cost is unknown too, so the reserved amount is booked.
+    -- Its cost is unknown too, so the reserved amount is booked. Calls that perhaps no worker has read have their end from due.lua: they cost
+    -- nothing, and do not count toward the quarantine.
     local known = redis.call('HGET', job_key(id) .. ':attempts', job.calls .. ':end')
     if not known or not string.find(known, '"outcome"', 1, true) then
       local cost = job.reserved or 0
@@ -198,6 +200,9 @@ local function start(id, entry, token, expected, is_direct)
       add_cost(job, book(job, id, job.calls, cost, known), cost > 0)
       end_hold(job)
       job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
+      lost_call = job.calls
+    elseif string.find(known, '"outcome":"lost"', 1, true) then
+      -- due.lua has found it: nobody knows whether it was sent.
       lost_call = job.calls
     end
     if job.lost >= most_lost then

@@ -4,6 +4,7 @@ import { resolveLane } from '../../../config/lanes.ts'
 import { createDirectDispatch } from '../../../jobs/direct-dispatch.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
 import { directChannel } from '../../../jobs/keys.ts'
+import { createLeases } from '../../../jobs/leases.ts'
 import { createOpenLanes } from '../../../jobs/open-lanes.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'
 import type { Work } from '../../../jobs/work.ts'
@@ -352,6 +353,55 @@ describe('the script that creates a job starts it', () => {
     const attempts = await store.jobs.attempts(TENANT, id)
     expect(attempts).toMatchObject([{ outcome: 'lost', ambiguous: true }, { outcome: 'completed' }])
   })
+
+  it.for([true, false])(
+    'and a lost call costs and counts only where its worker had it (%s)',
+    async (hadIt) => {
+      const { store, submit, heard } = await openEar()
+      const { id } = await submit({ estimateUsd: 0.7 })
+      const entry = `${id}-${(await heard(id)).entry}`
+      const leases = createLeases({ ...store, lockMs: 10_000, placeMs: LEASE_MS })
+      if (hadIt) await leases.renewPlaces(TENANT, [entry])
+      await store.redis.zincrby(`${store.root}:outbox`, -2_500 - LEASE_MS, entry)
+      await store.maintenance.sweep()
+      const running = await store.start()
+      const record = `${store.root}:job:${id}`
+      expect(await store.redis.hmget(record, 'lost', 'paid_nano')).toEqual(
+        hadIt ? ['1', '700000000'] : [null, null],
+      )
+      await complete(store, running)
+      const [lost] = (await store.jobs.attempts(TENANT, id))!
+      expect(lost).toMatchObject({ outcome: 'lost', ambiguous: true })
+      expect(lost!.cost_usd ?? null).toBe(hadIt ? 0.7 : null)
+      expect((await read(store, id)).cost_usd).toBe(hadIt ? 1.2 : 0.5)
+    },
+  )
+
+  it('and books nothing where it is cancelled before a worker has it', async () => {
+    const { store, submit } = await openEar()
+    const { id } = await submit({ estimateUsd: 0.7 })
+    await store.jobs.cancel(TENANT, id)
+    expect(await store.redis.hget(`${store.root}:job:${id}`, 'paid_nano')).toBeNull()
+    expect(await store.redis.get(`${store.root}:money:reserved`)).toBe('0')
+  })
+
+  it.for(['cancel', 'remove'] as const)(
+    'and another job leads at once where that happens (%s) before its worker has read it',
+    async (how) => {
+      const { store, submit, heard } = await openEar()
+      const members = { cache: 'use', body: { model: LANE, messages: [] } } as const
+      const { id } = await submit(members)
+      const held = await heard(id)
+      const follower = await store.jobs.create(newJob(members))
+      if (follower.kind !== 'created') throw new Error(follower.kind)
+      await store.jobs[how](TENANT, id)
+      expect(await store.work.start([held], intent)).toEqual([{ kind: 'done' }])
+      await until(async () => (await queuedEntries(store)).includes(`${follower.job.id}-1`))
+      expect(await store.redis.zcard(`${store.root}:outbox`)).toBe(0)
+      const kept = await store.redis.hmget(`${store.root}:job:${id}`, 'claim', 'carrying')
+      expect(kept).toEqual([null, null])
+    },
+  )
 
   it('and a worker that stops gives it back, uncounted', async () => {
     const { store, submit, heard, directDispatch } = await openEar()
