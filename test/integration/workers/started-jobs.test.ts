@@ -389,7 +389,7 @@ describe('the script that creates a job starts it', () => {
     'and another job leads at once where that happens (%s) before its worker has read it',
     async (how) => {
       const { store, submit, heard } = await openEar()
-      const members = { cache: 'use', body: { model: LANE, messages: [] } } as const
+      const members: Partial<NewJob> = { cache: 'use', body: { model: LANE, messages: [] } }
       const { id } = await submit(members)
       const held = await heard(id)
       const follower = await store.jobs.create(newJob(members))
