@@ -2,21 +2,17 @@ import { hash } from 'node:crypto'
 import { termsOf } from '../../config/key-terms.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { type CompiledFlow, compileFlow, FlowFault } from '../../flows/compile.ts'
-import { defaultExpressionBounds } from '../../flows/expression.ts'
 import { type FlowDefinition, flowWebhookEvents, type NewFlow } from '../../flows/flow.ts'
 import { createBreather } from '../../lib/breathe.ts'
 import { canonicalizeText } from '../../lib/canonical-json.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { sourceOf } from '../../lib/json-source.ts'
 import { ApiError } from '../errors.ts'
-import { checkStepJob, type FlowCheckDeps } from './check-job.ts'
+import { checkStepJob, createCheckWork, type FlowCheckDeps } from './check-job.ts'
 import type { CreateFlow } from './schema.ts'
 
 /** Most expressions of a flow: each takes some microseconds to parse, whenever the flow is read. */
 const MAX_EXPRESSIONS = 20_000
-
-/** What the check of a whole flow may evaluate, in times of what one evaluation may. */
-const CHECK_TIMES = 4
 
 /**
  * Checks everything that can be known about a flow before it runs, and each of its jobs like `POST /v1/jobs`. Placeholders stand for values
@@ -109,7 +105,7 @@ function checkShape(
 
 async function checkJobs(tenant: Tenant, flow: CompiledFlow, deps: FlowCheckDeps): Promise<void> {
   const breathe = createBreather()
-  const work = { left: CHECK_TIMES * defaultExpressionBounds.work }
+  const work = createCheckWork()
   let expressions = flow.output?.expressions.length ?? 0
   for (const step of flow.steps) {
     for (const template of [step.when, step.forEach, step.job, step.fallback]) {

@@ -6,7 +6,6 @@ import {
   createResolver,
   EvaluationError,
   type Expression,
-  type Resolver,
   type Template,
   UnresolvedError,
 } from '../../flows/template.ts'
@@ -20,6 +19,15 @@ export type FlowCheckDeps = SubmitDeps & { config: () => Config }
 
 /** Placeholders for values that are not known yet, the likeliest first. */
 const STAND_INS: JsonValue[] = ['x', 1, true, {}, [], [{ role: 'user', content: 'x' }]]
+
+/** What the check of a whole flow may evaluate, in times of what one evaluation may. */
+const CHECK_TIMES = 4
+const OUT_OF_WORK = `takes, with the steps before it, more work than the check of a flow may (${CHECK_TIMES} times that of one expression)`
+
+/** What all evaluations of a flow's check may use together, and what is left of it. */
+export function createCheckWork(): { left: number } {
+  return { left: CHECK_TIMES * defaultExpressionBounds.work }
+}
 
 /** An expression whose value is not known before the flow runs. */
 type Unknown = { expression: Expression; standIn: number }
@@ -44,17 +52,20 @@ export function checkStepJob(
   if (items?.length === 0 || step.job === null) return
   const context = items === null ? known : { ...known, item: items[0]!, index: 0 }
   const hasItem = items !== null
-  checkKnown(step.job, context, work, { hasItem })
-  checkJob(tenant, step, deps, context, hasItem, work)
+  const values = checkKnown(step.job, context, work, { hasItem })
+  checkJob(tenant, step, deps, values, hasItem, work)
 }
 
-/** What one template may do, of what is left for the whole flow. */
-function within<T>(work: { left: number }, act: (budget: ExpressionBudget) => T): T {
+/** What one template may do, of what is left for the whole flow. Throws `FlowFault` at `place` where the flow has nothing left. */
+function within<T>(work: { left: number }, place: () => string, act: (budget: ExpressionBudget) => T): T {
   const { work: most } = defaultExpressionBounds
   const budget = createBudget({ ...defaultExpressionBounds, work: Math.min(most, work.left) })
   const given = budget.work
   try {
     return act(budget)
+  } catch (error) {
+    if (given === most || budget.work >= 0) throw error
+    throw new FlowFault(place(), OUT_OF_WORK)
   } finally {
     work.left -= given - budget.work
   }
@@ -64,25 +75,33 @@ function isKnown({ references }: Expression, hasItem: boolean): boolean {
   return references.steps.size === 0 && (hasItem || !references.usesItem)
 }
 
-/** Evaluates what can be evaluated now. Throws `FlowFault` where that fails. */
+/** Evaluates what can be evaluated now, each once. Throws `FlowFault` where that fails. */
 function checkKnown(
   { expressions }: Template,
   context: { [name: string]: JsonValue },
   work: { left: number },
   { mayBeNull = false, hasItem = false }: { mayBeNull?: boolean; hasItem?: boolean },
-): void {
-  within(work, (budget) => {
-    const resolve = createResolver(context, budget)
-    for (const expression of expressions) {
-      if (!isKnown(expression, hasItem)) continue
-      try {
-        resolve(expression, { mayBeNull: mayBeNull && expression.isWhole })
-      } catch (error) {
-        if (!(error instanceof UnresolvedError || error instanceof EvaluationError)) throw error
-        throw new FlowFault(expression.place, error.message.slice(expression.place.length + 2))
+): Map<Expression, JsonValue> {
+  const values = new Map<Expression, JsonValue>()
+  let place = ''
+  within(
+    work,
+    () => place,
+    (budget) => {
+      const resolve = createResolver(context, budget)
+      for (const expression of expressions) {
+        if (!isKnown(expression, hasItem)) continue
+        place = expression.place
+        try {
+          values.set(expression, resolve(expression, { mayBeNull: mayBeNull && expression.isWhole }))
+        } catch (error) {
+          if (!(error instanceof UnresolvedError || error instanceof EvaluationError)) throw error
+          throw new FlowFault(expression.place, error.message.slice(expression.place.length + 2))
+        }
       }
-    }
-  })
+    },
+  )
+  return values
 }
 
 /** The elements of a `for_each` that does not depend on other steps; null: not known yet. */
@@ -93,9 +112,9 @@ function readItems(
   deps: FlowCheckDeps,
   work: { left: number },
 ): JsonValue[] | null {
-  checkKnown(forEach, known, work, {})
+  const values = checkKnown(forEach, known, work, {})
   if (!forEach.expressions.every((expression) => isKnown(expression, false))) return null
-  const value = within(work, (budget) => forEach.fill?.(createResolver(known, budget)) ?? forEach.value)
+  const value = forEach.fill?.((expression) => values.get(expression)!) ?? forEach.value
   const most = deps.config().flows.max_elements
   const fault = (message: string) => new FlowFault(`steps.${step.name}.for_each`, message)
   if (!Array.isArray(value)) throw fault('expected a list, or an expression that comes to one')
@@ -108,7 +127,7 @@ function checkJob(
   tenant: Tenant,
   step: CompiledStep,
   deps: FlowCheckDeps,
-  context: { [name: string]: JsonValue },
+  values: ReadonlyMap<Expression, JsonValue>,
   hasItem: boolean,
   work: { left: number },
 ): void {
@@ -121,22 +140,21 @@ function checkJob(
   const isModelKnown = !template.expressions.some(
     (one) => one.place === `${place}.body.model` && !isKnown(one, hasItem),
   )
-  const fill = (resolve: Resolver) => (expression: Expression) =>
-    isKnown(expression, hasItem) ? resolve(expression) : STAND_INS[standInOf.get(expression)?.standIn ?? 0]!
+  const fill = (expression: Expression) =>
+    isKnown(expression, hasItem)
+      ? values.get(expression)!
+      : STAND_INS[standInOf.get(expression)?.standIn ?? 0]!
   // Each iteration tries another placeholder at one path.
   for (;;) {
     try {
-      const create = within(work, (budget) => {
-        // A turn looks at all of them.
-        budget.work -= template.expressions.length
-        return template.fill?.(fill(createResolver(context, budget))) ?? template.value
-      })
+      // A turn looks at all of them.
+      work.left -= template.expressions.length
+      if (work.left < 0) throw new FlowFault(place, OUT_OF_WORK)
+      const create = template.fill?.(fill) ?? template.value
       const job = parseRequest(createJobSchema, create, place, place)
       if (isModelKnown) toNewJob(tenant, job, null, deps)
       return
     } catch (error) {
-      if (error instanceof EvaluationError)
-        throw new FlowFault(error.place, error.message.slice(error.place.length + 2))
       if (!(error instanceof ApiError)) throw error
       const fault = toFault(error, place)
       const suspect = unknown.find(({ expression }) => isSamePlace(expression.place, fault.place))
