@@ -78,7 +78,7 @@ const FLAGGED_ACCOUNT =
  * name stands in quotes, or right behind "the model": other sentences name a model too, and something else that was not found.
  */
 const NO_MODEL =
-  /\bno such model\b|\bmodel (?:does )?not (?:exist|found)\b|(?:\bmodel:? [`'"“][^`'"”]{1,200}[`'"”]|\b(?:the|this) (?:requested |specified )?model(?: (?:you )?(?:requested|specified)|:? \S{1,200})?|\bmodel:? (?=\S*[\d/-])\S{1,200}) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|is not a valid model|unknown model|does not work with the specified model/i
+  /\bno such model\b|\bmodel (?:is |was )?(?:does )?not (?:exist|found)\b|(?:\bmodel:? [`'"“][^`'"”]{1,200}[`'"”]|\b(?:the|this) (?:requested |specified )?model(?: (?:you )?(?:requested|specified)|:? \S{1,200})?|\bmodel:? (?=\S*[\d/-])\S{1,200}) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|is not a valid model|unknown model|does not work with the specified model/i
 
 /**
  * Finds the cause of a provider's error: from its codes first, then its status, then its wording.

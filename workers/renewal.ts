@@ -63,7 +63,7 @@ export function createRenewal(deps: {
       const renewed = await Promise.allSettled([
         ...[...locks].map(([lane, some]) => leases.renewLocks(lane, some)),
         ...[...places].map(([tenant, some]) => leases.renewPlaces(tenant, some)),
-        // Permits of a lane whose limits have not arrived yet are renewed next time: their leases last ten times as long.
+        // Permits of a lane whose limits have not arrived yet are renewed next time: their leases last longer than that.
         ...[...permits].flatMap(([lane, some]) => {
           const known = limits.get(lane)
           return known === undefined ? [] : [gate.renew({ id: lane, ...known }, some)]

@@ -16,6 +16,9 @@ import { unlessAborted } from './unless-aborted.ts'
 /** From one look for lanes to the next, and from one announcement of open ones, ms. */
 const LOOK_MS = 1000
 
+/** A stop waits no longer than this for what was sent before Redis heard of it, ms. Loops take new work meanwhile. */
+const UNHEARD_MS = 2000
+
 /** A start waits no longer than this for the first look for lanes, ms. */
 const FIRST_LOOK_MS = 1000
 
@@ -165,7 +168,10 @@ export async function startWorker(
       const drain = startDrain(deps.store.isThere)
       await channels.announce([]).catch((error) => onError(error, 'closing the lanes'))
       // What was started for this worker until Redis sends it nothing more is called, while its loops still begin calls.
-      await unlessAborted(drain.over, directListener.drain())
+      await unlessAborted(
+        AbortSignal.any([drain.over, AbortSignal.timeout(UNHEARD_MS)]),
+        directListener.drain(),
+      )
       await Promise.all([...loops.values()].map((loop) => loop.stop(drain.over)))
       abortEar.leave()
       directListener.leave()

@@ -517,6 +517,8 @@ end
 
 -- The place of a job that create.lua has started ends with this until its worker renews it, which gives it a time in whole ms.
 local UNTOUCHED = '.5'
+-- How the call of such a place ends, once the place has.
+local UNREAD_END = '{"outcome":"lost","ambiguous":true}'
 
 -- Whether nobody has renewed the place of a started job, since it was started. Then its worker has not heard of it, or has begun less than
 -- a third of a lease ago, or died in that time.

@@ -22,7 +22,7 @@ for i = 1, #ARGV do
   if v[6] == 'running' and v[10] == '1' then
     local at = score_of(root .. ':outbox', id .. '-' .. v[5])
     if at and tonumber(at) <= now and is_untouched({ id = id, entries = v[5] }) then
-      redis.call('HSETNX', job_key(id) .. ':attempts', '1:end', '{"outcome":"lost","ambiguous":true}')
+      redis.call('HSETNX', job_key(id) .. ':attempts', '1:end', UNREAD_END)
     end
   end
   if v[9] and string.sub(v[9], 1, 2) == 'p:' then v[1] = '' end

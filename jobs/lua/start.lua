@@ -137,9 +137,10 @@ local function start(id, entry, token, expected, is_direct)
   if is_terminal(job.status) then
     -- It was cancelled during its call, with followers, and then its worker died: another job must lead.
     if job.carrying then
-      -- Its call still goes on for its followers, in a worker that holds it. The worker that asks for its own claim has not made it.
+      -- Its call still goes on for its followers, in a worker that holds it. A worker that asks for its own claim of a started job has not
+      -- made it; a batch asks for its claims to store its results.
       local held_until = score_of(outbox, place)
-      local is_asked_again = redis.call('HGET', job_key(id), 'claim') == token
+      local is_asked_again = string.sub(token, 1, 7) == 'direct:' and redis.call('HGET', job_key(id), 'claim') == token
       if held_until and tonumber(held_until) > now and not is_asked_again then return { 'ack', '' } end
       take_out(outbox, place)
       redis.call('HDEL', job_key(id), 'carrying', 'claim')
@@ -184,8 +185,11 @@ local function start(id, entry, token, expected, is_direct)
     -- It is claimed for this entry already, and the answer was lost on its way.
     if is_ours then
       hold()
+      -- The sweep took it for a call that nobody has read. Now it is made.
+      local attempts_key = job_key(id) .. ':attempts'
+      if redis.call('HGET', attempts_key, job.calls .. ':end') == UNREAD_END then redis.call('HDEL', attempts_key, job.calls .. ':end') end
       local record = redis.call('HGETALL', job_key(id))
-      local intent = cjson.decode(redis.call('HGET', job_key(id) .. ':attempts', job.calls))
+      local intent = cjson.decode(redis.call('HGET', attempts_key, job.calls))
       record[#record + 1], record[#record + 2] = 'waited_ms', ms(intent.waited_ms)
       return { 'run', job.calls, job.attempts, 0, record }
     end

@@ -148,6 +148,17 @@ test('an urgent job that fails leaves the one in a batch its chance', async () =
   expect(await house.ended(sent)).toMatchObject({ status: 'completed', served_tier: 'batch' })
 })
 
+test('a batch whose job was cancelled answers the job that follows it', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
+  const [first, other] = [await house.submit('equal'), await house.submit('another')]
+  for (const id of [first, other]) await house.until(async () => (await house.job(id)).status === 'running')
+  const follower = await house.submit('equal')
+  await house.service.call('POST', `/v1/jobs/${first}/cancel`, { key })
+  house.simulator.batches.endAll('complete')
+  expect(await house.ended(follower)).toMatchObject({ status: 'completed', cache: 'shared' })
+  expect(house.bought()).toEqual([1, 1])
+})
+
 test('cancelled and deleted jobs give their answers up, and a batch that nobody needs is cancelled', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
   const ids = await Promise.all(['a', 'b', 'c'].map((prompt) => house.submit(prompt)))
