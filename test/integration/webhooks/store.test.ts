@@ -64,7 +64,8 @@ describe('what a tenant is told of its receivers', () => {
 
   it('has the deliveries that fail, the latest attempt first, until they get through or are gone', async () => {
     for (const id of ['whd_1', 'whd_2', 'whd_3']) {
-      await create(id)
+      // Due before those that are to be sent again.
+      await create(id, 'acme', 1)
       await fail(id === 'whd_2' ? 'failed' : 'pending')
     }
     expect(await idsOf()).toEqual(['whd_3', 'whd_2', 'whd_1'])
