@@ -8,7 +8,7 @@ import {
 import { ApiError } from './errors.ts'
 
 /**
- * Bounds on the structure of a body, whatever the size of its values. OpenAI's maximum for an embedding request, 300,000 tokens, are as
+ * Bounds on the structure of a body. The size of its values does not count. OpenAI's maximum for an embedding request, 300,000 tokens, are as
  * many values; a conversation of 10,000 messages has 20,000 names; a JSON text of 15 MB inside a string has 3 million escapes. At these
  * bounds each step of accepting a body takes at most 100 ms.
  */

@@ -23,7 +23,7 @@ export function toFields(batch: NewBatch): string[] {
   }).flat()
 }
 
-/** Fields about the batch's origin. They are not part of the fingerprint: a repeated request is the same request whatever its origin. */
+/** Fields about the batch's origin. They are not part of the fingerprint: a repeated request is the same request from every origin. */
 export function toOriginFields({ requestId, trace, ...batch }: NewBatch): string[] {
   return [
     ...(requestId === undefined ? [] : ['request_id', requestId]),

@@ -10,7 +10,7 @@ export type FileFacts = {
   seconds: number
 }
 
-/** Describes files by their content: equal files have equal digests, whatever their names. */
+/** Describes files by their content: equal files have equal digests, even under different names. */
 export type FileContents = {
   /** Null: there is no such file. A process reads a file once, because files do not change. */
   describe(tenant: string, id: string): Promise<FileFacts | null>

@@ -1,8 +1,9 @@
-import { type SqlBool, sql, type Transaction } from 'kysely'
+import type { Transaction } from 'kysely'
 import type { RemovedJob } from '../jobs/history-source.ts'
 import type { Database, ManyInserts } from './database.ts'
 import { type FinishedJob, metadataPairs, toRow } from './finished-job.ts'
 import { type JobRow, RowState, type Tables } from './tables.ts'
+import { deleteAnswers, deleteContents, deleteEmptyGroups } from './unreferenced.ts'
 import { addToUsage, parseContribution, type UsageContribution } from './usage-sums.ts'
 
 /** How long a deletion is remembered, so that a copy that was read before it brings nothing back, ms. */
@@ -10,9 +11,6 @@ const DELETION_MS = 86_400_000
 
 /** A job that is open again is in Redis; its row waits there for the copy of its next end, at most this long, ms. */
 const OPEN_MS = 400 * 86_400_000
-
-/** Stands before the key of a result that several jobs may have. */
-const ANSWER = 'answer:'
 
 /** Rows that are deleted in one transaction. */
 const BLOCK = 500
@@ -153,66 +151,6 @@ export function createHistoryStore(database: Database): HistoryStore {
       rows: [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, at]) => [root, name, at]),
       conflict: `on conflict (root, name) do update set changed_at = ${later}(history_groups.changed_at, excluded.changed_at)`,
     })
-  }
-
-  /** Deletes those of these results that jobs had in common, where no job has them any more. */
-  async function deleteAnswers(trx: Transaction<Tables>, root: string, keys: readonly string[]) {
-    const shared = [...new Set(keys)].filter((key) => key.startsWith(ANSWER))
-    if (shared.length === 0) return
-    await trx
-      .deleteFrom('history_contents')
-      .where('root', '=', root)
-      .where('key', 'in', shared)
-      .where(({ not, exists, selectFrom }) =>
-        not(
-          exists(
-            selectFrom('history_jobs')
-              .select('id')
-              .where('root', '=', root)
-              .whereRef('result_key', '=', 'history_contents.key')
-              // In these words, or the index of answers would not be used.
-              .where(sql<SqlBool>`substr(result_key, 1, 7) = 'answer:'`),
-          ),
-        ),
-      )
-      .execute()
-  }
-
-  /** Deletes what only these rows refer to. The rows themselves are gone, or name nothing any more. */
-  async function deleteContents(
-    trx: Transaction<Tables>,
-    root: string,
-    rows: readonly Pick<JobRow, 'id' | 'result_key'>[],
-  ): Promise<void> {
-    const ids = rows.map(({ id }) => id)
-    const own = ids.flatMap((id) => [`body:${id}`, `result:${id}`])
-    await trx.deleteFrom('history_contents').where('root', '=', root).where('key', 'in', own).execute()
-    await deleteAnswers(
-      trx,
-      root,
-      rows.flatMap(({ result_key }) => result_key ?? []),
-    )
-    await trx.deleteFrom('history_metadata').where('root', '=', root).where('id', 'in', ids).execute()
-    await trx.deleteFrom('history_deliveries').where('root', '=', root).where('job', 'in', ids).execute()
-  }
-
-  async function deleteEmptyGroups(trx: Transaction<Tables>, root: string, names: readonly string[]) {
-    if (names.length === 0) return
-    await trx
-      .deleteFrom('history_groups')
-      .where('root', '=', root)
-      .where('name', 'in', names)
-      .where(({ not, exists, selectFrom }) =>
-        not(
-          exists(
-            selectFrom('history_jobs')
-              .select('id')
-              .where('root', '=', root)
-              .whereRef('group_name', '=', 'history_groups.name'),
-          ),
-        ),
-      )
-      .execute()
   }
 
   /** Writes jobs that are not there, as nearly all are that come. False: some are, and none was written. */

@@ -26,7 +26,7 @@ const REWRITTEN_ESCAPE = /\\[u/]/
 /**
  * The canonical form of a JSON text: RFC 8785 with two exceptions. Numbers that a double cannot hold keep their text, so that two numbers
  * that only look equal as doubles stay different. And members keep their order where `keepsOrder` says so. Texts with the same meaning
- * become equal, whatever their white space, escapes and order of other members.
+ * become equal. Their white space, their escapes and the order of other members do not count.
  *
  * @param from where the value begins, and whether the order matters from there on
  */

@@ -221,7 +221,7 @@ function digestBy({ digestKey }: Master, plain: string): string {
   return createHmac('sha256', digestKey).update(plain).digest('hex')
 }
 
-/** The additional authenticated data. JSON keeps the members separate, whatever they contain. */
+/** The additional authenticated data. JSON keeps the members separate, with any content. */
 function describePlace({ root, purpose, content = '' }: Omit<SealedPlace, 'id'>, owner: Buffer): Buffer {
   return Buffer.from(JSON.stringify([root, purpose, owner.toString('hex'), content]))
 }

@@ -103,7 +103,7 @@ export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject)
     emit({ type: 'content_block_delta', index: open.index, delta: deltaOf(piece) })
   }
 
-  /** Hands on what waited, once the open call is complete. The pieces of one call belong together, whatever stands between them. */
+  /** Hands on what waited, once the open call is complete. The pieces of one call belong together, even if others came between them. */
   function drain(): void {
     while (waiting.length > 0 && !isIncomplete()) {
       const [first, ...rest] = waiting.splice(0) as [SaidPiece, ...SaidPiece[]]

@@ -19,7 +19,7 @@ const MAX_DEPTH = 64
 /** Members that label parts of a message and hold no prompt text. */
 const LABELS = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'status', 'detail', 'file_id'])
 
-/** Members whose strings are always text for the model, whatever they look like. */
+/** Members whose strings are always text for the model. Their form does not count. */
 const TEXTS = new Set([
   'content',
   'text',

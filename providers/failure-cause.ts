@@ -50,7 +50,7 @@ const NAMED: [cause: FailureCause, names: RegExp][] = [
 /** Wording about money, for errors without a code. */
 const MONEY =
   /credit balance is too low|credit limit exceeded|\bkey limit exceeded|insufficient (?:account )?(?:balance|quota|funds|credits?)|exceeded your current quota|(?:not enough|no|out of|run out of|purchase more|insufficient|not have any|n['’]t have any) credits?\b(?! (?:was|were|are|will be|have been) (?:charged|deducted|used))|billing (?:hard )?limit|payment required|out of call volume quota|account.{0,40}(?:overdue|in arrears|suspended)|余额不足|欠费|free tier.{0,40}exhausted/i
-/** Wording about money that is spent, whatever the code says: Google sends the code of a rate, Anthropic that of an invalid request. */
+/** Wording about money that is spent. It counts more than the code: Google sends the code of a rate, Anthropic that of an invalid request. */
 const SPENT =
   /credits? (?:are|is|have been|has been) (?:depleted|exhausted|used up)|\b(?:reached|exceeded|hit)\b.{0,40}\bspend(?:ing)? (?:cap|limit)|spend(?:ing)? (?:cap|limit) (?:was |has been )?(?:reached|exceeded)|reached your specified .{0,20}usage limits|extra usage is required|budget has been exceeded/i
 /** Wording of a limit that resets with time. Google's errors about a rate contain words about money too. */

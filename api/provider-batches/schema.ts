@@ -48,7 +48,7 @@ export function showProviderBatch(
   batch: ProviderBatch,
   laneNow: Pick<Lane, 'price'> | null,
 ): z.output<typeof providerBatchSchema> {
-  // A cost that was booked stays known, whatever happened to the lane.
+  // A cost that was booked stays known, even if the lane is gone.
   const hasPrice = batch.costUsd > 0 || (laneNow !== null && laneNow.price !== null)
   const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
   const { id, lane, type, state, outcome, providerId, lines, counts, tokens, bytes, error } = batch

@@ -223,9 +223,8 @@ local function rollLedger(b, which, ledger, span)
   return ledger, ledger.open ~= previous
 end
 
--- A long wait that a provider asked for: {asking = {probe}}. From its end on, one call at a time asks whether it is over, until one is
+-- A wait of over HOUR_MS that a provider asked for: {asking = {probe}}. From its end on, one call at a time asks whether it is over, until one is
 -- answered. `probe`: its permit, if it is under way.
-local HOUR_MS = 3600000
 
 -- Levels -------------------------------------------------------------------------------------------------------
 

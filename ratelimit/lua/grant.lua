@@ -315,7 +315,7 @@ local function chooseSource(cost, caller)
     if buckets[number].source.name == caller.source then only = buckets[number] end
   end
   -- While the sources together have room, each may go into debt a little: then several may take a call, and the one that suits
-  -- it does. Otherwise the first one with room takes whatever comes next, and one gets all small calls, another all large ones.
+  -- it does. Otherwise the first one with room takes the next call, and one gets all small calls, another all large ones.
   local pooled, inflow, isInDebt = poolSources(caller.tier)
   local poolMs = 0
   for d = 1, 4 do

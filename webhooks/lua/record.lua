@@ -7,7 +7,7 @@
 -- Answer 'recorded' | 'stale' | 'gone' The summary of receivers: `:webhooks:failing`, a sorted set of deliveries whose latest attempt failed, by its time; `:webhooks:addresses`, a hash with the counts of each address without its query; and `:webhooks:addresses:used`, the same addresses by their latest attempt. Invariant: an address is in both or in neither.
 --
 -- Invariant: after a newer claim, an attempt is stored but changes nothing else, unless it delivered: no other claim can undo that. A
--- redelivery requested during an attempt ('again') is due at once, whatever the outcome of the attempt.
+-- redelivery requested during an attempt ('again') is due at once after any outcome of the attempt.
 
 local FAILING_KEPT, ADDRESSES_KEPT = 1000, 200
 
