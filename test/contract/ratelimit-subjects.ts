@@ -1,4 +1,4 @@
-import type { Lane, LaneLimits } from '../../config/lanes.ts'
+import type { Lane, LaneLimits, LaneSource } from '../../config/lanes.ts'
 import { createRedis } from '../../lib/redis.ts'
 import { boundsOf, type GateLane } from '../../ratelimit/addresses.ts'
 import { composeState } from '../../ratelimit/compose-state.ts'
@@ -78,10 +78,14 @@ function createTwinGate({
       ...shared.map((one) => ({ state: find(`shared ${one.name}`, one.limits), limited: one.limits })),
       ...sources.map((source) => {
         const state = find(`source ${source.name} ${id}`, source.limits)
-        if (state.shut !== null && state.shut.mark !== source.mark) state.shut = null
+        openOther(state, source)
         return { state, limited: source.limits, source }
       }),
     ]
+  }
+  // A source stays shut only for the same key and address. A read opens it too, as a take does.
+  const openOther = (state: BucketState | undefined, { mark }: LaneSource): void => {
+    if (state?.shut && state.shut.mark !== mark) state.shut = null
   }
   return {
     // The store's matter: a state that is kept in memory has no keys.
@@ -127,6 +131,7 @@ function createTwinGate({
       const show = (name: string, limits: LaneLimits) =>
         read(states.get(name) ?? createBucket(limits.window, now()), limits, now())
       const { id, shared = [], sources = [] } = lane
+      for (const source of sources) openOther(states.get(`source ${source.name} ${id}`), source)
       return composeState(
         show(`lane ${id}`, boundsOf(lane)),
         shared.map(({ name, limits }) => ({ name, ...show(`shared ${name}`, limits) })),
