@@ -1,6 +1,6 @@
 import { defineConfig } from 'vite'
 
-/** Builds the page into dist/, whole and small: one script, one style sheet, nothing inline, so that a strict policy holds. */
+/** Builds the page into dist/: one script and one style sheet. Nothing is inline, so a strict content security policy works. */
 export default defineConfig({
   root: import.meta.dirname,
   // Relative, because a proxy may serve Sluice below another path.

@@ -1,6 +1,6 @@
 type Loose = Record<string, unknown>
 
-/** The text that a piece of a stream adds, of a chat or of a response; empty where it adds none. */
+/** The text that a chunk of a chat or of a response adds; '' if it adds none. */
 export function readChunkText(chunk: unknown): string {
   if (!isObject(chunk)) return ''
   if (chunk.type === 'response.output_text.delta') return toText(chunk.delta)
@@ -9,7 +9,7 @@ export function readChunkText(chunk: unknown): string {
     .join('')
 }
 
-/** The text of a provider's whole answer; null where it holds none, as that of an embedding. */
+/** The text of a provider's complete answer; null if it has no text, such as an embedding. */
 export function readResultText(result: unknown): string | null {
   if (!isObject(result)) return null
   const chat = toList(result.choices).map(({ message }) => (isObject(message) ? toText(message.content) : ''))

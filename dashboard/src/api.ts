@@ -2,7 +2,7 @@ import { SluiceError } from '../../client/errors.ts'
 import { createHttp, type OpenAnswer } from '../../client/http.ts'
 import { sleep } from '../../client/sleep.ts'
 
-/** An answer that is no success. Status 0: there was none. */
+/** A request that failed. Status 0: the server did not answer. */
 export class ApiFailure extends Error {
   readonly status: number
   readonly code: string | null
@@ -17,19 +17,19 @@ export class ApiFailure extends Error {
 export type RequestOptions = {
   method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   body?: object
-  /** As whom; the key's own tenant unless given. */
+  /** The tenant to act as; the key's own by default. */
   tenant?: string | null
   lastEventId?: string
-  /** The form of the answer, where there are several. */
+  /** The media type to ask for, for routes that offer several. */
   accept?: string
   signal?: AbortSignal
-  /** How long the server may say nothing, ms; 45 s for a stream, and a minute for everything else. */
+  /** How long the server may be silent, ms. Default: 45 s for a stream, a minute for everything else. */
   silenceMs?: number
 }
 
 export type Api = {
   json<Body>(path: string, options?: RequestOptions): Promise<Body>
-  /** The answer itself, for streams and downloads. Throws an ApiFailure for everything but 2xx. */
+  /** The response with its body unread, for streams and downloads. Throws an ApiFailure for every status but 2xx. */
   open(path: string, options?: RequestOptions): Promise<OpenAnswer>
 }
 
@@ -37,17 +37,17 @@ const TIMEOUT_MS = 60_000
 const SILENCE_MS = 45_000
 
 /**
- * Sends each request once: people see that it failed, and the follower of events has waits of its own.
+ * Sends each request once, without retries: people see that it failed, and the follower of events retries by itself.
  *
- * @param deps.base what stands before `/v1/…`
- * @param deps.key the key as it is now; null: none is known
- * @param deps.onRefused told when the key as it is now gets a 401
+ * @param deps.base the URL before `/v1/…`
+ * @param deps.key returns the current key; null: none is known
+ * @param deps.onRefused called when the current key gets a 401
  */
 export function createApi(deps: {
   fetch: typeof fetch
   base: string
   key: () => string | null
-  /** Whether the key may act as another tenant; the header is refused from others. */
+  /** Whether the key may act as another tenant. The server refuses the header from other keys. */
   actsAs: () => boolean
   onRefused: () => void
 }): Api {
@@ -84,7 +84,7 @@ export function createApi(deps: {
       })
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error
-      // A late answer to the key before this one says nothing of this one.
+      // A late answer to an earlier key says nothing about the current one.
       if (error.status === 401 && key === deps.key()) deps.onRefused()
       throw toFailure(error)
     }
@@ -102,13 +102,13 @@ function toFailure({ status, code, message }: SluiceError): ApiFailure {
   return new ApiFailure(status, code === 'invalid_answer' ? null : code, toSentence(message))
 }
 
-/** The API's messages are clauses. One that begins with the name of a member keeps it as it is. */
+/** The API's messages are clauses. One that begins with the name of a field keeps that name as it is. */
 function toSentence(text: string): string {
   const begun = text.replace(/^[a-z]+ /, (word) => word[0]!.toUpperCase() + word.slice(1))
   return /[.!?]$/.test(begun) ? begun : `${begun}.`
 }
 
-/** What went wrong, as a sentence. */
+/** Describes an error as a sentence. */
 export function explain(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -1,4 +1,4 @@
-/** Numbers, amounts and times as people read them. The locale is English throughout, as the page is. */
+/** Formats numbers, amounts and times for people. The locale is English, like the page. */
 
 const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
 const compact = new Intl.NumberFormat('en-US', { notation: 'compact', maximumSignificantDigits: 3 })
@@ -7,10 +7,10 @@ const absolute = new Intl.DateTimeFormat('en-GB', {
   timeStyle: 'long',
   hourCycle: 'h23',
 })
-/** What stands where there is nothing to say. */
+/** Shown in place of a missing value. */
 export const nothing = '–'
 
-/** `1,234`, and `1.23M` from a hundred thousand on. */
+/** `1,234`; from a hundred thousand `1.23M`. */
 export function formatCount(count: number | null): string {
   if (count === null || !Number.isFinite(count)) return nothing
   return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count)
@@ -21,7 +21,7 @@ export function countOf(count: number, name: string): string {
   return `${formatCount(count)} ${name}${count === 1 ? '' : 's'}`
 }
 
-/** `9.4`, `312`, `1.23M`: one digit behind the point where there is only one before it. */
+/** `9.4`, `312`, `1.23M`: one decimal if there is only one digit before the point. */
 export function formatRate(rate: number | null): string {
   if (rate === null || !Number.isFinite(rate)) return nothing
   return rate > 0 && rate < 9.95 ? rate.toFixed(1) : formatCount(Math.round(rate))
@@ -31,11 +31,11 @@ export function formatRate(rate: number | null): string {
 export function formatShare(share: number): string {
   const percent = share * 100
   if (percent > 0 && percent < 1) return '<1 %'
-  // What is not full does not read as full.
+  // Rounding must not show 100 % for something that is not full.
   return `${whole.format(percent < 100 ? Math.min(99, Math.round(percent)) : percent)} %`
 }
 
-/** `$0.00042`, `$1.25`, `$1,204`: small amounts keep two digits that say something. */
+/** `$0.00042`, `$1.25`, `$1,204`: small amounts keep two significant digits. */
 export function formatUsd(amount: number | null): string {
   if (amount === null) return nothing
   const size = Math.abs(amount)
@@ -46,7 +46,7 @@ export function formatUsd(amount: number | null): string {
   return `$${amount.toFixed(digits)}`
 }
 
-/** What calls cost together; calls without a price are named. */
+/** The sum of what calls cost; says how many calls have no price. */
 export function formatCostSum(cost: { cost_usd: number | null; unpriced_calls: number }): string {
   const known = formatUsd(cost.cost_usd)
   return cost.unpriced_calls > 0 ? `${known}, ${countOf(cost.unpriced_calls, 'call')} unpriced` : known
@@ -61,7 +61,7 @@ export function formatDuration(ms: number | null): string {
   return formatLong(Math.round(size / 1_000))
 }
 
-/** As `formatDuration`, in whole seconds: for what is counted down once a second. */
+/** Like `formatDuration`, but in whole seconds, for countdowns. */
 export function formatCountdown(ms: number): string {
   return formatLong(Math.max(0, Math.ceil(ms / 1_000)))
 }
@@ -85,7 +85,7 @@ function formatLong(seconds: number): string {
   return rest > 0 ? `${count} ${large.unit} ${rest} ${small!.unit}` : `${count} ${large.unit}`
 }
 
-/** `now`, `12 s ago`, `in 3 min`; one unit, so that you read it at a glance. */
+/** `now`, `12 s ago`, `in 3 min`: one unit, to read at a glance. */
 export function formatRelative(at: number, now: number): string {
   const seconds = Math.round((at - now) / 1_000)
   const size = Math.abs(seconds)
@@ -106,7 +106,7 @@ const pauseReasons: Record<string, string> = {
   rate_limit_exceeded: 'the provider answered 429',
 }
 
-/** A lane's pause in words; what an operator wrote stays as it is. */
+/** The reason of a lane's pause in words; a reason that an operator wrote stays as it is. */
 export function describePause(reason: string | null): string {
   return reason === null ? 'no reason given' : (pauseReasons[reason] ?? reason)
 }
@@ -127,12 +127,12 @@ export function describeWait(waitingFor: string): string {
   return waits[waitingFor] ?? waitingFor.replaceAll('_', ' ')
 }
 
-/** `job.completed`, `in_progress` and the like as words. */
+/** Turns names such as `job.completed` or `in_progress` into words. */
 export function toWords(name: string): string {
   return name.replaceAll('_', ' ')
 }
 
-/** An id short enough for a table; the whole one belongs into the title. Ids end in what is random. */
+/** An id shortened for a table; put the whole id into the title. The end of an id is random, so it is kept. */
 export function shortenId(id: string): string {
   return id.length <= 18 ? id : `${id.slice(0, 8)}…${id.slice(-6)}`
 }

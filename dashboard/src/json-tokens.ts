@@ -2,7 +2,7 @@ export type JsonToken = { kind: 'name' | 'text' | 'number' | 'word' | 'mark'; te
 
 const pattern = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d[\d.eE+-]*)|(true|false|null)|([^"\d\w-]+|.)/g
 
-/** Splits indented JSON into parts to be coloured. Joined, they are the text again, also when it is not JSON. */
+/** Splits indented JSON into tokens to colour. Joined, they give the same text again, even if it is not JSON. */
 export function splitJson(json: string): JsonToken[] {
   const tokens: JsonToken[] = []
   for (const [whole, text, colon, number, word] of json.matchAll(pattern)) {

@@ -1,6 +1,6 @@
 import type { Api } from './api.ts'
 
-/** Saves what a path answers as a file. It is fetched, not linked to, because a link would carry no key. */
+/** Saves the answer of a path as a file. It fetches the path, because a link would not send the key. */
 export async function saveFile(api: Api, path: string, tenant: string, name: string): Promise<void> {
   const { response } = await api.open(path, { tenant })
   const url = URL.createObjectURL(await response.blob())

@@ -1,17 +1,17 @@
-/** What is sent from the playground. */
+/** A request of the playground. */
 export type Ask = {
   kind: 'chat' | 'embedding'
   model: string
-  /** Of a chat; empty: none. */
+  /** The system prompt of a chat; '': none. */
   system: string
   prompt: string
-  /** Of a chat; null: as the provider has it. */
+  /** The token limit of a chat; null: the provider's default. */
   maxTokens: number | null
 }
 
 type Value = string | number | boolean | Value[] | { [name: string]: Value }
 
-/** The body of the request, as the provider gets it. A chat is streamed. */
+/** The body that the provider gets. A chat is streamed. */
 export function toBody({ kind, model, system, prompt, maxTokens }: Ask): { [name: string]: Value } {
   if (kind === 'embedding') return { model, input: prompt }
   return {
@@ -25,7 +25,7 @@ export function toBody({ kind, model, system, prompt, maxTokens }: Ask): { [name
   }
 }
 
-/** The same request in other words, each ready to be run. `url` is that of the server, without `/v1`. */
+/** The same request as code for several tools, ready to run. `url` is the server's, without `/v1`. */
 export function writeSnippets(ask: Ask, url: string): { name: string; text: string; note: string }[] {
   const body = toBody(ask)
   return [
@@ -91,7 +91,7 @@ const answer = await client.${call}.create(${JSON.stringify(body, null, 2)})
 ${rest}`
 }
 
-/** A text of JSON is one of Python's, too. */
+/** A JSON string is also a valid Python string. */
 function toPython(value: Value, depth: number): string {
   if (typeof value === 'boolean') return value ? 'True' : 'False'
   if (typeof value !== 'object') return JSON.stringify(value)
@@ -103,7 +103,7 @@ function toPython(value: Value, depth: number): string {
   return `${open}\n${lines.map((line) => `${inner}${line},\n`).join('')}${'    '.repeat(depth)}${close}`
 }
 
-/** A text of JSON is one of YAML's, too. */
+/** A JSON string is also a valid YAML string. */
 function writeYaml(value: Value, depth: number): string {
   if (typeof value !== 'object') return JSON.stringify(value)
   const indent = '  '.repeat(depth)

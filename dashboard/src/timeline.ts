@@ -1,17 +1,17 @@
 import type { Attempt, Job } from './wire.ts'
 
-/** A stretch of a job's life. Times are Unix ms; `start` and `length` place it, as shares of the whole. */
+/** A span of a job's life. Times are Unix ms; `start` and `length` are shares of the whole timeline. */
 export type Stretch = { from: number; to: number; start: number; length: number }
 export type TimelineRow = { attempt: Attempt; waited: Stretch; called: Stretch }
 export type Timeline = {
   from: number
   to: number
   rows: TimelineRow[]
-  /** What has passed since the last call, of a job that waits for another. */
+  /** The time since the last call of a job that waits for its next one. */
   waiting: Stretch | null
 }
 
-/** Where each wait and each call of a job lies between its creation and its end, or now. */
+/** Places each wait and each call of a job between its creation and its end, or now if it is open. */
 export function buildTimeline(job: Job, attempts: Attempt[], now: number): Timeline {
   const from = Date.parse(job.created_at)
   const ends = attempts.map((attempt) => endOf(attempt, now))

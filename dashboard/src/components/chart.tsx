@@ -5,31 +5,31 @@ import { useApp } from '../state/app.ts'
 export type ChartLine = {
   name: string
   values: (number | null)[]
-  /** Name of a colour among the tokens: `line-1`. */
+  /** The name of a colour token, such as `line-1`. */
   color: string
   isFilled?: boolean
   isDashed?: boolean
 }
 
 export type ChartProps = {
-  /** What is drawn, for those who cannot see it. */
+  /** What the chart shows, for screen readers. */
   label: string
   /** Unix seconds. */
   at: number[]
   lines: ChartLine[]
   format: (value: number) => string
-  /** The scale reaches up to this at least. */
+  /** The scale reaches at least this value. */
   reach: number
   height: number
-  /** 1 where the time is shaded. */
+  /** 1 where the background is shaded. */
   shade?: (number | null)[]
 }
 
-/** A chart shows a minute at the least, s. */
+/** The shortest time that a chart shows, s. */
 const LEAST_SPAN = 60
 const AXIS_WIDTH = 48
 
-/** Lines over time. Columns may grow in place: they are drawn again with every snapshot while the chart is visible. */
+/** Lines over time. Columns may grow in place: the chart draws them again at every snapshot while it is visible. */
 export function Chart(props: ChartProps) {
   const { label, lines, height, format } = props
   const app = useApp()
@@ -43,7 +43,7 @@ export function Chart(props: ChartProps) {
   const received = app.feed.receivedAt.value
   const names = lines.map(({ name }) => name).join('\n')
 
-  // Other colours and other lines make another chart.
+  // uPlot takes colours and lines only when a chart is made, so a change of them makes a new one.
   useEffect(() => {
     const element = place.current!
     const made = new uPlot(describe(element, latest, setPointed), toData(latest.current), element)
@@ -64,7 +64,7 @@ export function Chart(props: ChartProps) {
     }
   }, [palette, names, height])
 
-  // A snapshot is what there is to draw.
+  // Each snapshot brings new data to draw.
   useEffect(() => {
     if (isVisible.current) chart.current?.setData(toData(latest.current))
   }, [received])
@@ -147,7 +147,7 @@ function describe(
   }
 }
 
-/** A token's colour as a canvas takes it; tokens that differ by theme resolve only in a property of an element. */
+/** A token's colour in a form that a canvas accepts. Tokens that differ by theme resolve only in a property of an element. */
 function readColor(element: HTMLElement, token: string): string {
   element.style.color = `var(--${token})`
   const { color } = getComputedStyle(element)

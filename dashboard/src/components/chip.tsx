@@ -1,7 +1,7 @@
 import type { Tone } from '../state/lane-health.ts'
 import type { JobStatus } from '../wire.ts'
 
-/** A state: its word, and a mark whose shape differs as its colour does. */
+/** A state as a word, with a mark that differs by shape as well as by colour. */
 export function Chip({ tone, label }: { tone: Tone; label: string }) {
   return (
     <span class={`chip ${tone}`}>

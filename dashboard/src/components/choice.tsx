@@ -1,4 +1,4 @@
-/** One of several values, or any. */
+/** A choice of one of several values, or of any. */
 export function Choice(props: {
   label: string
   any: string

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
 
-/** Copies a text. Browsers have no clipboard for pages that come by plain HTTP from elsewhere than this machine: then there is no button. */
+/** Copies a text. Absent if the browser offers no clipboard: it offers none to a page served over plain HTTP by another machine. */
 export function CopyButton({ text, name, place }: { text: string; name?: string; place?: string }) {
   const [copied, setCopied] = useState<string | null>(null)
   if (navigator.clipboard === undefined) return null

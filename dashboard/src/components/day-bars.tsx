@@ -1,7 +1,7 @@
 import { countOf, formatUsd } from '../format.ts'
 import type { DayBar } from '../state/usage-days.ts'
 
-/** What was paid, a bar for each day or for some days. The numbers stand in a table beside it. */
+/** The cost, with a bar for each day or for several days. A table beside it has the numbers. */
 export function DayBars({ bars }: { bars: readonly DayBar[] }) {
   const most = Math.max(...bars.map(({ costUsd }) => costUsd))
   const dearest = bars.find(({ costUsd }) => costUsd === most)

@@ -2,16 +2,16 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useId, useRef, useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 
-/** A modal question. Escape and the other button close it; focus goes back to where it was. */
+/** A modal question. Escape and the second button close it; the focus returns to where it was. */
 export function Dialog(props: {
   title: string
-  /** The word on the button that does it. */
+  /** The label of the button that confirms. */
   action: string
   tone?: 'bad'
   isReady?: boolean
   /** For long texts. */
   isWide?: boolean
-  /** Closes when it is done; what it throws is shown. */
+  /** The dialog closes when this resolves, and shows its error if it rejects. */
   onConfirm: () => Promise<void>
   onClose: () => void
   children: ComponentChildren
@@ -24,10 +24,10 @@ export function Dialog(props: {
 
   useEffect(() => element.current!.showModal(), [])
 
-  // At once, and not by the event of its end, which comes later: who is quick may have asked the next question by then. The
-  // browser gives the focus back when it closes, not when it is taken away open.
+  // Closes at once instead of waiting for the `close` event: a quick user may have opened the next dialog by the time it fires.
+  // It also calls close() before the element is removed, because only close() makes the browser return the focus.
   const leave = () => {
-    // One that was left already while it was busy has nothing left to close.
+    // The user may have left the dialog while it was busy. Then there is nothing to close.
     if (element.current === null) return
     element.current.close()
     onClose()

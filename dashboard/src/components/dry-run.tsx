@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { countOf } from '../format.ts'
 
-/** The button that counts what an action would change, and what it counted. */
+/** A button that counts what an action would change, and the count. */
 export function DryRun({ tried, onTry }: { tried: { matched: number } | null; onTry: () => Promise<void> }) {
   const [failure, setFailure] = useState<string | null>(null)
   const run = () => {

@@ -1,4 +1,4 @@
-/** What went wrong, read out; nothing where nothing did. */
+/** An error message that screen readers announce; renders nothing for null. */
 export function FailureText({ text }: { text: string | null }) {
   return text === null ? null : (
     <p class="failure" role="alert">

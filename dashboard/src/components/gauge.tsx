@@ -1,6 +1,6 @@
 import { formatShare } from '../format.ts'
 
-/** How full something is: a name, a bar, a share and the numbers behind it. `isBinding`: this is what is waited for. */
+/** How full something is: a name, a bar, a share and the numbers behind it. `isBinding`: jobs wait for this limit. */
 export function Gauge(props: {
   name: string
   share: number
@@ -38,7 +38,7 @@ export function Bar({
 
 export type Part = { name: string; count: number; tone: string }
 
-/** A bar of several parts of `total`. */
+/** A bar that splits `total` into several parts. */
 export function Parts({ label, parts, total }: { label: string; parts: Part[]; total: number }) {
   const said = parts.filter(({ count }) => count > 0).map(({ name, count }) => `${count} ${name}`)
   return (

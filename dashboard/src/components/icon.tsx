@@ -9,7 +9,7 @@ const paths = {
   key: 'M10.5 2a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7M8 8l-6 6M4 12l2 2',
 }
 
-/** A sign beside words; it says nothing of its own. */
+/** A decorative icon beside words; screen readers skip it. */
 export function Icon({ name }: { name: keyof typeof paths }) {
   return (
     <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">

@@ -3,7 +3,7 @@ import { formatCount } from '../format.ts'
 import { splitJson } from '../json-tokens.ts'
 import { CopyButton } from './copy-button.tsx'
 
-/** Longer texts are folded away at first, and those far longer are neither coloured nor shown whole unless asked, in characters. */
+/** Limits in characters. A text over the first starts folded, one over the second is not coloured, one over the third is cut until you ask for all of it. */
 const FOLDED = 4_000
 const COLOURED = 60_000
 const SHOWN = 200_000

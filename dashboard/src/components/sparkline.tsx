@@ -1,7 +1,7 @@
 const WIDTH = 100
 const HEIGHT = 24
 
-/** A line without axes: only whether it rises or falls. */
+/** A line without axes that shows only whether values rise or fall. */
 export function Sparkline({ values }: { values: (number | null)[] }) {
   const known = values.filter((value) => value !== null)
   if (known.length < 2) return <svg class="sparkline" aria-hidden="true" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} />

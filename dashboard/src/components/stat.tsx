@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact'
 import { Sparkline } from './sparkline.tsx'
 
-/** A number that sums up, what it counts, and how it went. */
+/** A summary number, what it counts, and how it changed. */
 export function Stat(props: {
   name: string
   value: string

@@ -4,18 +4,18 @@ export type Column = {
   name: string
   isNumber?: boolean
   isHidden?: boolean
-  /** How the rows are sorted by it, if they are; without `onSort` they cannot be. */
+  /** How the rows are sorted by this column. A column without `onSort` cannot be sorted. */
   sort?: 'ascending' | 'descending' | 'none'
   onSort?: () => void
 }
 
 /**
- * A table that scrolls by itself where it is wider than the page, by keys too. On a narrow page each row is a card, in which the name of the
- * column stands before each cell.
+ * A table that scrolls sideways if it is wider than the page, also by keyboard. On a narrow page each row becomes a card, with the
+ * name of the column before each cell.
  */
 export function Table(props: {
   caption: string
-  /** Shown above it; else it is for screen readers. */
+  /** True shows the caption above the table; otherwise only screen readers get it. */
   isCaptionShown?: boolean
   head: Column[]
   children: ComponentChildren

@@ -1,7 +1,7 @@
 import { formatAbsolute, formatCountdown, formatRelative, nothing } from '../format.ts'
 import { useApp } from '../state/app.ts'
 
-/** When something was or will be, counted from now; the title has date and zone. */
+/** A time relative to now; the title has the date and the zone. */
 export function Time({ at }: { at: string | number | null }) {
   const now = useApp().now.value
   if (at === null) return <span class="muted">{nothing}</span>
@@ -13,7 +13,7 @@ export function Time({ at }: { at: string | number | null }) {
   )
 }
 
-/** What is left until then, in seconds. */
+/** The time left until then, in seconds. */
 export function Countdown({ to }: { to: number }) {
   const now = useApp().now.value
   return (
@@ -23,7 +23,7 @@ export function Countdown({ to }: { to: number }) {
   )
 }
 
-/** When something is expected; of an estimate that has passed it says `late`, not that it has come true. */
+/** When something is expected. An estimate that has passed reads `late`, because it has not happened yet. */
 export function Expected({ at, late }: { at: string | null; late: string }) {
   const now = useApp().now.value
   return at !== null && Date.parse(at) <= now ? <span class="muted">{late}</span> : <Time at={at} />

@@ -11,35 +11,35 @@ import { createStored } from './stored.ts'
 export type Theme = 'auto' | 'light' | 'dark'
 export type Notice = { id: number; tone: 'good' | 'bad'; text: string }
 
-/** What all views share. */
+/** State and functions that all views share. */
 export type App = {
   api: Api
   feed: Feed
   route: ReadonlySignal<Route>
-  /** The server's time, Unix ms; moves once a second. */
+  /** The server's time, Unix ms; updated once a second. */
   now: ReadonlySignal<number>
   key: ReadonlySignal<string | null>
-  /** Whether the key may change things: `jobs` are those of its tenant, `admin` is everything. False until it is known. */
+  /** Whether the key may change things: `jobs` allows changes to its tenant's jobs, `admin` to everything. False until the key's scopes are known. */
   may(scope: 'jobs' | 'admin'): boolean
-  /** True when the API wants a key, or another one than it got. */
+  /** True when the API needs a key, or refused the one it got. */
   asksForKey: ReadonlySignal<boolean>
   enterKey(key: string | null): void
   theme: Signal<Theme>
-  /** Changes whenever colours do. */
+  /** Changes whenever the colours do. */
   palette: ReadonlySignal<string>
   notices: ReadonlySignal<Notice[]>
   /** Reports the outcome of a user's action. */
   notify(tone: Notice['tone'], text: string): void
   dismiss(id: number): void
-  /** What is read out when it changes. */
+  /** Screen readers announce this text when it changes. */
   announcement: ReadonlySignal<string>
 }
 
-/** Notices of what went well go by themselves, ms. */
+/** Notices of success disappear after this time, ms. */
 const NOTICE_MS = 8_000
-/** What wants attention is read out this often at most, ms: something that comes and goes is not to talk on and on. */
+/** The shortest time between two announcements of concerns, ms: one that comes and goes must not be announced again and again. */
 const ANNOUNCE_MS = 10_000
-/** A hidden page lets go of its connection after this, for browsers have few for one host, ms. */
+/** A hidden page closes its connection after this time, ms: browsers allow few connections to one host. */
 const HIDDEN_MS = 60_000
 
 const AppContext = createContext<App | null>(null)
@@ -51,7 +51,7 @@ export function useApp(): App {
   return app
 }
 
-/** Puts the state of the page together and keeps it in step with the browser. */
+/** Builds the state of the page and keeps it in step with the browser. */
 export function createApp(window: Window & typeof globalThis): App {
   const { document, location } = window
   const storedTheme = createStored(() => window.localStorage, 'sluice-theme')
@@ -169,7 +169,7 @@ function restWhileHidden({ document }: Window, feed: Feed): void {
   })
 }
 
-/** Reads out what begins and ends to want attention, and the loss of the connection; numbers it leaves alone. */
+/** Announces concerns that begin or end, and a lost connection. A change of a concern's numbers is not announced. */
 function announceChanges(feed: Feed, announcement: Signal<string>): void {
   let known: Map<string, string> | null = null
   let saidAt = Number.NEGATIVE_INFINITY

@@ -13,23 +13,23 @@ export type ConcernAction =
   | { kind: 'price' }
   | { kind: 'history' }
 
-/** Something an operator should look at. Each has one line, and what can be done about it. Why it is so says its lane. */
+/** Something that an operator should look at: one line, and what to do about it. The page of its lane says why. */
 export type Concern = {
   id: string
   tone: Tone
-  /** What it is about: a lane, a tenant, a provider, or the name of what is wrong. */
+  /** A lane, a tenant, a provider, or the name of the problem. */
   subject: string
   kind: 'lane' | 'tenant' | 'provider' | 'prices' | 'history'
   text: string
   action: ConcernAction
-  /** Jobs that it holds up, or that it took. */
+  /** How many jobs it holds up or has failed. */
   jobs: number
 }
 
-/** From this share of a budget or a queue on it is worth a look. */
+/** A budget or a queue that is full to this share is a concern. */
 const NEARLY = 0.9
 
-/** What wants a person's eye, each once: the worst first, and of those what holds up most. */
+/** Finds all concerns: the worst first, and of equal ones those that hold up the most jobs. */
 export function findConcerns(overview: Overview): Concern[] {
   const { providers, lanes } = rankLanes(overview.lanes)
   const concerns = [
@@ -54,7 +54,7 @@ export function findConcerns(overview: Overview): Concern[] {
   return concerns.sort((a, b) => Number(b.tone === 'bad') - Number(a.tone === 'bad') || b.jobs - a.jobs)
 }
 
-/** Nothing where none waits. */
+/** '' if no job waits. */
 const sayWaiting = (jobs: number, separator: string) =>
   jobs === 0 ? '' : `${separator}${countOf(jobs, 'job')} ${jobs === 1 ? 'waits' : 'wait'}`
 
@@ -79,16 +79,16 @@ function describeTrouble(trouble: ProviderTrouble): string {
   return `${which}${sayBegin(trouble)}`
 }
 
-/** What the lanes are: a provider is not down where other lanes of it are up. */
+/** The state of the lanes alone: a provider is not down if other lanes of it are up. */
 export const nameState = ({ label }: ProviderTrouble) => (label === 'provider down' ? 'down' : label)
 
-/** ` since 14:02` in the reader's zone; nothing where it is not known. */
+/** ` since 14:02` in the reader's time zone; '' if it is not known. */
 export function sayBegin({ since }: ProviderTrouble): string {
   if (since === null) return ''
   return ` since ${new Date(since).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}`
 }
 
-/** Why the lanes are in trouble, as a sentence; null: it is not known. */
+/** Says why the lanes are in trouble, as a sentence; null: not known. */
 export function explainTrouble({ label, lanes, lastBroken }: ProviderTrouble): string | null {
   if (label === 'paused') return `Paused: ${describePause(lanes[0]!.paused_reason)}`
   return lastBroken === null ? null : `Last error ${describeBroken(lastBroken)}`
@@ -129,7 +129,7 @@ function ofTenants({ tenants }: Overview): Concern[] {
   return concerns
 }
 
-/** Failed jobs of one error, over all lanes and tenants. */
+/** The failed jobs of one error, over all lanes and tenants. */
 export type FailureSum = { code: string; count: number; lanes: string[]; tenants: string[]; lastAt: string }
 
 /** The most frequent first. */
@@ -148,7 +148,7 @@ export function sumFailures(failures: readonly Failure[]): FailureSum[] {
     .sort((one, other) => other.count - one.count)
 }
 
-/** Finished jobs wait less than a second for the history, usually; from here on it is worth a look, ms. */
+/** Finished jobs usually wait less than a second for the history. A longer wait than this is a concern, ms. */
 const LATE_MS = 60_000
 
 function ofHistory({ history, at }: Overview): Concern[] {
@@ -174,7 +174,7 @@ function ofHistory({ history, at }: Overview): Concern[] {
   ]
 }
 
-/** One line for all: what is to be done is the same, and in one file. */
+/** One concern for all lanes without a price: the remedy is the same, in one file. */
 function ofPrices(unpriced: Overview['unpriced']): Concern[] {
   if (unpriced.length === 0) return []
   const budgets = [...new Set(unpriced.flatMap((one) => one.budgets))]

@@ -5,20 +5,20 @@ import { type Following, type FollowState, follow } from './follow.ts'
 import { createHistory, type History } from './history.ts'
 import { openOwnOverview } from './own-overview.ts'
 
-/** The overview as it comes, and how the connection that brings it stands. */
+/** The live overview, and the state of the connection that delivers it. */
 export type Feed = {
   overview: ReadonlySignal<Overview | null>
   connection: ReadonlySignal<FollowState>
-  /** Whose key it is and what it may do; null: not known yet. */
+  /** The owner of the key and its scopes; null: not known yet. */
   caller: ReadonlySignal<Caller | null>
   /** When the last snapshot came, Unix ms by this machine's clock; null: none yet. */
   receivedAt: ReadonlySignal<number | null>
-  /** What the server's clock is ahead, ms. */
+  /** How far the server's clock is ahead of this machine's, ms. */
   clockAhead: ReadonlySignal<number>
   history: History
   /** Connects again, for example with another key. */
   restart(): void
-  /** Lets go of all that was seen: it was shown to another key. */
+  /** Drops all data: it was shown to another key. */
   forget(): void
   stop(): void
   hurry(): void
@@ -39,7 +39,7 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
 
   let isSeeded = false
 
-  /** What was before this page was open. Without it charts begin now. */
+  /** Loads the time before this page was open. If that fails, charts begin now. */
   function seed(lanes: Overview['lanes']): void {
     isSeeded = true
     if (caller.peek()?.reads_all !== true) return

@@ -13,11 +13,11 @@ export type FlowWatch = {
   stop(): void
 }
 
-/** Between the start of two readings, ms: a flow may have thousands of jobs, whose ends are events as well. */
+/** The shortest time between the starts of two reads, ms: a flow may have thousands of jobs, and the end of each is an event. */
 const READ_EVERY_MS = 500
-/** After one to which the server had no answer, ms. */
+/** The wait after a read that the server could not answer, ms. */
 const READ_AGAIN_MS = 2_000
-/** A silent stream has comments every 15 s. */
+/** The server sends a comment every 15 s on a silent stream. */
 const SILENCE_MS = 40_000
 
 /** Follows the events of a flow and its jobs, and reads the flow again when one comes. */
@@ -51,7 +51,7 @@ export function watchFlow(deps: {
     } catch (error) {
       if (stopped.signal.aborted || !(error instanceof ApiFailure)) return
       failure.value = error
-      // No event may come any more that would have it read again.
+      // It must retry by itself: there may be no further event that would cause a read.
       if (error.status === 0 || error.status >= 500) {
         isOutdated = true
         wait = READ_AGAIN_MS
@@ -81,7 +81,7 @@ export function watchFlow(deps: {
     onEvents: refresh,
     onState(state) {
       connection.value = state
-      // What happened before the stream was open.
+      // Reads what happened before the stream was open.
       if (state.kind === 'live') refresh()
     },
     now: deps.now,

@@ -6,16 +6,16 @@ import { ApiFailure, explain } from '../api.ts'
 export type FollowState =
   | { kind: 'connecting' }
   | { kind: 'live' }
-  /** Tried again at `retryAt`, Unix ms. */
+  /** The next try is at `retryAt`, Unix ms. */
   | { kind: 'lost'; retryAt: number; reason: string }
-  /** Every event there will be has come. */
+  /** The last event has come; there will be no more. */
   | { kind: 'ended' }
-  /** Trying again would not help: the key, or what is followed is gone. */
+  /** Another try would not help: the key is refused, or the object is gone. */
   | { kind: 'refused'; status: number; message: string }
 
 export type Following = {
   stop(): void
-  /** Tries again now where it waits to. */
+  /** Tries again now if it waits for its next try. */
   hurry(): void
 }
 
@@ -29,11 +29,11 @@ export type FollowDeps = {
   now(): number
   /** 0 to 1. */
   random(): number
-  /** The waits between tries, ms, unless another is wanted. */
+  /** The first and the longest wait between tries, ms. */
   waits?: { first: number; most: number }
 }
 
-/** Follows an event stream over breaks of the connection, from where it broke off, and tells how that stands. */
+/** Follows an event stream. After a lost connection it resumes behind the last event, and reports its state. */
 export function follow(deps: FollowDeps): Following {
   const { first, most } = deps.waits ?? { first: 500, most: 15_000 }
   const stopping = new AbortController()
@@ -80,7 +80,7 @@ export function follow(deps: FollowDeps): Following {
   }
 }
 
-/** The statuses that say the same the next time: all 4xx but time-outs and limits. */
+/** Whether a retry would get the same answer: true for all 4xx except 408 and 429. */
 function isFinal(status: number): boolean {
   return status >= 400 && status < 500 && status !== 408 && status !== 429
 }

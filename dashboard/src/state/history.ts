@@ -1,6 +1,6 @@
 import type { Lane, Overview, OverviewSample } from '../wire.ts'
 
-/** Columns of equal length, as a chart takes them. Null is a gap. Shares are of the limit in use, 1 is all of it. */
+/** Columns of equal length, as a chart takes them. Null is a gap. A share of 1 is the whole limit in force. */
 export type LaneHistory = {
   /** Unix seconds. */
   at: number[]
@@ -18,7 +18,7 @@ export type LaneHistory = {
   tokenLimit: (number | null)[]
 }
 
-/** The whole house. */
+/** Figures of all lanes together. */
 export type TotalHistory = {
   at: number[]
   finished: (number | null)[]
@@ -31,21 +31,21 @@ export type TotalHistory = {
 
 export type History = {
   add(overview: Overview): void
-  /** The same object for as long as the lane is known; its columns grow and shrink. */
+  /** The same object for as long as the lane is known; its columns change in place. */
   lane(id: string): LaneHistory | null
   total: TotalHistory
-  /** Puts what the server remembers before what the page has heard itself. */
+  /** Puts the server's samples before what the page has received itself. */
   seed(samples: readonly OverviewSample[], lanes: readonly Lane[]): void
   clear(): void
 }
 
-/** After a silence longer than this the line is interrupted, s. */
+/** A silence longer than this makes a gap in the line, s. */
 const GAP_S = 5
 
 type Sample = Record<string, number | null>
 type Columns = { at: number[]; [column: string]: (number | null)[] }
 
-/** Remembers what the overview said, for `keepSeconds`. */
+/** Remembers the snapshots of the overview for `keepSeconds`. */
 export function createHistory({ keepSeconds }: { keepSeconds: number }): History {
   const lanes = new Map<string, LaneHistory>()
   const total: TotalHistory = {
@@ -92,14 +92,14 @@ export function createHistory({ keepSeconds }: { keepSeconds: number }): History
   }
 }
 
-/** How a lane went, as a chart takes it. */
+/** Turns samples into the columns of one lane. */
 export function toLaneHistory(samples: readonly OverviewSample[], lane: Lane): LaneHistory {
   const history = createLaneHistory()
   prepend(history, toLaneColumns(samples, lane))
   return history
 }
 
-/** Of a lane at rest there is no sample: it used nothing. Shares are of the limits that it has now. */
+/** Samples leave out idle lanes, so such a lane counts as zero. Shares are relative to the lane's present limits. */
 function toLaneColumns(samples: readonly OverviewSample[], lane: Lane): [number, Sample][] {
   const none = { requests: 0, tokens: 0, input_tokens: 0, output_tokens: 0 }
   return samples.map(({ at, lanes }) => {
@@ -131,7 +131,7 @@ function fromTotal(total: OverviewSample['total']): Sample {
   }
 }
 
-/** So long without a sample is a gap, s: there was no worker. */
+/** A time this long without a sample is a gap, s: no worker ran. */
 const SAMPLE_GAP_S = 300
 
 function prepend(columns: Columns, samples: readonly [number, Sample][]): void {
@@ -169,9 +169,9 @@ function append(
   keepSeconds: number,
 ): void {
   const last = columns.at.at(-1)
-  // A server whose clock was set back, or another one: what it says now is true, what was drawn is not.
+  // The server's clock was set back, or it is another server. Its present time counts, so the earlier points go.
   if (last !== undefined && at < last) for (const column of Object.values(columns)) column.length = 0
-  // The same snapshot again, as after a reconnect.
+  // The same snapshot comes again, for example after a reconnect.
   if (last === at) return
   if (last !== undefined && at - last > GAP_S) push(columns, last + 1, {})
   push(columns, at, sample)
@@ -213,11 +213,11 @@ function sampleTotal({ lanes, tenants }: Overview): Record<string, number | null
   }
 }
 
-/** How much of a limit is used. `used` and `limit` are a minute, or calls at once. */
+/** How much of a limit is used. `used` and `limit` are counts per minute, or concurrent calls. */
 export type Use = { used: number; limit: number; share: number }
 export type Dimension = 'requests' | 'tokens' | 'input_tokens' | 'output_tokens'
 
-/** Null where there is no such limit. The limit is the one in force: a learned one where that is lower. */
+/** Null if the lane has no such limit. The limit is the one in force: the learned one if that is lower. */
 export function readUse(lane: Lane, dimension: Dimension): Use | null {
   const configured = lane.limits[dimension]
   if (configured === null) return null
@@ -227,7 +227,7 @@ export function readUse(lane: Lane, dimension: Dimension): Use | null {
   return { used, limit, share: used / limit }
 }
 
-/** Tokens by the limit that is fullest, for providers may count input and output apart. */
+/** Use of the fullest token limit: providers may count input and output separately. */
 function readTokenUse(lane: Lane): Use | null {
   const uses = (['tokens', 'input_tokens', 'output_tokens'] as const).map((name) => readUse(lane, name))
   return uses.reduce((most, use) => ((use?.share ?? -1) > (most?.share ?? -1) ? use : most), null)

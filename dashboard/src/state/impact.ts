@@ -7,44 +7,44 @@ export type ProviderTrouble = {
   id: string
   provider: string
   tone: Tone
-  /** As each lane's health says it: `provider down`. */
+  /** The label of each lane's health, such as `provider down`. */
   label: string
-  /** Those that hold up the most first. */
+  /** The lanes that hold up the most jobs come first. */
   lanes: Lane[]
-  /** How many lanes of the provider are not idle: as many as `lanes` where the whole provider is in trouble. */
+  /** How many lanes of the provider are not idle. Equal to the number of `lanes` if the whole provider is in trouble. */
   activeLanes: number
-  /** Jobs that wait in them. */
+  /** How many jobs wait in these lanes. */
   stuck: number
-  /** Since when calls break in a row, RFC 3339; null: they do not, or it is not known. */
+  /** When the present row of broken calls began, RFC 3339; null: there is none, or it is not known. */
   since: string | null
   /** The last call that broke; null: none is known. */
   lastBroken: BrokenCall | null
 }
 
-/** Lanes as an operator wants to see them: what hurts most first, and what rests at the end. */
+/** Lanes in the order that an operator needs: the worst trouble first, idle lanes last. */
 export type RankedLanes = {
-  /** Several lanes as one each; a provider may be here twice, for lanes in other trouble. */
+  /** Each entry stands for several lanes. A provider is here twice if its lanes are in two kinds of trouble. */
   providers: ProviderTrouble[]
-  /** Those that have work or trouble, and share it with no other lane of their provider. */
+  /** Lanes that have work, or trouble that no other lane of their provider shares. */
   lanes: Lane[]
   idle: Lane[]
 }
 
-/** From so many lanes of one provider in the same trouble on, they are shown as one. */
+/** This many lanes of one provider in the same trouble are shown as one. */
 const SEVERAL_LANES = 2
 
-/** A lane in trouble counts as much as one that flows with so many times its jobs. */
+/** How many times more a stuck job counts than one in a lane that works well, by the lane's tone. */
 const weights: Record<Tone, number> = { bad: 1000, warn: 100, info: 3, good: 1, idle: 0 }
 
-/** Jobs that cannot leave now. Those that a pause delayed wait for its end. */
+/** Counts the jobs that cannot be sent now. Delayed jobs count only while a pause or the breaker holds the lane. */
 export function countStuck(lane: Lane): number {
   const isHeld = lane.paused_until !== null || lane.breaker.state !== 'closed'
   return lane.backlog.waiting + (isHeld ? lane.backlog.delayed : 0)
 }
 
-/** Stuck work times why it is stuck. */
+/** The number of stuck jobs times the weight of the trouble. */
 export function impactOf(lane: Lane): number {
-  // A lane is as far down while its breaker tries a call: it keeps its place.
+  // A lane whose breaker tries a call counts as down, so it keeps its place.
   const tone = lane.breaker.state === 'closed' ? judgeLane(lane).tone : 'bad'
   return weights[tone] * (1 + countStuck(lane))
 }
@@ -67,7 +67,7 @@ export function rankLanes(lanes: readonly Lane[]): RankedLanes {
   }
 }
 
-/** Providers in trouble and single lanes in one row: what holds up the most first. */
+/** Providers in trouble and single lanes in one list: the greatest impact first. */
 export function orderByImpact({ providers, lanes }: RankedLanes): (ProviderTrouble | Lane)[] {
   return [
     ...providers.map((trouble) => ({ shown: trouble, impact: sumOf(trouble.lanes) })),
@@ -79,11 +79,11 @@ export function orderByImpact({ providers, lanes }: RankedLanes): (ProviderTroub
 
 const sumOf = (lanes: readonly Lane[]) => lanes.reduce((sum, lane) => sum + impactOf(lane), 0)
 
-/** Equal for lanes in the same trouble for the same reason; null: the lane is in none. */
+/** A name that is equal for lanes in the same trouble for the same reason; null: the lane has no trouble. */
 function nameTrouble(lane: Lane): string | null {
   const { tone, label, detail } = judgeLane(lane)
   if (tone !== 'bad' && tone !== 'warn') return null
-  // A lane whose breaker tries one call is as far down as those whose breaker is open.
+  // A lane whose breaker tries one call counts as down, like those whose breaker is open.
   if (label === 'probing') return 'provider down'
   return label === 'paused' ? `${label}: ${detail}` : label
 }
@@ -106,7 +106,7 @@ function toTrouble(id: string, provider: string, own: Lane[], activeLanes: numbe
   }
 }
 
-/** When the first of the calls broke that broke in a row since, RFC 3339; of those that are remembered. Null where the breaker is closed. */
+/** When the first call of the present row of broken calls broke, RFC 3339, as far as the server remembers calls. Null if the breaker is closed. */
 export function brokenSince({ breaker }: Lane): string | null {
   if (breaker.state === 'closed') return null
   return breaker.last_broken.slice(0, Math.max(1, breaker.failures)).at(-1)?.at ?? null

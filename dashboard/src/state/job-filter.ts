@@ -1,7 +1,7 @@
 import type { Job } from '../wire.ts'
 import { toQuery } from './query.ts'
 
-/** Members of the address that say which jobs are listed. Empty texts are no filter. */
+/** Query parameters of the address that filter the list of jobs. An empty text is no filter. */
 export const filterNames = [
   'tenant',
   'status',
@@ -18,9 +18,10 @@ export const filterNames = [
 ] as const
 
 /**
- * Which jobs. `cost`: USD that each cost at the least. `metadata`: pairs `name=value`, with `&` between them. `from`, `to`: when they were created, RFC 3339. `sort`: the name of a
- * column, with `-` before it for the most first. `after`: the cursors after which each page up to this one begins, with commas; of
- * sorted jobs the number of the page, 1 for the second.
+ * Which jobs to list.
+ * `cost`: the least that a job cost, USD. `metadata`: pairs `name=value` joined by `&`. `from`, `to`: times of creation, RFC 3339.
+ * `sort`: the name of a column, with `-` before it for descending order.
+ * `after`: the cursors of all pages up to this one, joined by commas; for sorted jobs the number of the page, 1 for the second.
  */
 export type JobFilter = Record<(typeof filterNames)[number], string>
 
@@ -54,13 +55,13 @@ function readPairs(text: string): [string, string][] {
     })
 }
 
-/** What is wrong with what was typed; null: nothing. */
+/** Says what is wrong with the text; null: nothing. */
 export function checkPairs(text: string): string | null {
   const bad = readPairs(text).find(([name, value]) => name === '' || value === '')
   return bad === undefined ? null : 'Write a pair as name=value; put & between several.'
 }
 
-/** True where more is asked than actions on many jobs know of. */
+/** True if the filter uses parameters that actions on many jobs do not have. */
 function isNarrowed({ error, model, cost, metadata, from, to }: JobFilter): boolean {
   return [error, model, cost, metadata, from, to].some((value) => value !== '')
 }
@@ -68,16 +69,16 @@ function isNarrowed({ error, model, cost, metadata, from, to }: JobFilter): bool
 export const isFiltered = (filter: JobFilter): boolean =>
   [filter.status, filter.lane, filter.group].some((value) => value !== '') || isNarrowed(filter)
 
-/** What can be done with all jobs that a filter names. */
+/** An action on all jobs that a filter matches. */
 export type BulkAction = 'cancel' | 'retry'
 
-/** Members that each action knows, and those that choose no jobs. */
+/** The parameters that each action understands, and those that do not filter (`sort`, `after`). */
 const known: Record<BulkAction, readonly (keyof JobFilter)[]> = {
   cancel: ['tenant', 'status', 'lane', 'group', 'from', 'to', 'sort', 'after'],
   retry: ['tenant', 'status', 'lane', 'group', 'error', 'sort', 'after'],
 }
 
-/** What the filter is narrowed by that the action does not know: it would take more jobs than are shown. */
+/** Finds the filters in use that the action does not understand: with them it would take more jobs than are shown. */
 export function findStrange(action: BulkAction, filter: JobFilter): (keyof JobFilter)[] {
   return filterNames.filter((name) => filter[name] !== '' && !known[action].includes(name))
 }
@@ -94,7 +95,7 @@ export type SortKey = keyof typeof keys
 
 export const isSorted = ({ sort }: JobFilter): boolean => Object.hasOwn(keys, sort.replace(/^-/, ''))
 
-/** By a column; as they come without one that is known. */
+/** Sorts jobs by a column. An unknown column keeps their order. */
 export function sortJobs<One extends Job>(jobs: readonly One[], sort: string): One[] {
   const name = sort.replace(/^-/, '')
   if (!Object.hasOwn(keys, name)) return [...jobs]
@@ -106,7 +107,7 @@ export function sortJobs<One extends Job>(jobs: readonly One[], sort: string): O
   })
 }
 
-/** The next one when the column is pressed: the most first, then the least, then as they come. */
+/** The next `sort` when a column's header is pressed: descending, then ascending, then unsorted. */
 export function turnSort(sort: string, key: SortKey): string {
   return sort === `-${key}` ? key : sort === key ? '' : `-${key}`
 }

@@ -10,7 +10,7 @@ export type JobWatch = {
   job: ReadonlySignal<Job | null>
   attempts: ReadonlySignal<Attempt[]>
   deliveries: ReadonlySignal<Delivery[]>
-  /** What has been streamed by the call of the number `attempt`. */
+  /** The text that the call with the number `attempt` has streamed. */
   streamed: ReadonlySignal<{ attempt: number; text: string }>
   connection: ReadonlySignal<FollowState>
   failure: ReadonlySignal<ApiFailure | null>
@@ -23,11 +23,11 @@ type EventData = { attempt?: number; chunk?: unknown }
 
 const terminal = ['job.completed', 'job.failed', 'job.cancelled']
 
-/** Events of a silent job are comments every 15 s. */
+/** The server sends a comment every 15 s on a silent stream. */
 const SILENCE_MS = 40_000
-/** Between the start of two readings of a job, ms. */
+/** The shortest time between the starts of two reads of a job, ms. */
 const READ_EVERY_MS = 300
-/** After one to which the server had no answer, ms. */
+/** The wait after a read that the server could not answer, ms. */
 const READ_AGAIN_MS = 2_000
 
 export function watchJob(deps: {
@@ -62,7 +62,7 @@ export function watchJob(deps: {
         api.json<List<Attempt>>(`${path}/attempts`, options),
         api.json<List<Delivery>>(`${path}/deliveries`, options),
       ])
-      // A slow answer does not undo what a later one said.
+      // A slow answer must not replace a later one.
       if (number < shown) return
       shown = number
       batch(() => {
@@ -74,14 +74,14 @@ export function watchJob(deps: {
     } catch (error) {
       if (options.signal.aborted || !(error instanceof ApiFailure) || number < shown) return
       failure.value = error
-      // No event may come any more that would have it read again.
+      // It must retry by itself: there may be no further event that would cause a read.
       if (error.status !== 0 && error.status < 500) return
       clearTimeout(again)
       again = setTimeout(readSoon, READ_AGAIN_MS)
     }
   }
 
-  /** Now, or when the time since the last reading is up. */
+  /** Reads now, or once READ_EVERY_MS have passed since the last read. */
   function readSoon(): void {
     isOutdated = true
     if (timer !== undefined) return
@@ -99,7 +99,7 @@ export function watchJob(deps: {
     for (const { type: event, data } of events) {
       const parsed = JSON.parse(data) as EventData
       if (event === 'job.delta') {
-        // The pieces of a call that failed are void.
+        // Chunks of an earlier call that failed do not count.
         if (parsed.attempt !== undefined && parsed.attempt !== attempt) {
           attempt = parsed.attempt
           text = ''

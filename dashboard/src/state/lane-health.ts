@@ -3,28 +3,28 @@ import type { BrokenCall, Lane } from '../wire.ts'
 
 export type Tone = 'good' | 'info' | 'warn' | 'bad' | 'idle'
 
-/** How a lane does, in one or two words and a sentence. */
+/** The health of a lane: a label of one or two words, and a sentence. */
 export type LaneHealth = { tone: Tone; label: string; detail: string }
 
-/** Pauses that end so far away have no end: they wait for somebody to resume. The server writes ten years for them. */
+/** A pause that ends later than this has no end: it lasts until you resume the lane. The server writes ten years for it. */
 const ENDLESS_MS = 5 * 365 * 86_400_000
 
-/** The reason of the pause that a breaker makes. */
+/** The reason that the breaker gives for its pause. */
 const BREAKER_PAUSE = 'breaker_open'
 
-/** When the pause ends, Unix ms; Infinity: when it is ended by hand; null: there is none. */
+/** When the pause ends, Unix ms; Infinity: when somebody resumes the lane; null: the lane is not paused. */
 export function readPauseEnd(lane: Lane, now: number): number | null {
   if (lane.paused_until === null) return null
   const end = Date.parse(lane.paused_until)
   return end - now > ENDLESS_MS ? Number.POSITIVE_INFINITY : end
 }
 
-/** True where a pause is not the breaker's, which ends by itself as soon as a call succeeds. */
+/** True for a pause that is not the breaker's. The breaker's pause ends by itself as soon as a call succeeds. */
 export function hasLastingPause(lane: Lane): boolean {
   return lane.paused_until !== null && lane.paused_reason !== BREAKER_PAUSE
 }
 
-/** The worst first: what the lane suffers from, what it waits for, that it flows, that it rests. */
+/** Checks the worst case first: trouble, then what the lane waits for, then that it works, then that it is idle. */
 export function judgeLane(lane: Lane): LaneHealth {
   const [last] = lane.breaker.last_broken
   const lastError = last === undefined ? '' : `last error ${describeBroken(last)}; `
@@ -61,7 +61,7 @@ export function judgeLane(lane: Lane): LaneHealth {
   return { tone: 'idle', label: 'idle', detail: 'nothing to do' }
 }
 
-/** What the gate decides about the next call of the lane, and why, in a sentence. */
+/** Says in a sentence what the gate decides about the lane's next call, and why. */
 export function decideInWords(lane: Lane): string {
   const { waiting, delayed } = lane.backlog
   const held = lane.held_back_by
@@ -81,10 +81,10 @@ export function decideInWords(lane: Lane): string {
     : 'The next call may leave at once: nothing waits.'
 }
 
-/** What a provider said is shown so far; the rest is on the page of the lane. */
+/** The most characters shown of a provider's message; the page of the lane has the rest. */
 const LONGEST_MESSAGE = 120
 
-/** `503 overloaded: the server is overloaded`, as short as it can be said. */
+/** For example `503 overloaded: the server is overloaded`, with a long message cut. */
 export function describeBroken({ status, code, message }: BrokenCall): string {
   const name = [status, code].filter((part) => part !== null).join(' ')
   if (message === null || message === '') return name

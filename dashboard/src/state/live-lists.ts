@@ -1,6 +1,6 @@
 /**
- * Entries of a list as they stand now: those that the overview has are fresher there, and say when they will be done. Open ones
- * come first; else they keep their order.
+ * Replaces entries of a list by those of the overview, which are fresher and have an estimated end. Open entries come first;
+ * otherwise the order stays.
  *
  * @param live.known entries of the overview
  */

@@ -2,15 +2,15 @@ import type { Api } from '../api.ts'
 import { type Following, follow } from './follow.ts'
 import { toQuery } from './route.ts'
 
-/** Between two words of news, ms. */
+/** The shortest time between two notifications, ms. */
 const EVERY_MS = 500
 
-/** Events of a silent tenant are comments every 15 s. */
+/** The server sends a comment every 15 s on a silent stream. */
 const SILENCE_MS = 40_000
 
 /**
- * Says when something happened to jobs of a tenant, at once and then at most twice a second, over connections that break. Answers what ends
- * it.
+ * Notifies when something happened to a tenant's jobs: at once, then at most twice a second. It reconnects by itself. Returns a
+ * function that stops it.
  *
  * @param filter parameters of `GET /v1/events`
  */
@@ -36,7 +36,7 @@ export function followNews(
 
   const path = `/v1/events${toQuery({ ...filter, last_event_id: 'now' })}`
   let following: Following | null = null
-  // Browsers hold only six connections to one host: a page that nobody looks at takes none.
+  // Browsers allow only six connections to one host, so a hidden page closes its own.
   function look(): void {
     if (document.hidden) {
       following?.stop()

@@ -3,14 +3,14 @@ import { sleep } from '../../../client/sleep.ts'
 import type { Api } from '../api.ts'
 import type { Caller, Failure, Group, List, Overview } from '../wire.ts'
 
-/** It is read again so often, ms. */
+/** Time between two reads, ms. */
 const READ_EVERY_MS = 3_000
-/** Groups shown. */
+/** How many groups it contains. */
 const GROUPS = 20
 
 /**
- * The overview of one tenant, for a key that sees no other: its figures, groups and failures, as a stream of snapshots like that of
- * `GET /v1/overview/events`. It has no lanes, for those tell of other tenants.
+ * The overview of one tenant, for a key that sees no other tenant: its figures, groups and failures, as a stream of snapshots like
+ * that of `GET /v1/overview/events`. It has no lanes, because lanes reveal other tenants.
  */
 export function openOwnOverview(api: Api, caller: Caller, signal: AbortSignal): OpenAnswer {
   let first: Caller | null = caller

@@ -2,19 +2,19 @@ import type { List } from '../wire.ts'
 
 export type Owned<Entry> = { tenant: string; entry: Entry }
 
-/** The beginning of the lists of several tenants in one. */
+/** The first entries of the lists of several tenants, merged. */
 export type OwnedPage<Entry> = { found: Owned<Entry>[]; hasMore: boolean }
 
 export type Order<Entry> = (one: Entry, other: Entry) => number
 
-/** Entries of a page; every list of the API has pages of so many. */
+/** Entries of a page; every list of the API allows pages of this size. */
 const PAGE = 100
 
 /**
- * Reads the first entries of a list of each tenant and merges them. None is left out that belongs among the first, where each
- * list comes in this order.
+ * Reads the first entries of each tenant's list and merges them. The result has exactly the first entries of all, provided that
+ * each list comes in this order.
  *
- * @param most how many entries in all
+ * @param most the most entries in all
  */
 export async function readOwned<Entry>(asked: {
   tenants: readonly string[]
@@ -47,7 +47,7 @@ export async function readOwned<Entry>(asked: {
   }
 }
 
-/** What is greater comes first: times and numbers. */
+/** Orders by a time or a number, the greatest first. */
 export function descending<Entry>(key: (entry: Entry) => string | number): Order<Entry> {
   return (one, other) => {
     const [a, b] = [key(one), key(other)]

@@ -2,7 +2,7 @@ import { type Signal, signal } from '@preact/signals'
 
 type Message = { kind: 'ask' } | { kind: 'have'; key: string } | { kind: 'forget' }
 
-/** The other tabs of the page. */
+/** A channel to the other tabs of the page. */
 export type Channel = {
   post(message: Message): void
   listen(hear: (message: Message) => void): void
@@ -10,17 +10,17 @@ export type Channel = {
 
 export type SharedKey = {
   key: Signal<string | null>
-  /** By hand: the other tabs that have none take it, or forget theirs. */
+  /** The user enters or forgets a key. Other tabs without a key take it; if it is null, they forget theirs. */
   enter(key: string | null): void
 }
 
 /**
- * The key of this tab, which the tabs beside it tell one another. It rests in each tab alone, so it is gone when the last of them closes:
- * nothing of it stays on the machine.
+ * The key of this tab, which tabs of one browser share. Each tab keeps it only for its own life, so it is gone when the last tab
+ * closes, and nothing of it stays on the machine.
  *
- * @param stored what this tab had before it was loaded anew
+ * @param stored the key that this tab had before it was reloaded
  * @param channel to the other tabs; null: the browser has none
- * @param onChange told when another tab gave a key, or took it away
+ * @param onChange called when another tab gave a key, or took it away
  */
 export function createSharedKey(deps: {
   stored: Signal<string | null>
@@ -28,7 +28,7 @@ export function createSharedKey(deps: {
   onChange: () => void
 }): SharedKey {
   const { stored: key, channel, onChange } = deps
-  /** True after *Forget key*, until one is entered by hand. */
+  /** True after *Forget key*, until the user enters a key. */
   const isForgotten = signal(false)
   const tell = (message: Message) => channel?.post(message)
 

@@ -1,16 +1,16 @@
 import type { List, OwnedJob } from '../wire.ts'
 
-/** So many of the newest are sorted; more would keep the server busy, and nobody reads them. */
+/** How many of the newest jobs are sorted. More would keep the server busy, and nobody reads them. */
 export const MOST_SORTED = 1_000
 /** Jobs of one request. */
 const PAGE = 500
-/** A page ends early where it had to look at many jobs that are not meant; then so many requests are enough. */
+/** A page ends early if it had to skip many jobs that do not match. Then reading stops after this many requests. */
 const MOST_REQUESTS = 8
 
-/** The newest jobs of a list, to be sorted. `isWhole`: there are no others. */
+/** The newest jobs of a list, to sort. `isWhole`: the list has no others. */
 export type NewestJobs = { jobs: OwnedJob[]; isWhole: boolean }
 
-/** Reads the newest jobs that a filter names, page after page. */
+/** Reads the newest jobs that match a filter, page after page. */
 export async function readNewest(
   readPage: (page: { limit: number; after: string | undefined }) => Promise<List<OwnedJob>>,
 ): Promise<NewestJobs> {

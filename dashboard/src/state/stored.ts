@@ -1,6 +1,6 @@
 import { effect, type Signal, signal } from '@preact/signals'
 
-/** A text that outlives the page, as far as the browser lets it: its storage may be shut. */
+/** A text that is stored in the browser. If the browser denies storage, it lasts only as long as the page. */
 export function createStored(storage: () => Storage, name: string): Signal<string | null> {
   const stored = signal(attempt(() => storage().getItem(name)))
   effect(() => {

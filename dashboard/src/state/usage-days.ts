@@ -3,21 +3,21 @@ import type { UsageEntry } from '../wire.ts'
 const DAY_MS = 86_400_000
 const DAY_CHARACTERS = 'YYYY-MM-DD'.length
 
-/** Days (UTC) that the page offers. */
+/** The ranges that the page offers, in days. */
 export const spans = [7, 30, 90]
 
-/** The last so many days, today with them. */
+/** The last `count` days (UTC), including today. */
 export function lastDays(count: number, now: number): { from: string; to: string } {
   return { from: toDay(now - (count - 1) * DAY_MS), to: toDay(now) }
 }
 
-/** One bar: a day, or several where there are too many for a bar each. */
+/** One bar: a day, or several if there are too many days for a bar each. */
 export type DayBar = { from: string; to: string; costUsd: number; jobs: number }
 
 /**
- * Bars from the first day to the last, also of days on which nothing ended. All bars but the last stand for as many days.
+ * Bars from the first day to the last, including days on which no job ended. All bars but the last cover the same number of days.
  *
- * @param most bars
+ * @param most the most bars
  */
 export function toBars(
   { from, to, data }: { from: string; to: string; data: readonly UsageEntry[] },
@@ -40,7 +40,7 @@ export function toBars(
   return bars
 }
 
-/** One sum of all. */
+/** Adds up all entries; null if there are none. */
 export function sumUsage(entries: readonly UsageEntry[]): UsageEntry | null {
   const [first, ...others] = entries
   if (first === undefined) return null
@@ -53,7 +53,7 @@ export function sumUsage(entries: readonly UsageEntry[]): UsageEntry | null {
   return sum as UsageEntry
 }
 
-/** By all ways together. */
+/** The sum of all kinds of savings, USD. */
 export function savedOf(entry: UsageEntry): number {
   const { saved_cache_usd, saved_sharing_usd, saved_tiers_usd, saved_prompt_cache_usd } = entry
   return saved_cache_usd + saved_sharing_usd + saved_tiers_usd + saved_prompt_cache_usd

@@ -5,30 +5,30 @@ import { useApp } from './app.ts'
 import { type Order, type Owned, readOwned } from './owned-lists.ts'
 import { toQuery } from './query.ts'
 
-/** Entries at first, and with each press of the button. */
+/** How many entries are shown at first, and how many more with each press of the button. */
 const STEP = 50
 
-/** Lists of several tenants in one. */
+/** The lists of several tenants, merged. */
 export type OwnedRead<Entry> = {
-  /** In order; null until they are there. */
+  /** In order; null until the first answer. */
   found: Owned<Entry>[] | null
   hasMore: boolean
-  /** Asks for more entries than so far. */
+  /** Shows more entries. */
   showMore: () => void
   failure: string | null
-  /** Reads them again at once. */
+  /** Reads the lists again at once. */
   reload: () => void
 }
 
 /**
- * Reads the beginning of a list of each tenant again and again while the page is looked at. A failure keeps what was read before
- * it.
+ * Reads the first entries of each tenant's list, and repeats this while the page is visible. After a failure the earlier entries
+ * stay.
  *
- * @param asked.path of the API; null: nothing is read
- * @param asked.query members of the path's query, besides those of its pages
- * @param asked.tenant the only one; '' for all that are shown
- * @param asked.order as each list of the API comes
- * @param asked.isWhole the list has no pages
+ * @param asked.path a path of the API; null: reads nothing
+ * @param asked.query query parameters, besides those for paging
+ * @param asked.tenant the only tenant to read; '': all tenants of the overview
+ * @param asked.order the order in which the API returns each list
+ * @param asked.isWhole true if the list has no pages
  */
 export function useOwned<Entry>(asked: {
   path: string | null

@@ -2,13 +2,13 @@ import { useEffect, useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 import { useApp } from './app.ts'
 
-/** An answer of the server: null until it is there; what went wrong the last time, if anything did. */
+/** The latest answer, null until there is one; and the error of the last read, null if it succeeded. */
 export type Read<Body> = { body: Body | null; failure: string | null }
 
 /**
- * Reads a path again and again while the page is looked at. A failure keeps the answer before it.
+ * Reads a path, and repeats this while the page is visible. After a failure the earlier answer stays.
  *
- * @param tenant as whom; the key's own tenant unless given
+ * @param tenant the tenant to act as; the key's own by default
  */
 export function useRead<Body>(path: string, everyMs: number, tenant: string | null = null): Read<Body> {
   const { api } = useApp()

@@ -9,7 +9,7 @@ type Question = { onChanged: () => void; onClose: () => void }
 const pathOf = (group: string) => `/v1/groups/${encodeURIComponent(group)}/budget`
 const windows = { total: 'in all', day: 'a day', week: 'a week', month: 'a month' } as const
 
-/** Sets the one budget of a group. `budget`: what it has by now; null: the group is asked for. */
+/** Sets the budget of a group. `budget`: its present one; null: the dialog asks for the group. */
 export function SetBudgetDialog({ budget, onChanged, onClose }: Question & { budget: Budget | null }) {
   const app = useApp()
   const tenants = app.feed.overview.value?.tenants.map(({ id }) => id) ?? []

@@ -25,12 +25,12 @@ const owners = {
 
 type Asked = { kind: 'set'; budget: Budget | null } | { kind: 'delete'; budget: Budget }
 
-/** Budgets of tenants, keys, fair keys, groups and flows: what is spent and reserved of each. */
+/** Budgets of tenants, keys, fair keys, groups and flows, with the amounts spent and reserved. */
 export function BudgetsView({ filter: { owner } }: { filter: FilterOf<'budgets'> }) {
   const { may } = useApp()
   const [changes, setChanges] = useState(0)
   const [asked, setAsked] = useState<Asked | null>(null)
-  // Another path is read at once, so a change is seen without a wait.
+  // useRead reads a new path at once, so a change shows without a wait. The server does not get the part after `#`.
   const path = `/v1/budgets?limit=${MOST}${owner === '' ? '' : `&owner=${owner}`}#${changes}`
   const { body, failure } = useRead<List<Budget>>(path, READ_EVERY_MS)
   const onChanged = () => setChanges((count) => count + 1)

@@ -5,7 +5,7 @@ import { useApp } from '../state/app.ts'
 import { type BulkAction, findStrange, type JobFilter } from '../state/job-filter.ts'
 import type { BulkCancelled, Redriven } from '../wire.ts'
 
-/** As many as the API takes at once, of each tenant. */
+/** The most jobs that the API takes in one request, for each tenant. */
 const MOST = { cancel: 1_000_000, retry: 100_000 }
 
 const words = {
@@ -25,7 +25,7 @@ const words = {
   },
 } as const
 
-/** What can be done with all jobs that the filter names, of these tenants: open ones are cancelled, failed ones queued again. */
+/** Actions on all jobs of these tenants that match the filter: cancel open ones, queue failed ones again. */
 export function BulkActions({ filter, tenants }: { filter: JobFilter; tenants: string[] }) {
   const app = useApp()
   const [asked, setAsked] = useState<BulkAction | null>(null)
@@ -61,7 +61,7 @@ export function BulkActions({ filter, tenants }: { filter: JobFilter; tenants: s
   )
 }
 
-/** Counts first what the action would change, and says so on its button. */
+/** Counts the jobs that the action would change before it runs, and shows the count on its button. */
 function BulkDialog(props: {
   action: BulkAction
   filter: JobFilter
@@ -87,7 +87,7 @@ function BulkDialog(props: {
         : { error_code: error }),
     limit: MOST[action],
   }
-  /** One tenant after the other; answers how many jobs that were. */
+  /** Sends one request after the other, one for each tenant. Returns the number of jobs. */
   const send = async (isDry: boolean) => {
     let jobs = 0
     for (const tenant of tenants) {

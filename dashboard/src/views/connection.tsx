@@ -3,10 +3,10 @@ import { Countdown } from '../components/time.tsx'
 import { formatAbsolute, formatCountdown } from '../format.ts'
 import { useApp } from '../state/app.ts'
 
-/** Snapshots come every second; without one for this long what is shown is old, ms. */
+/** Snapshots come every second. After this time without one the page shows old data, ms. */
 const STALE_MS = 3_000
 
-/** How old what is shown is, ms; null: it is fresh, or there is nothing yet. */
+/** The age of the data shown, ms; null: it is fresh, or there is none yet. */
 function useStaleness(): number | null {
   const app = useApp()
   const received = app.feed.receivedAt.value
@@ -14,7 +14,7 @@ function useStaleness(): number | null {
   return received !== null && now - received > STALE_MS ? now - received : null
 }
 
-/** In a word. */
+/** The state of the connection in a word. */
 export function Connection() {
   const { feed } = useApp()
   const staleness = useStaleness()
@@ -28,7 +28,7 @@ export function Connection() {
   return kind === 'live' ? <Chip tone="good" label="live" /> : <Chip tone="idle" label="connecting" />
 }
 
-/** In a sentence, where something is wrong with it. */
+/** A sentence about the connection, if something is wrong with it. */
 export function Banner() {
   const { feed, asksForKey } = useApp()
   const staleness = useStaleness()

@@ -6,10 +6,10 @@ import { toQuery } from '../state/query.ts'
 import { linkToJob } from '../state/route.ts'
 import type { Job, List } from '../wire.ts'
 
-/** The pair of the metadata of a new job that names the one whose request it has, edited. */
+/** The metadata name under which an edited job refers to its original. */
 const EDITED_FROM = 'edited_from'
 
-/** Asks for the request as it is to be sent anew, as another job. */
+/** Lets you edit a job's request and send it as a new job. */
 export function EditJobDialog(props: { job: Job; tenant: string | null; onClose: () => void }) {
   const { job, tenant, onClose } = props
   const app = useApp()
@@ -59,7 +59,7 @@ export function EditJobDialog(props: { job: Job; tenant: string | null; onClose:
   )
 }
 
-/** What `POST /v1/jobs` takes: the job as it was asked for. Times that are past are left out. */
+/** The body for `POST /v1/jobs` that repeats the job. Times in the past are left out. */
 function toCreate(job: Job, body: object): object {
   const { type, priority, group, tier, max_attempts, metadata } = job
   return {
@@ -73,7 +73,7 @@ function toCreate(job: Job, body: object): object {
   }
 }
 
-/** Throws what is wrong with the text and where, as the browser says it. */
+/** Parses JSON. Throws the browser's message, which says what is wrong and where. */
 function parse(text: string): object {
   try {
     return JSON.parse(text) as object
@@ -82,7 +82,7 @@ function parse(text: string): object {
   }
 }
 
-/** The job that this one was edited from, and those that were edited from it. */
+/** Links to the job that this one was edited from, and to those that were edited from it. */
 export function EditLinks({ job, tenant }: { job: Job; tenant: string | null }) {
   const { api } = useApp()
   const [later, setLater] = useState<Job[]>([])

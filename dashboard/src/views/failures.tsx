@@ -13,7 +13,7 @@ import { type FilterOf, linkToJobs, linkToList, toQuery } from '../state/route.t
 import type { Failure } from '../wire.ts'
 import { RedriveDialog } from './redrive-dialog.tsx'
 
-/** Failed jobs by what failed them, and what to do about them. */
+/** Failed jobs by their error, and what to do about them. */
 export function FailuresView({ filter }: { filter: FilterOf<'failures'> }) {
   const overview = useApp().feed.overview.value
   const { tenant, lane, code } = filter

@@ -14,11 +14,11 @@ import { type OwnedRead, useOwned } from '../state/use-owned.ts'
 import type { StoredFile } from '../wire.ts'
 import { OwnedList, TenantChoice } from './owned-list.tsx'
 
-/** They are read again so often, ms. */
+/** Time between two reads of the list, ms. */
 const READ_EVERY_MS = 10_000
 const newest = descending<StoredFile>((file) => file.created_at)
 
-/** The latest files of all tenants: what was uploaded, what batches and jobs wrote. */
+/** The latest files of all tenants: uploads, and files that batches and jobs wrote. */
 export function FilesView({ filter }: { filter: FilterOf<'files'> }) {
   const { tenant, purpose } = filter
   const [asked, setAsked] = useState<Owned<StoredFile> | null>(null)

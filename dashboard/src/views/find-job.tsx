@@ -7,7 +7,7 @@ import { linkToJob, linkToJobs } from '../state/route.ts'
 import type { List, OwnedJob } from '../wire.ts'
 import { JobView } from './job.tsx'
 
-/** A job by its id. Where the address does not name its tenant, who sees all tenants is led to the one that has it. */
+/** A job by its id. If the address names no tenant and the key sees all, it finds the tenant that has the job. */
 export function FindJob({ id, tenant }: { id: string; tenant: string | null }) {
   const { api, feed } = useApp()
   const caller = feed.caller.value!
@@ -20,7 +20,7 @@ export function FindJob({ id, tenant }: { id: string; tenant: string | null }) {
     api.json<List<OwnedJob>>(`/v1/jobs/all${toQuery({ id })}`, { signal }).then(
       ({ data: [job] }) => {
         if (job === undefined) setFailure(`${id} is not known to any tenant, or not any more.`)
-        // In place of the address that did not say it, so that the way back leads past it.
+        // Replaces the address without a tenant, so that Back skips it.
         else location.replace(linkToJob(id, job.tenant!))
       },
       (error: unknown) => signal.aborted || setFailure(explain(error)),

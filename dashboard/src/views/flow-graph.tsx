@@ -22,7 +22,7 @@ export const stepTones = {
 
 type Place = { x: number; y: number }
 
-/** Each step in a column behind all that it needs, in the order of the flow. */
+/** Places each step in a column to the right of all steps that it needs, in the order of the flow. */
 function layOut(steps: [string, FlowStep][]): Map<string, Place> {
   const columns = new Map<string, number>()
   const byName = new Map(steps)
@@ -46,7 +46,7 @@ function layOut(steps: [string, FlowStep][]): Map<string, Place> {
   )
 }
 
-/** The steps of a flow as boxes, with lines to what needs them. The table beside it says the same in words. */
+/** The steps of a flow as boxes, with lines to the steps that need them. The table beside it says the same in words. */
 export function FlowGraph({ steps, tenant }: { steps: [string, FlowStep][]; tenant: string }) {
   const places = layOut(steps)
   const right = Math.max(...[...places.values()].map(({ x }) => x)) + WIDTH + MARGIN
@@ -88,7 +88,7 @@ function Node({ name, step, place, tenant }: { name: string; step: FlowStep; pla
     <g class={`flow-step ${stepTones[step.status]}`} transform={`translate(${place.x} ${place.y})`}>
       <rect width={WIDTH} height={HEIGHT} rx="6" />
       <text x="12" y="19" class="flow-name">
-        {/* The space parts the words for those who hear them. */}
+        {/* The space separates the words for screen readers. */}
         {`${shown} `}
       </text>
       <text x="12" y="35" class="flow-state">

@@ -13,7 +13,7 @@ import type { Flow, FlowStep } from '../wire.ts'
 import { FlowGraph, stepTones } from './flow-graph.tsx'
 import { FlowChip } from './flows.tsx'
 
-/** One flow: its graph with the states of its steps as they change, and what to do about it. */
+/** One flow: its graph with the live states of its steps, and actions. */
 export function FlowView({ id, tenant }: { id: string; tenant: string }) {
   const { api } = useApp()
   const watch = useMemo(

@@ -10,7 +10,7 @@ import { useOwned } from '../state/use-owned.ts'
 import type { FlowStatus, FlowSummary } from '../wire.ts'
 import { OwnedList, TenantChoice } from './owned-list.tsx'
 
-/** They are read again so often, ms. */
+/** Time between two reads of the list, ms. */
 const READ_EVERY_MS = 3_000
 
 const newest = descending<FlowSummary>((flow) => flow.created_at)

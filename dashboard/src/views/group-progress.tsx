@@ -5,7 +5,7 @@ import { useApp } from '../state/app.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Group } from '../wire.ts'
 
-/** What a group has behind it, in short. */
+/** A group's progress in one line. */
 export function GroupProgress({
   group: { tenant, group, total, counts, estimated_finish_at: finish },
 }: {

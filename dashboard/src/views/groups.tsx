@@ -16,15 +16,15 @@ import type { Batch, Group, Overview } from '../wire.ts'
 import { GroupBar } from './group-progress.tsx'
 import { MoreButton, TenantChoice } from './owned-list.tsx'
 
-/** Lists are read again so often, ms. */
+/** Time between two reads of a list, ms. */
 const READ_EVERY_MS = 10_000
-/** The overview has so many of each. */
+/** The overview has this many groups and this many batches. */
 const IN_OVERVIEW = 20
 
 const lastChanged = descending<Omit<Group, 'tenant'>>((group) => group.updated_at)
 const newest = descending<Omit<Batch, 'tenant'>>((batch) => Number(batch.created_at))
 
-/** What belongs together, how far it is and when it will be done. */
+/** Groups and batches: their progress, and when they will be done. */
 export function GroupsView({ filter: { tenant } }: { filter: FilterOf<'groups'> }) {
   const overview = useApp().feed.overview.value
   if (overview === null) return <Loading />
@@ -51,9 +51,9 @@ export function GroupsView({ filter: { tenant } }: { filter: FilterOf<'groups'> 
 type Shown = { tenant: string; overview: Overview }
 
 /**
- * What the overview knows is enough at first; what it does not have is read from the lists.
+ * Shows the entries of the overview at first. If you ask for more or for one tenant, it reads the lists.
  *
- * @param known of all tenants
+ * @param asked.known the overview's entries, of all tenants
  */
 function useMore<Entry extends { tenant: string; estimated_finish_at: string | null }>(asked: {
   path: string

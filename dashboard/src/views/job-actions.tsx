@@ -28,7 +28,7 @@ const questions: Record<Action, { title: string; action: string; text: string; d
   },
 }
 
-/** What can be done about a job as it stands. */
+/** The actions that a job's present state allows. */
 export function JobActions({
   job,
   tenant,

@@ -5,13 +5,13 @@ import { linkToJobs } from '../state/route.ts'
 import { jobStatuses } from '../wire.ts'
 import { BulkActions } from './bulk-actions.tsx'
 
-/** What jobs are listed. Everything that is chosen stands in the address. */
+/** The filters of the list of jobs. The address contains all choices. */
 export function JobFilters({ filter, tenants }: { filter: JobFilter; tenants: string[] }) {
   const { feed } = useApp()
   const overview = feed.overview.value
   const lanes = overview?.lanes.map(({ id }) => id) ?? []
   const errors = [...new Set(overview?.failures.map(({ code }) => code))].sort()
-  // Of very many tenants only some are shown here: an action is to take no others, nor only these.
+  // With very many tenants the overview names only some of them. Then there is no action on all jobs: it would take only theirs.
   const isAll = overview?.tenant_count === tenants.length
   const change = (changed: Partial<JobFilter>) => {
     location.hash = linkToJobs({ ...filter, after: '', ...changed })
@@ -89,7 +89,7 @@ export function JobFilters({ filter, tenants }: { filter: JobFilter; tenants: st
 
 function Metadata({ value, onChange }: { value: string; onChange: (value: string) => void }) {
   const [fault, setFault] = useState<string | null>(null)
-  // What is typed stays, also where it is no pair yet.
+  // Keeps what the user types, even while it is not a complete pair.
   const [text, setText] = useState(value)
   useEffect(() => setText(value), [value])
   return (
@@ -118,7 +118,7 @@ function Metadata({ value, onChange }: { value: string; onChange: (value: string
   )
 }
 
-/** A time of this machine's zone; in the address it is UTC. */
+/** A time in this machine's time zone; the address has it in UTC. */
 function When(props: { label: string; value: string; onChange: (value: string) => void }) {
   const { label, value, onChange } = props
   return (

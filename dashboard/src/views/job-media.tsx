@@ -4,11 +4,11 @@ import type { Job } from '../wire.ts'
 
 type MediaFile = { id: string; type: string }
 
-/** Most pictures and sounds shown: more would only be scrolled past. */
+/** The most pictures and sounds shown: nobody would look at more. */
 const MOST_SHOWN = 12
 const SHOWN = /^(?:image\/(?:png|jpeg|gif|webp)|audio\/[a-z0-9]+)$/
 
-/** The pictures and the sound that a result names by the ids of files. */
+/** The pictures and the sound of a result, which names them by file ids. */
 export function JobMedia({ job, tenant }: { job: Job; tenant: string | null }) {
   const files = listMedia(job.result).slice(0, MOST_SHOWN)
   if (files.length === 0) return null
@@ -24,7 +24,7 @@ export function JobMedia({ job, tenant }: { job: Job; tenant: string | null }) {
   )
 }
 
-/** Reads the bytes with the key, which an address in the page would not send. */
+/** Fetches the bytes, because a plain address in the page would not send the key. */
 function Media({ file, number, tenant }: { file: MediaFile; number: number; tenant: string | null }) {
   const { api } = useApp()
   const [shown, setShown] = useState<{ url: string } | { failure: string } | null>(null)
@@ -51,7 +51,7 @@ function Media({ file, number, tenant }: { file: MediaFile; number: number; tena
   if (shown === null) return <p class="muted">Reading {id}</p>
   if ('failure' in shown) return <p class="muted">It cannot be shown: {shown.failure}</p>
   if (type.startsWith('image/')) return <img src={shown.url} alt={`Answer ${number}`} />
-  // biome-ignore lint/a11y/useMediaCaption: nobody knows the words of a sound that a model made
+  // biome-ignore lint/a11y/useMediaCaption: no text is known for a sound that a model made
   return <audio controls src={shown.url} aria-label={`Answer ${number}`} />
 }
 

@@ -6,7 +6,7 @@ import { type JobFilter, type SortKey, sortOf, turnSort } from '../state/job-fil
 import { linkToJob, linkToJobs } from '../state/route.ts'
 import type { Job, OwnedJob } from '../wire.ts'
 
-/** Jobs of a page, in the order in which they are given. */
+/** The jobs of a page, in the given order. */
 export function JobTable({ jobs, filter }: { jobs: OwnedJob[]; filter: JobFilter }) {
   const { sort } = filter
   const isOfAll = jobs.some(({ tenant }) => tenant !== undefined)

@@ -18,7 +18,7 @@ const tones: Record<string, Tone> = {
   lost: 'bad',
 }
 
-/** Every wait and every call of a job, one below the other, on one scale of time. */
+/** All waits and calls of a job, one below the other, on one time scale. */
 export function JobTimeline({ watch, job }: { watch: JobWatch; job: Job }) {
   const now = useApp().now.value
   const timeline = buildTimeline(job, watch.attempts.value, now)

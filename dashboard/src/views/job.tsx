@@ -16,7 +16,7 @@ import { JobActions } from './job-actions.tsx'
 import { JobMedia } from './job-media.tsx'
 import { JobTimeline } from './job-timeline.tsx'
 
-/** One job: where it stands and why, every call made for it, its answer as it comes. */
+/** One job: its state and the reason, all its calls, and its answer as it arrives. */
 export function JobView({ id, tenant }: { id: string; tenant: string | null }) {
   const { api } = useApp()
   const watch = useMemo(
@@ -73,7 +73,7 @@ export function JobView({ id, tenant }: { id: string; tenant: string | null }) {
   )
 }
 
-/** One sentence on why the job stands where it does. */
+/** Explains the job's state in one sentence. */
 function Why({ job }: { job: Job }) {
   const overview = useApp().feed.overview.value
   const lane = overview?.lanes.find(({ id }) => id === job.lane)
@@ -126,7 +126,7 @@ function WhyItWaits({ job, lane }: { job: Job; lane: Lane | undefined }) {
   )
 }
 
-/** The answer's text: of the stream while it comes, of the result afterwards. */
+/** The answer's text: from the stream while it arrives, from the result afterwards. */
 function Answer({ watch, job }: { watch: JobWatch; job: Job }) {
   const streamed = watch.streamed.value.text
   const result = useMemo(() => readResultText(job.result), [job.result])

@@ -13,14 +13,14 @@ import { NoJobs } from './no-jobs.tsx'
 import { SortedJobs } from './sorted-jobs.tsx'
 
 const PAGE = 50
-/** The first page is read again when something happens to a job, and so often without, ms. Those of all tenants have no such word. */
+/** Time between two reads of the first page, ms. For one tenant, events cause a read as well; for all tenants there are no events. */
 const READ_EVERY_MS = { one: 10_000, all: 3_000 }
 
 /** The jobs of all tenants, or of one. */
 export function JobsView({ filter }: { filter: JobFilter }) {
   const app = useApp()
   const tenants = (app.feed.overview.value?.tenants ?? []).map(({ id }) => id)
-  // Where there is one tenant alone, its list is followed.
+  // If there is only one tenant, the page follows its list.
   const only = tenants.length === 1 ? tenants[0]! : ''
   const whole = { ...filter, tenant: filter.tenant || only }
   return (
@@ -62,7 +62,7 @@ function OpenById() {
   )
 }
 
-/** As they come, or many of them sorted. */
+/** The jobs by creation, page by page, or the newest ones sorted by a column. */
 function Lists({ filter }: { filter: JobFilter }) {
   return isSorted(filter) ? <SortedJobs filter={filter} /> : <Pages filter={filter} />
 }
@@ -71,13 +71,13 @@ function Pages({ filter }: { filter: JobFilter }) {
   const app = useApp()
   const { tenant, after: before, lane, group } = filter
   const isOfAll = tenant === ''
-  /** The cursors after which each page begins; the first has none. In the address, so that the way back leads to the same page. */
+  /** The cursor before each page but the first. The address contains them, so that Back returns to the same page. */
   const starts = before === '' ? [] : before.split(',')
   const [read, setRead] = useState<{ page: List<OwnedJob>; after: string | undefined } | null>(null)
   const [failure, setFailure] = useState<string | null>(null)
   const after = starts.at(-1)
 
-  // Another filter is another component.
+  // Another filter makes a new component, so the filter never changes here.
   useEffect(() => {
     const leaving = new AbortController()
     const { signal } = leaving
@@ -90,7 +90,7 @@ function Pages({ filter }: { filter: JobFilter }) {
         if (!document.hidden) {
           setRead({ page: await app.api.json<List<OwnedJob>>(path, { tenant, signal }), after })
           setFailure(null)
-          // Older pages stand still.
+          // Older pages are not refreshed.
           if (after !== undefined) return
         }
       } catch (error) {
@@ -99,7 +99,7 @@ function Pages({ filter }: { filter: JobFilter }) {
       }
       if (!signal.aborted) timer = setTimeout(readNext, READ_EVERY_MS[isOfAll ? 'all' : 'one'])
     }
-    // One after the other, so that no answer comes behind a later one.
+    // Reads one after the other, so that a late answer never replaces a newer one.
     const readNext = () => {
       turn = turn.then(() => (signal.aborted ? undefined : readPage()))
     }
@@ -119,7 +119,7 @@ function Pages({ filter }: { filter: JobFilter }) {
 
   if (read === null) return failure === null ? <Loading /> : <FailureText text={failure} />
   const { page } = read
-  // Until another page is there, what is shown is the one before: a second press would skip one.
+  // The previous page stays until the next one arrives. A second press before that would skip a page.
   const isTurning = read.after !== after
   const turnTo = (next: string[]) => {
     location.hash = linkToJobs({ ...filter, after: next.join(',') })

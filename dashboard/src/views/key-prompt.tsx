@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { useApp } from '../state/app.ts'
 
-/** Asks for a key, and says what was wrong with the one before. */
+/** Asks for a key, and says why the earlier one was refused. */
 export function KeyPrompt() {
   const app = useApp()
   const [text, setText] = useState('')

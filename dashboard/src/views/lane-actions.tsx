@@ -16,7 +16,7 @@ const durations = [
   { name: 'until somebody resumes it', ms: null },
 ]
 
-/** The same for the jobs of a tenant, in all lanes. */
+/** The buttons that pause or resume a tenant, in all lanes. */
 export function TenantActions({ tenant }: { tenant: Tenant }) {
   const path = (action: Change) => `/v1/tenants/${encodeURIComponent(tenant.id)}/${action}`
   const changes: Change[] = [tenant.paused_until === null ? 'pause' : 'resume']
@@ -25,35 +25,35 @@ export function TenantActions({ tenant }: { tenant: Tenant }) {
 
 type Change = 'pause' | 'resume'
 
-/** What is paused: a lane, several of a provider, all of it, or a tenant. */
+/** What a button pauses or resumes: a lane, several lanes of a provider, a whole provider, or a tenant. */
 type Target = {
   name: string
-  /** On a button; the action alone where it is clear what is meant. */
+  /** Follows the action on the button, if the action alone would be unclear. */
   many?: string
-  /** What can be done as it stands. */
+  /** The actions that the present state allows. */
   changes: readonly Change[]
   path: (action: Change) => string
-  /** Of both requests, besides how long and why. */
+  /** Fields of both requests, besides duration and reason. */
   body: object | null
-  /** Whose calls: `this lane`. */
+  /** For the question: whose calls stop, such as `this lane`. */
   what: string
 }
 
-/** A breaker pauses a lane for a moment again and again: then it can be paused for longer, or let go on at once. */
+/** While a breaker pauses a lane for moments, you can pause it for longer as well as resume it at once. */
 function changesOf(lanes: readonly Lane[]): Change[] {
   const isPaused = lanes.some((lane) => lane.paused_until !== null)
   if (!isPaused) return ['pause']
   return lanes.some(hasLastingPause) ? ['resume'] : ['pause', 'resume']
 }
 
-/** The buttons that pause a lane, or let it go on; each asks first. */
+/** The buttons that pause or resume a lane. Each asks for confirmation. */
 export function LaneActions({ lane }: { lane: Lane }) {
   const path = (action: Change) => `/v1/lanes/${encodeURIComponent(lane.id)}/${action}`
   const changes = changesOf([lane])
   return <PauseActions target={{ name: lane.id, changes, path, body: null, what: 'from this lane' }} />
 }
 
-/** The same for the lanes of a provider that are in the same trouble: for all of its lanes where all are. */
+/** The same for a provider's lanes in the same trouble. If all its lanes are, one request takes the whole provider. */
 export function TroubleActions({ trouble }: { trouble: ProviderTrouble }) {
   const { provider, lanes, activeLanes } = trouble
   const path = (action: Change) => `/v1/lanes/${action}`
@@ -77,7 +77,7 @@ const words = {
 } as const
 
 function PauseActions({ target }: { target: Target }) {
-  // What was asked stays so, should the lanes change while the question stands.
+  // Keeps the target of the open question even if the lanes change meanwhile.
   const [asked, setAsked] = useState<{ change: Change; target: Target } | null>(null)
   const close = () => setAsked(null)
   if (!useApp().may('admin')) return null
@@ -85,7 +85,7 @@ function PauseActions({ target }: { target: Target }) {
     <span class="actions">
       {target.changes.map((change, place) => (
         <button
-          // A button that turns from one into the other keeps the focus.
+          // A key by place keeps the focus when the button changes from pause to resume.
           key={`place ${place}`}
           type="button"
           class="small"

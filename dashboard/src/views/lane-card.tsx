@@ -10,7 +10,7 @@ import { linkToJobs, linkToLane } from '../state/route.ts'
 import type { Lane } from '../wire.ts'
 import { LaneActions } from './lane-actions.tsx'
 
-/** One lane at a glance: how it does, how full its limits are, how that went, what waits. */
+/** One lane at a glance: its health, the use of its limits now and lately, and what waits. */
 export function LaneCard({ lane }: { lane: Lane }) {
   const { feed } = useApp()
   const history = feed.history.lane(lane.id)
@@ -56,7 +56,7 @@ export function LaneState({ lane }: { lane: Lane }) {
   )
 }
 
-/** How full each limit is, a line each. */
+/** The use of each limit over time, one line each. */
 export function UseChart({ lane, history, height }: { lane: Lane; history: LaneHistory; height: number }) {
   const lines = [
     { name: 'Requests', values: history.requests, color: 'line-1', isFilled: true },
@@ -125,12 +125,12 @@ export function LaneGauges({ lane }: { lane: Lane }) {
   )
 }
 
-/** Lanes say `tokens` of all kinds of them. */
+/** A lane's `waiting_for` says `tokens` for all kinds of tokens. */
 function isWaitedFor(lane: Lane, dimension: Dimension): boolean {
   return dimension === 'requests' ? lane.waiting_for === 'requests' : lane.waiting_for === 'tokens'
 }
 
-/** The pacing level in words: what may leave now, or how long a debt takes. */
+/** The pacing level in words: how much may be sent now, or how long a debt lasts. */
 export function describeLevel(lane: Lane, dimension: Dimension): string {
   const level = lane.levels[dimension]
   const rate = lane.rates[dimension]

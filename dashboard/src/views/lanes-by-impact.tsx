@@ -11,16 +11,16 @@ import type { Lane } from '../wire.ts'
 import { LaneActions, TroubleActions } from './lane-actions.tsx'
 import { LaneCard } from './lane-card.tsx'
 
-/** With more lanes than this there is a field to find one. */
+/** With more lanes than this, the page has a search field. */
 const MANY_LANES = 8
-/** So few lanes are all shown in full, idle ones too. */
+/** Up to this many lanes are all shown in full, including idle ones. */
 const FEW_LANES = 3
-/** Lanes shown in full; the others have a line each. */
+/** How many lanes are shown in full; each of the others has a line. */
 const CARDS = 4
-/** Lines of lanes; who looks for another one finds it by its name. */
+/** The most lines; a search finds the other lanes. */
 const LINES = 60
 
-/** Lanes by what they hold up and why; those that rest are one line. */
+/** Lanes by their impact; idle ones share one line. */
 export function LanesByImpact({ all }: { all: readonly Lane[] }) {
   const [search, setSearch] = useState('')
   const sought = search.trim().toLowerCase()
@@ -59,7 +59,7 @@ export function LanesByImpact({ all }: { all: readonly Lane[] }) {
 
 function Few({ lanes }: { lanes: readonly Lane[] }) {
   const ranked = rankLanes(lanes)
-  // One list: a card that moves within it keeps the focus.
+  // Keeps all cards in one list, so that a card keeps the focus when it moves.
   return <>{[...orderByImpact(ranked), ...ranked.idle].map(toCard)}</>
 }
 
@@ -107,7 +107,7 @@ function toCard(shown: ProviderTrouble | Lane) {
   )
 }
 
-/** Several lanes of a provider as one, which they are in their trouble. */
+/** One card for several lanes of a provider that are in the same trouble. */
 function ProviderCard({ trouble }: { trouble: ProviderTrouble }) {
   const { provider, tone, label, lanes, activeLanes, stuck } = trouble
   const isWhole = lanes.length === activeLanes

@@ -1,7 +1,7 @@
 import { Empty } from '../components/empty.tsx'
 import { formatCount } from '../format.ts'
 
-/** What stands in place of a list of jobs without jobs. */
+/** Shown in place of an empty list of jobs. */
 export function NoJobs(props: { isFiltered: boolean; isOfAll: boolean; scanned: number | null }) {
   const { isFiltered, isOfAll, scanned } = props
   if (scanned !== null)

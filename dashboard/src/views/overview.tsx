@@ -11,15 +11,15 @@ import { LaneActions, TenantActions, TroubleActions } from './lane-actions.tsx'
 import { LanesByImpact } from './lanes-by-impact.tsx'
 import { TenantsBy } from './tenants-by.tsx'
 
-/** Of what wants attention, the worst first. */
+/** The most concerns shown, the worst first. */
 const SHOWN_CONCERNS = 12
-/** Lines of each list beside the lanes. */
+/** The most lines of each list beside the lanes. */
 const SIDE_LINES = 5
 
 export function OverviewView() {
   const { feed } = useApp()
   const overview = feed.overview.value
-  // Lanes tell of other tenants.
+  // Lanes reveal other tenants.
   const isOfAll = feed.caller.value?.reads_all === true
   if (overview === null) return <Loading />
   return (
@@ -49,7 +49,7 @@ function Totals({ overview }: { overview: Overview }) {
   const reserved = sum(tenants.map((tenant) => tenant.reserved_usd))
   const budget = sum(tenants.map((tenant) => tenant.budget_usd_per_day ?? 0))
   const throttled = sum(lanes.map((lane) => lane.throttled))
-  // Less than at first: a lane has left.
+  // The count can fall below the first one when a lane disappears.
   const recent = Math.max(0, throttled - (total.throttled.find((count) => count !== null) ?? throttled))
   const minutes = Math.max(1, Math.round(((total.at.at(-1) ?? 0) - (total.at[0] ?? 0)) / 60))
   const paused = lanes.filter((lane) => lane.paused_until !== null).length
@@ -149,7 +149,7 @@ function Subject({ concern: { subject, kind } }: { concern: Concern }) {
   return <>{subject}</>
 }
 
-/** What is to be done about it. */
+/** The link or buttons for what to do about a concern. */
 function ConcernAction({ concern: { action } }: { concern: Concern }) {
   const link = (href: string, text: string) => (
     <a class="action" href={href}>
@@ -195,7 +195,7 @@ function Progress({ overview }: { overview: Overview }) {
   )
 }
 
-/** Failed jobs by their error, over all lanes and tenants. */
+/** The most frequent errors of failed jobs, over all lanes and tenants. */
 function Failures({ overview }: { overview: Overview }) {
   const failures = sumFailures(overview.failures).slice(0, SIDE_LINES)
   if (failures.length === 0) return null

@@ -6,7 +6,7 @@ import { useApp } from '../state/app.ts'
 import type { Owned } from '../state/owned-lists.ts'
 import type { OwnedRead } from '../state/use-owned.ts'
 
-/** Which tenant a list is of; nothing where there is one alone. */
+/** Chooses the tenant of a list; absent if there is only one. */
 export function TenantChoice({ tenant, onChange }: { tenant: string; onChange: (tenant: string) => void }) {
   const tenants = (useApp().feed.overview.value?.tenants ?? []).map(({ id }) => id)
   return tenants.length > 1 ? (
@@ -14,12 +14,12 @@ export function TenantChoice({ tenant, onChange }: { tenant: string; onChange: (
   ) : null
 }
 
-/** A list of one tenant or of all: what went wrong, what there is, and a button for more of it. */
+/** A list of one tenant or of all: an error if there is one, the entries, and a button for more. */
 export function OwnedList<Entry>(props: {
   list: OwnedRead<Entry>
-  /** What stands there without entries. */
+  /** Shown if there are no entries. */
   empty: ComponentChildren
-  /** Of the entries, in a panel. */
+  /** Renders the entries; shown in a panel. */
   table: (entries: Owned<Entry>[]) => ComponentChildren
 }) {
   const { list, empty, table } = props
@@ -41,7 +41,7 @@ export function OwnedList<Entry>(props: {
   )
 }
 
-/** @param props.what the entries, where a page has several lists */
+/** @param props.what names the entries, on a page with several lists */
 export function MoreButton({ what = '', onPress }: { what?: string; onPress: () => void }) {
   return (
     <div class="buttons pager">

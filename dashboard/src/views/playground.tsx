@@ -13,10 +13,10 @@ import { useRead } from '../state/use-read.ts'
 import type { Estimate, Job, List } from '../wire.ts'
 
 const READ_MODELS_MS = 60_000
-/** What is typed is estimated when nothing more comes for this long, ms. */
+/** The estimate starts after this time without a keystroke, ms. */
 const ESTIMATE_AFTER_MS = 400
 
-/** A chat or an embedding: sent as a job, and written as code. */
+/** Sends a chat or an embedding as a job, and shows it as code. */
 export function PlaygroundView({ choice }: { choice: PlaygroundChoice }) {
   const app = useApp()
   const caller = app.feed.caller.value!
@@ -138,7 +138,7 @@ export function PlaygroundView({ choice }: { choice: PlaygroundChoice }) {
   )
 }
 
-/** What it may cost at the most, before it is sent. */
+/** The most that the request may cost, before it is sent. */
 function EstimateText({ ask, tenant }: { ask: Ask; tenant: string }) {
   const { api } = useApp()
   const [text, setText] = useState('')
@@ -174,7 +174,7 @@ function describeEstimate({ tiers, input_tokens, output_tokens, refused }: Estim
   return usd === null ? `${tokens}; no price is known` : `at most ${formatUsd(usd)}: ${tokens}`
 }
 
-/** The answer as it comes, and what it cost. */
+/** The answer as it arrives, and its cost. */
 function Sent({ id, tenant }: { id: string; tenant: string }) {
   const { api } = useApp()
   const watch = useMemo(() => watchJob({ api, id, tenant, now: Date.now, random: Math.random }), [id])
@@ -182,7 +182,7 @@ function Sent({ id, tenant }: { id: string; tenant: string }) {
   const job = watch.job.value
   const result = job?.result ?? null
   const text = useMemo(() => readResultText(result) ?? describeVectors(result), [result])
-  // Chunks come before the page has read that the job runs.
+  // Chunks may arrive before the page has read that the job runs.
   const isComing =
     job !== null && job.finished_at === null && (job.status === 'running' || watch.streamed.value.text !== '')
   return (

@@ -10,10 +10,10 @@ import { useRead } from '../state/use-read.ts'
 import type { List, ProviderBatch } from '../wire.ts'
 
 const READ_EVERY_MS = 5_000
-/** The command line lists more. */
+/** The most batches shown; the command line lists more. */
 const MOST = 200
 
-/** The latest batches at providers: how far each is, what became of its lines, and what it saved. */
+/** The latest batches at providers: progress, outcome of the lines, and savings. */
 export function ProviderBatchesView() {
   const { body, failure } = useRead<List<ProviderBatch>>(`/v1/provider-batches?limit=${MOST}`, READ_EVERY_MS)
   return (

@@ -5,10 +5,10 @@ import { countOf } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import type { Failure, RedriveFilter, Redriven } from '../wire.ts'
 
-/** As many as the API takes at once. */
+/** The most jobs that the API takes in one request. */
 const MOST = 100_000
 
-/** Queues failed jobs of one kind again, after a dry run has said how many that would be. */
+/** Queues failed jobs of one kind again, after a dry run has counted them. */
 export function RedriveDialog(props: { failure: Failure; onClose: () => void }) {
   const { failure, onClose } = props
   const app = useApp()
@@ -28,7 +28,7 @@ export function RedriveDialog(props: { failure: Failure; onClose: () => void }) 
     }
     return app.api.json<Redriven>('/v1/jobs/retry', { method: 'POST', body, tenant })
   }
-  // What a dry run counts holds for the filter it was asked with: a late answer is not to speak for another.
+  // A dry run counts for one filter. After a change of the filter, a late answer must not show.
   const forget = () => {
     tries.current++
     setTried(null)

@@ -9,7 +9,7 @@ import type { Owned } from '../state/owned-lists.ts'
 import type { List, Schedule, ScheduleRun } from '../wire.ts'
 import { Outcome } from './schedule-outcome.tsx'
 
-/** Runs that the history shows; the command line lists more. */
+/** The most runs that the dialog shows; the command line lists more. */
 const HISTORY = 50
 
 const pathOf = ({ id }: Schedule, rest = '') => `/v1/schedules/${encodeURIComponent(id)}${rest}`
@@ -17,7 +17,7 @@ const nameOf = ({ name, id }: Schedule) => name ?? id
 
 type Asked = 'pause' | 'resume' | 'run' | 'edit' | 'history'
 
-/** What can be done about a schedule; what changes something asks first. One of the file can be run and read. */
+/** The actions on a schedule; those that change something ask first. A schedule of the configuration file can only be run and read. */
 export function ScheduleActions({ owned, onChanged }: { owned: Owned<Schedule>; onChanged: () => void }) {
   const { entry: schedule } = owned
   const [asked, setAsked] = useState<Asked | null>(null)
@@ -93,7 +93,7 @@ function RunDialog({ owned, onChanged, onClose }: Question) {
   )
 }
 
-/** What can be changed, as it is given to the API. */
+/** The fields that can be changed, by their names in the API. */
 const EDITABLE = [
   ...['name', 'cron', 'every', 'time_zone', 'job', 'flow', 'overlap', 'catch_up'],
   ...['starts_at', 'ends_at', 'max_runs', 'metadata'],
@@ -126,7 +126,7 @@ function EditDialog({ owned, onChanged, onClose }: Question) {
   )
 }
 
-/** What differs from the schedule as it was: what stays is not sent, for not every number of it survives a browser. */
+/** The fields that differ from the schedule. Unchanged fields are not sent, because a browser may not read every number exactly. */
 function readChanges(schedule: Schedule, text: string): object {
   let edited: Record<string, unknown>
   try {

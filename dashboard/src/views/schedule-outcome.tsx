@@ -6,7 +6,7 @@ import type { RunOutcome } from '../wire.ts'
 
 const tones: Record<RunOutcome, Tone> = { created: 'good', skipped: 'idle', missed: 'warn', refused: 'bad' }
 
-/** The outcome of a slot, and its time. */
+/** The outcome of a run, and its time. */
 export function Outcome(props: { outcome: RunOutcome; job: string | null; at: string; tenant: string }) {
   const { outcome, job, at, tenant } = props
   return (

@@ -11,12 +11,12 @@ import { OwnedList, TenantChoice } from './owned-list.tsx'
 import { ScheduleActions } from './schedule-actions.tsx'
 import { Outcome } from './schedule-outcome.tsx'
 
-/** They are read again so often, ms. */
+/** Time between two reads of the list, ms. */
 const READ_EVERY_MS = 5_000
 
 const newest = descending<Schedule>((schedule) => schedule.created_at)
 
-/** Jobs at times or at intervals, of all tenants: when they run next, how they ran last, and what to do about it. */
+/** The schedules of all tenants: next run, last outcome, and actions. */
 export function SchedulesView({ filter: { tenant } }: { filter: FilterOf<'schedules'> }) {
   const list = useOwned({ path: '/v1/schedules', tenant, everyMs: READ_EVERY_MS, order: newest })
   return (

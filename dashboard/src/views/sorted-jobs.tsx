@@ -12,10 +12,10 @@ import { JobTable } from './job-table.tsx'
 import { NoJobs } from './no-jobs.tsx'
 
 const PAGE = 50
-/** They are read again so often, ms: it takes several requests. */
+/** Time between two reads, ms; each takes several requests. */
 const READ_EVERY_MS = 15_000
 
-/** The newest jobs that the filter names, sorted by a column over all pages. */
+/** The newest jobs that match the filter, sorted by a column over all pages. */
 export function SortedJobs({ filter }: { filter: JobFilter }) {
   const { api } = useApp()
   const { tenant, sort, after } = filter
@@ -23,7 +23,7 @@ export function SortedJobs({ filter }: { filter: JobFilter }) {
   const [read, setRead] = useState<NewestJobs | null>(null)
   const [failure, setFailure] = useState<string | null>(null)
 
-  // Another filter is another component; another column sorts what is here.
+  // Another filter makes a new component; another column only sorts the jobs that are here.
   useEffect(() => {
     const leaving = new AbortController()
     const { signal } = leaving

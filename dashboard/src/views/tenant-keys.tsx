@@ -14,7 +14,7 @@ type Asked =
 
 const pathOf = (tenant: string, rest = '') => `/v1/tenants/${encodeURIComponent(tenant)}${rest}`
 
-/** Tenants and keys that the API made: make them, revoke them. */
+/** Tenants and keys that were created by the API: create and revoke them here. */
 export function TenantKeys() {
   const app = useApp()
   const [listed, setListed] = useState<Listed[] | null>(null)
@@ -240,7 +240,7 @@ function Field(props: { label: string; value: string; onInput: (value: string) =
   )
 }
 
-/** A member whose text names one or more; none where it is empty. */
+/** A field with the values that the text names; no field if the text is empty. */
 function toList(name: 'scopes' | 'models', text: string): object {
   const values = text.split(/[\s,]+/).filter((one) => one !== '')
   return values.length === 0 ? {} : { [name]: values }

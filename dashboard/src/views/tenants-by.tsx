@@ -3,12 +3,12 @@ import { formatCount, formatRate, formatShare, formatUsd } from '../format.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Overview, Tenant } from '../wire.ts'
 
-/** Lines at first; the others have a page of their own. */
+/** The most lines; the page of tenants shows all. */
 const SHOWN = 8
 
 const openOf = ({ counts }: Tenant) => counts.scheduled + counts.queued + counts.running
 
-/** What the table can be sorted by, always with the most at the top. */
+/** The columns to sort by, always in descending order. */
 const columns = {
   open: { name: 'Open', title: 'Jobs submitted that have not ended', of: openOf },
   share: {
@@ -25,7 +25,7 @@ const columns = {
 } as const
 type Column = keyof typeof columns
 
-/** Who submits, and who is served: the loudest tenant at the top. */
+/** Tenants by what they submit, get or spend: the greatest first. */
 export function TenantsBy({ overview }: { overview: Overview }) {
   const [by, setBy] = useState<Column>('open')
   if (overview.tenants.length < 2) return null

@@ -9,7 +9,7 @@ import type { Tenant } from '../wire.ts'
 import { TenantActions } from './lane-actions.tsx'
 import { TenantKeys } from './tenant-keys.tsx'
 
-/** What share each tenant gets, what it spends, and how near it is to its limits. */
+/** Each tenant's share, spending, and use of its limits. */
 export function TenantsView() {
   const overview = useApp().feed.overview.value
   if (overview === null) return <Loading />
@@ -110,7 +110,7 @@ function Budget({ tenant }: { tenant: Tenant }) {
   )
 }
 
-/** `isPlain`: being full is nothing to worry about. */
+/** `isPlain`: a full meter is no problem, so it has no warning colour. */
 function Meter(props: { label: string; share: number; text: string; isPlain?: boolean }) {
   const { label, share, text, isPlain = false } = props
   const tone = isPlain || share < 0.9 ? undefined : share < 1 ? 'near' : 'full'

@@ -1,29 +1,29 @@
 import type { ComponentChildren } from 'preact'
-import { useState } from 'preact/hooks'
-import { explain } from '../api.ts'
 import { DayBars } from '../components/day-bars.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
+import { FailureText } from '../components/failure.tsx'
 import { Bar } from '../components/gauge.tsx'
 import { Stat } from '../components/stat.tsx'
 import { Table } from '../components/table.tsx'
 import { countOf, formatCostSum, formatCount, formatShare, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { type FilterOf, linkToList, toQuery } from '../state/route.ts'
-import { lastDays, savedOf, spans, sumUsage, toBars } from '../state/usage-days.ts'
+import { type FilterOf, toQuery } from '../state/route.ts'
+import { savedOf, sumUsage, toBars } from '../state/usage-days.ts'
 import { useRead } from '../state/use-read.ts'
 import type { UsageEntry, UsageList } from '../wire.ts'
+import { UsageFilters } from './usage-filters.tsx'
 
 const READ_EVERY_MS = 60_000
 const MOST_BARS = 100
-/** Rows of a table; what is left is one more. */
+/** The most rows of a table; one more row sums up the rest. */
 const TOP = 20
-/** More than a table of days can have: history is kept for years at most. */
+/** More days than the history keeps, so that no day is left out. */
 const MOST_DAYS = '10000'
 
-/** What was used and paid, by day, tenant, model and tier: of all tenants, or the key's own. */
+/** Usage and cost by day, tenant, model and tier: of all tenants, or of the key's own. */
 export function UsageView({ filter }: { filter: FilterOf<'usage'> }) {
   const { feed } = useApp()
-  // A tenant is not told how the server is configured.
+  // Only keys that see all tenants may learn how the server is configured.
   const isOff = feed.caller.value?.reads_all === true && feed.overview.value?.history === null
   return (
     <>
@@ -40,110 +40,11 @@ export function UsageView({ filter }: { filter: FilterOf<'usage'> }) {
         </Empty>
       ) : (
         <>
-          <Filters filter={filter} />
+          <UsageFilters filter={filter} />
           <Sums key={JSON.stringify(filter)} filter={filter} />
         </>
       )}
     </>
-  )
-}
-
-function Filters({ filter }: { filter: FilterOf<'usage'> }) {
-  const app = useApp()
-  const tenants = app.feed.overview.value?.tenants.map(({ id }) => id) ?? []
-  const { tenant } = filter
-  const names = tenant === '' || tenants.includes(tenant) ? tenants : [tenant, ...tenants]
-  const shown = filter.from === '' ? lastDays(30, app.now.value) : filter
-  const change = (changed: Partial<FilterOf<'usage'>>) => {
-    location.hash = linkToList('usage', { ...filter, ...changed })
-  }
-  const changeDay = (name: 'from' | 'to', day: string) => {
-    if (day === '') return
-    const range = { from: shown.from, to: shown.to || lastDays(1, app.now.peek()).to, [name]: day }
-    // The other end follows, so that no range is inside out.
-    if (range.from > range.to) change({ from: day, to: day })
-    else change(range)
-  }
-  return (
-    <search class="filters" aria-label="Range and tenant">
-      <fieldset class="buttons spans">
-        <legend class="unseen">The last days</legend>
-        {spans.map((days) => {
-          const range = lastDays(days, app.now.value)
-          const isShown = range.from === shown.from && range.to === shown.to
-          return (
-            <button
-              key={days}
-              type="button"
-              class="small"
-              aria-pressed={isShown}
-              onClick={() => change(range)}
-            >
-              {days} days
-            </button>
-          )
-        })}
-      </fieldset>
-      {(['from', 'to'] as const).map((name) => (
-        <label key={name}>
-          {name === 'from' ? 'From' : 'To'}
-          <input
-            type="date"
-            value={shown[name]}
-            onChange={(event) => changeDay(name, event.currentTarget.value)}
-          />
-        </label>
-      ))}
-      {names.length > 1 || tenant !== '' ? (
-        <label>
-          Tenant
-          <select value={tenant} onChange={(event) => change({ tenant: event.currentTarget.value })}>
-            <option value="">all tenants</option>
-            {names.map((name) => (
-              <option key={name} value={name}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
-      ) : null}
-      <CsvButton filter={filter} />
-    </search>
-  )
-}
-
-/** Fetched, not linked to, because a link would carry no key. */
-function CsvButton({ filter: { tenant, from, to } }: { filter: FilterOf<'usage'> }) {
-  const app = useApp()
-  const [isBusy, setBusy] = useState(false)
-  const download = async () => {
-    setBusy(true)
-    try {
-      const query = toQuery({ by: 'day,tenant,model,tier', from, to })
-      const options = { tenant: tenant || null, accept: 'text/csv' }
-      const { response } = await app.api.open(`/v1/usage${query}`, options)
-      const [, name = 'usage.csv'] =
-        /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '') ?? []
-      const url = URL.createObjectURL(await response.blob())
-      const link = document.createElement('a')
-      link.href = url
-      link.download = name
-      link.click()
-      URL.revokeObjectURL(url)
-    } catch (error) {
-      app.notify('bad', explain(error))
-    }
-    setBusy(false)
-  }
-  return (
-    <button
-      type="button"
-      disabled={isBusy}
-      title="A line for each day, tenant, model and tier"
-      onClick={download}
-    >
-      Download CSV
-    </button>
   )
 }
 
@@ -154,11 +55,11 @@ function useUsage(filter: FilterOf<'usage'>, query: Record<string, string>) {
 
 function Sums({ filter }: { filter: FilterOf<'usage'> }) {
   const days = useUsage(filter, { by: 'day', limit: MOST_DAYS })
-  if (days.body === null) return days.failure === null ? <Loading /> : <Failure text={days.failure} />
+  if (days.body === null) return days.failure === null ? <Loading /> : <FailureText text={days.failure} />
   const total = sumUsage(days.body.data)
   return (
     <>
-      {days.failure === null ? null : <Failure text={days.failure} />}
+      <FailureText text={days.failure} />
       {total === null ? (
         <Empty title="Nothing ended in these days.">
           <p>
@@ -191,14 +92,6 @@ function Sums({ filter }: { filter: FilterOf<'usage'> }) {
   )
 }
 
-function Failure({ text }: { text: string }) {
-  return (
-    <p class="failure" role="alert">
-      {text}
-    </p>
-  )
-}
-
 function Totals({ total }: { total: UsageEntry }) {
   const { jobs, failed, calls, input_tokens, output_tokens, unpriced_calls: unpriced } = total
   const cost = total.cost_usd ?? 0
@@ -225,7 +118,7 @@ function Totals({ total }: { total: UsageEntry }) {
   )
 }
 
-/** Of several; one alone is the total. */
+/** Usage by tenant; absent if there is only one, because the total says the same. */
 function Tenants({ filter }: { filter: FilterOf<'usage'> }) {
   const { body } = useUsage(filter, { by: 'tenant', top: '2' })
   return body === null || body.data.length < 2 ? null : (
@@ -240,7 +133,7 @@ function TopTable(props: {
 }) {
   const { filter, by, title } = props
   const { body, failure } = useUsage(filter, { by, top: String(TOP) })
-  if (body === null) return failure === null ? null : <Failure text={failure} />
+  if (body === null) return <FailureText text={failure} />
   const rows: UsageRow[] = body.data.map((entry) => ({ name: entry[by] ?? 'none', entry }))
   if (body.rest !== null) rows.push({ name: `${formatCount(body.rest.entries)} more`, entry: body.rest })
   return <UsageTable caption={title} name={title.slice('By '.length)} rows={rows} />

@@ -13,24 +13,24 @@ import { useOwned } from '../state/use-owned.ts'
 import type { Delivery, WebhookEndpoint } from '../wire.ts'
 import { OwnedList, TenantChoice } from './owned-list.tsx'
 
-/** They are read again so often, ms. */
+/** Time between two reads of the lists, ms. */
 const READ_EVERY_MS = 5_000
 
-/** Those that fail first, then by their latest attempt. */
+/** Orders failing endpoints first, then by the latest attempt. */
 const failingFirst: Order<WebhookEndpoint> = (one, other) =>
   Number(other.failing_since !== null) - Number(one.failing_since !== null) ||
   (one.last_at < other.last_at ? 1 : -1)
 
 const latest = descending<Delivery>((delivery) => delivery.attempts.at(-1)?.at ?? delivery.created_at)
 
-/** By the state that is chosen. */
+/** Text for an empty list, by the chosen status. */
 const noDeliveries: Record<string, string> = {
   '': 'Every delivery got through.',
   pending: 'No delivery is being retried.',
   failed: 'No delivery was given up.',
 }
 
-/** Where webhooks go, and what does not get through. */
+/** The endpoints of webhooks, and deliveries that did not succeed. */
 export function WebhooksView({ filter }: { filter: FilterOf<'webhooks'> }) {
   const { tenant, status } = filter
   const endpoints = useOwned({
