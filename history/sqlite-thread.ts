@@ -26,12 +26,16 @@ const BUSY_PAUSE_MS = 20
 
 /** Most memory for pages of the file, KiB, and pages in the log before they go to the file. */
 const CACHE_KIB = 16 * 1024
-const LOG_PAGES = 4000
+const LOG_PAGES = 1000
+
+/** Bytes of a page of a new file. A block of jobs is some megabyte: large pages are fewer writes. A file keeps the size that it has. */
+const PAGE_BYTES = 16 * 1024
 
 const { path } = workerData as { path: string }
 const database = new DatabaseSync(path, { timeout: BUSY_MS })
 // It holds prompts and answers. SQLite gives the files beside it the same mode.
 chmodSync(path, 0o600)
+database.exec(`PRAGMA page_size = ${PAGE_BYTES}`)
 // A commit is on the disk when it is answered: what is committed here is forgotten elsewhere.
 useLog()
 database.exec('PRAGMA synchronous = FULL; PRAGMA secure_delete = ON')
