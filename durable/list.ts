@@ -9,7 +9,7 @@ const BLOCK = 200
  * Lists a tenant's durable runs, newest first.
  *
  * @param root of the tenant's keys
- * @param after the `place` of the last run of the page before, which may be deleted since
+ * @param after the `place` of the previous page's last run, which may have been deleted since
  */
 export async function listDurableRuns(
   redis: RedisClient,
@@ -22,7 +22,7 @@ export async function listDurableRuns(
   const block = Math.min(BLOCK, limit + 1)
   for await (const entries of walkIndex(redis, index, { order: 'desc', after: toPlace(after), block })) {
     for (const { entry, run } of await readRuns(redis, root, entries)) {
-      // An older process forgot it, which does not know this index.
+      // A process of an older release deleted the run; it does not know this index.
       if (run === null) await redis.zrem(index, entry.id)
       else if (runs.length === limit) return { runs, hasMore: true }
       else runs.push(run)

@@ -1,25 +1,25 @@
 import type { JsonValue } from '../lib/json.ts'
 
-/** What a step does: a job, a time to pass, or a wait for a value that somebody sends. */
+/** What a step does: it runs a job, sleeps, or waits for a value that a client sends. */
 export type StepKind = 'job' | 'sleep' | 'signal'
 
-/** A step that was begun. Times are Unix ms of Redis' clock. */
+/** A step that has begun. Times are Unix ms of Redis' clock. */
 export type Step = {
   kind: StepKind
   beganAt: number
-  /** When the sleep is over, or the wait for the signal; null: it has no end. */
+  /** When the sleep or the wait for the signal ends; null: it has no end. */
   until: number | null
-  /** Digest of what the job was asked to be. */
+  /** The digest of the job's create object; for other steps their duration. */
   fingerprint: string
-  /** Of a job step; it may not be made yet. */
+  /** The id of a job step's job, which may not exist yet; null for other steps. */
   jobId: string | null
-  /** What was sent; null: nothing was. */
+  /** The signal; null: none was sent. */
   signal: { sentAt: number; value: JsonValue } | null
   /** When the step was read. */
   readAt: number
 }
 
-/** What to begin. `fingerprints`: of the create object, the one to keep first. */
+/** The step to begin. `fingerprints`: of the create object; the first one is stored. */
 export type StepRequest =
   | { kind: 'job'; fingerprints: readonly string[]; jobId: string }
   | { kind: 'sleep'; ms: number }
@@ -27,12 +27,12 @@ export type StepRequest =
 
 export type Begun =
   | { kind: 'begun' | 'known'; step: Step }
-  /** The name belongs to another step. */
+  /** The name belongs to a different step. */
   | { kind: 'changed' }
-  /** The run has as many steps as it may. */
+  /** The run has as many steps as allowed. */
   | { kind: 'full' }
 
-/** In the order in which its steps began, without the values of signals. */
+/** A run with its steps in the order in which they began, without the values of signals. */
 export type DurableRun = {
   id: string
   createdAt: number
@@ -42,12 +42,12 @@ export type DurableRun = {
 /** A run as lists show it. Times are Unix ms. */
 export type DurableRunSummary = {
   id: string
-  /** Behind which the next page begins. */
+  /** The cursor after which the next page begins. */
   place: string
   createdAt: number
-  /** When it is forgotten, if nobody asks for it until then and no job of it is open. */
+  /** When the run is deleted, unless somebody reads it before or a job of it is open. */
   keptUntil: number
-  /** How many steps began, and how many signals came. */
+  /** The numbers of steps that began and of signals that came. */
   steps: number
   signals: number
 }
@@ -58,20 +58,21 @@ export type DurableRunPage = { runs: DurableRunSummary[]; hasMore: boolean }
 export const MOST_STEPS = 10_000
 
 /**
- * Durable runs: functions of clients whose steps are kept here, so that they may be run again. A run is kept for `jobs.retain` after
- * it was last asked for, or after its last job ended, and its jobs as long as it. Every method sees one tenant's runs.
+ * Durable runs: functions of clients whose steps are stored here, so that a function can run again from its last step. A run is kept
+ * for `jobs.retain` after it was last read, or after its last job ended. Its jobs are kept as long as the run. Every method sees only
+ * one tenant's runs.
  */
 export type DurableRuns = {
-  /** Null where there is no such step. */
+  /** Returns a step; null: there is no such step. */
   find(tenant: string, id: string, name: string): Promise<Step | null>
   /** Idempotent: beginning a known step returns it in its current state. */
   begin(tenant: string, id: string, name: string, request: StepRequest): Promise<Begun>
-  /** Resolves when the signal is there, the wait for it or the sleep is over, the time is up, or `signal` aborts. */
+  /** Resolves when the step's signal comes, its wait or sleep is over, `timeoutMs` is over, or `signal` aborts. */
   wait(tenant: string, id: string, name: string, timeoutMs: number, signal: AbortSignal): Promise<Step | null>
   /**
-   * Hands a value to a step, before it waits for it or while it does. `at`: when it was sent, or for `late` when the wait was over.
+   * Sends a value to a step, before or while the step waits for it. `at`: when the signal was sent; for `late`, when the wait ended.
    *
-   * @param sender tells a repeated sending from another; null: each is another
+   * @param sender identifies a repeated sending of one signal; null: every sending is a new signal
    */
   signal(
     tenant: string,
@@ -81,11 +82,11 @@ export type DurableRuns = {
     sender: string | null,
   ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
   get(tenant: string, id: string): Promise<DurableRun | null>
-  /** Newest first; `after`: the place of the last run of the page before. */
+  /** Lists runs, newest first. `after`: the place of the previous page's last run. */
   list(tenant: string, limit: number, after: string | null): Promise<DurableRunPage>
-  /** Deletes a run, but not its jobs. False: there was none. */
+  /** Deletes a run, but not its jobs. False: there was no such run. */
   remove(tenant: string, id: string): Promise<boolean>
-  /** The digests of a create object by which the store may know it. The first one is the one to write. */
+  /** The digests under which the store may know a create object. The first one is stored. */
   digests(plain: string): string[]
 }
 

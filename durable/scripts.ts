@@ -2,16 +2,16 @@ import { defineScripts, type ScriptArgument } from '../lib/define-scripts.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { scriptKeys } from '../lib/script-keys.ts'
 
-/** What each script takes: the tenant's root, the digest of the run's id, how long runs are kept, and the step's name. */
+/** The arguments of every script: the tenant's root, the digest of the run's id, how long runs are kept, and the step's name. */
 type StepPlace = { root: string; run: string; retainMs: number; name: string }
 
-/** What there is of a step: Redis' time, the step, its signal, and the signal's value; empty where there is none. */
+/** Redis' time, a step, its signal, and the signal's value. A missing part is empty. */
 export type StoredStep = { now: number; step: string; signal: string; value: Buffer }
 
 type BeginArguments = StepPlace & {
   id: string
   kind: string
-  /** First the one to write. */
+  /** The first one is stored. */
   fingerprints: readonly string[]
   jobId: string | null
   ms: number | null
@@ -20,17 +20,17 @@ type BeginArguments = StepPlace & {
 
 type SignalArguments = StepPlace & { sender: string | null; value: Buffer; mostSteps: number }
 
-/** The scripts of `durable/lua`, a function each. Every one may be sent twice. */
+/** The scripts of `durable/lua`, as functions. Each may be sent twice. */
 export type DurableScripts = {
   read(place: StepPlace): Promise<StoredStep | null>
   begin(
     begun: BeginArguments,
   ): Promise<{ kind: 'begun' | 'known'; stored: StoredStep } | { kind: 'changed' | 'full' }>
-  /** `at`: when it was sent, or for `late` when the wait was over; Unix ms. */
+  /** `at`: when the signal was sent; for `late`, when the wait ended; Unix ms. */
   signal(
     sent: SignalArguments,
   ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
-  /** Whether there was such a run. */
+  /** Deletes a run. Resolves to whether there was one. */
   remove(place: Omit<StepPlace, 'name'>): Promise<boolean>
 }
 

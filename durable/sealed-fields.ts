@@ -5,7 +5,7 @@ import { signalPlace } from './keys.ts'
 
 const BLOCK = 100
 
-/** What is encrypted of a tenant's durable runs, which are kept for as long as they go on. */
+/** Yields the encrypted fields of a tenant's durable runs. Runs may last without limit, so a key rotation must reach them. */
 export async function* sealedFields(redis: RedisClient, root: string): AsyncGenerator<SealedField[]> {
   const index = `${root}:durables`
   for await (const entries of walkIndex(redis, index, { order: 'asc', after: null, block: BLOCK })) {

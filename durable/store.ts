@@ -17,12 +17,12 @@ import {
 } from './runs.ts'
 import type { DurableScripts, StoredStep } from './scripts.ts'
 
-/** The longest time that timers know, ms. */
+/** The longest time that a timer accepts, ms. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * @param deps.root what all keys of a tenant begin with
- * @param deps.listen subscribes to a channel; what it answers ends that
+ * @param deps.root returns the root of a tenant's keys
+ * @param deps.listen subscribes to a channel; resolves to a function that ends the subscription
  * @param deps.now Unix ms, by Redis' clock
  */
 export function createDurableRuns(deps: {
@@ -142,7 +142,7 @@ function readStep(stored: string, readAt: number): Omit<Step, 'signal'> {
   }
 }
 
-/** In the order in which they began. */
+/** Parses a run's hash. The steps are in the order in which they began. */
 function toRun(fields: Record<string, string>, now: number): DurableRun {
   const steps = Object.entries(fields).flatMap(([field, stored]) => {
     if (!field.startsWith('s:')) return []

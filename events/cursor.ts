@@ -1,16 +1,16 @@
-/** Where a reader stands in a stream of references: behind so many pairs of an entry; null: behind all of them. */
+/** A reader's place in a stream of references: after this many pairs of an entry; null: after the whole entry. */
 export type StreamPlace = { entry: string; pairs: number | null }
 
-/** Where a reader of a tenant's events stands, among the references and among those to chunks; null: before the first. */
+/** A reader's places in both streams of a tenant, that of events and that of chunks; null: before the first. */
 export type Position = { events: StreamPlace | null; deltas: StreamPlace | null }
 
-/** `<ms>-<n>` as Redis numbers entries, behind `.` how many of its events are known, behind `~` the same of chunks. */
+/** `<ms>-<n>` is Redis' id of an entry. `.` and a number follow if only so many of its events are read. `~` separates the place among chunks. */
 const PLACE = String.raw`\d{1,15}(?:-\d{1,15}(?:\.\d{1,6})?)?`
 const CURSOR_PATTERN = new RegExp(`^${PLACE}(?:~${PLACE})?$`)
 
 const START: StreamPlace = { entry: '0-0', pairs: null }
 
-/** Null: not a cursor from here. '' is the beginning. */
+/** Parses a cursor; '' is the beginning. Null: this server did not create it. */
 export function parseCursor(text: string): Position | null {
   if (text === '') return { events: null, deltas: null }
   if (!CURSOR_PATTERN.test(text)) return null
@@ -23,7 +23,7 @@ export function formatCursor({ events, deltas }: Position): string {
   return deltas === null ? text : `${text}~${formatPlace(deltas)}`
 }
 
-/** Unix ms of the entry, by Redis' clock. */
+/** The time of a place's entry, Unix ms by Redis' clock. */
 export function timeOfPlace({ entry }: StreamPlace): number {
   return Number.parseInt(entry, 10)
 }
@@ -40,7 +40,7 @@ function formatPlace({ entry, pairs }: StreamPlace): string {
   return pairs === null ? entry : `${entry}.${pairs}`
 }
 
-/** As Array.sort asks for; entries are `<ms>-<n>`. */
+/** Compares ids of entries, `<ms>-<n>`, for `Array.sort`. */
 export function compareEntries(a: string, b: string): number {
   const [aMs, aCount] = a.split('-').map(Number)
   const [bMs, bCount] = b.split('-').map(Number)

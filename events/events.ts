@@ -12,49 +12,49 @@ import { formatCursor, type Position, parseCursor, timeOfPlace } from './cursor.
 import { type ReadEntries, readPage, type StreamEntry, type Told } from './page.ts'
 import type { Tips } from './tips.ts'
 
-/** Entries read in one round trip. */
+/** The most entries read in one round trip. */
 const PAGE = 500
 
-/** Events that are made at once. */
+/** How many events are resolved at once. */
 const RESOLVED = 50
 
-/** How far ahead of Redis' clock a cursor may be: a Redis that lost its last second has given out later ones. */
+/** How far ahead of Redis' clock a cursor may be, ms: a Redis that lost its last second may have created later ones. */
 const AHEAD_MS = 60_000
 
-/** Begins with what happens from now on. */
+/** The cursor that begins with the next event. */
 export const NOW = 'now'
 
-/** An event as subscribers get it; `cursor` is what `Last-Event-ID` names. */
+/** An event as subscribers get it. `cursor` is the value for `Last-Event-ID`. */
 export type TenantEvent = { cursor: string; event: string; data: object }
 
-/** Events behind the cursor are kept no longer. */
+/** Events after the cursor are no longer kept. */
 export class EventsExpiredError extends Error {
   override readonly name = 'EventsExpiredError'
 }
 
-/** The cursor was not given out here. */
+/** This server did not create the cursor. */
 export class ForeignCursorError extends Error {
   override readonly name = 'ForeignCursorError'
 }
 
 export type TenantFollowing = {
-  /** Goes on until the signal aborts; throws EventsExpiredError when a reader was too slow. */
+  /** Continues until the signal aborts. Throws `EventsExpiredError` if the reader is too slow. */
   events: AsyncIterable<TenantEvent>
-  /** Behind which all was looked at, also where the filter let nothing through; '' before the first look. */
+  /** The cursor after all events that were checked, including those that the filter left out; '' before the first read. */
   cursor(): string
 }
 
 export type FollowOptions = {
-  /** '' from the first event that is kept; NOW; or that of the last event that is known. */
+  /** '': from the first event that is kept. `NOW`. Otherwise the cursor of the last event that the client has. */
   cursor: string
   filter: EventFilter
-  /** With the chunks of streams. */
+  /** True: includes the chunks of streams. */
   withDeltas: boolean
 }
 
-/** All events of a tenant, in the order in which they happened. */
+/** Follows all events of a tenant, in the order in which they happened. */
 export type TenantEvents = {
-  /** Throws EventsExpiredError and ForeignCursorError. */
+  /** Throws `EventsExpiredError` and `ForeignCursorError`. */
   follow(tenant: string, options: FollowOptions, signal: AbortSignal): Promise<TenantFollowing>
 }
 
@@ -68,7 +68,7 @@ export function createTenantEvents(deps: {
   redis: RedisClient
   tips: Tips
   rootOf: (tenant: string) => string
-  /** By what ids begin with: `job_`. */
+  /** Sources by the prefix of ids, such as `job_`. */
   sources: Record<string, EventSource<{ event: string; data: object }>>
   /** Unix ms, by Redis' clock. */
   now: () => number
@@ -82,7 +82,7 @@ export function createTenantEvents(deps: {
     (from, most, deltasFrom) =>
       commands.sluiceEventsRead!(...scriptKeys(root), from, most, deltasFrom) as ReturnType<Read>
 
-  /** So many entries of both streams from a position on. Throws where what it stands behind is kept no longer. */
+  /** Reads at most `most` entries of each stream from a position on. Throws `EventsExpiredError`. */
   const readEntries =
     (read: Read, withDeltas: boolean): ReadEntries =>
     async (position, most) => {
@@ -111,7 +111,7 @@ export function createTenantEvents(deps: {
         throw new ForeignCursorError('the cursor is of a time that has not come')
     }
     if (!withDeltas) return { events: given.events, deltas: null }
-    // A client that did not ask for chunks until now gets those from the same time on.
+    // If the client did not ask for chunks before, it gets those from the same time on.
     return { events: given.events, deltas: given.deltas ?? given.events }
   }
 
@@ -121,7 +121,7 @@ export function createTenantEvents(deps: {
     await Promise.all(
       [...kinds].map(async ([kind, places]) => {
         const references: EventReference[] = places.map((at) => told[at]!.reference)
-        // Told of by a later release.
+        // A later release may write references of other kinds; they have no source here.
         const found = (await sources[kind]?.resolve(root, references, filter)) ?? []
         for (const [index, at] of places.entries()) events[at] = found[index] ?? null
       }),
@@ -135,7 +135,7 @@ export function createTenantEvents(deps: {
       const root = rootOf(tenant)
       const read = readEntries(readOf(root), withDeltas)
       let position = await begin(root, options)
-      // Says now what would break off the stream at once.
+      // Fails now if the stream would fail at its first read.
       if (position.events !== null) await read(position, 1)
       const isNamed = ({ reference }: Told) => filter.events?.has(reference.event) ?? true
 

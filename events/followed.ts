@@ -1,26 +1,26 @@
 import { repeat } from '../lib/repeat.ts'
 import type { FollowedKind } from '../lib/script-keys.ts'
 
-/** Between two times that a process says whom it follows, and how long that holds for those who hear it, ms. */
+/** How often a process announces the tenants that it follows, and how long an announcement counts in other processes, ms. */
 const SAYS_MS = 1000
 const HOLDS_MS = 3500
 
-/** What is said of a tenant whose chunks are followed as well: this behind its root. */
+/** The mark after the root of a tenant whose chunks are followed too. */
 const WITH_DELTAS = '\t'
 
-/** Pub/sub channel on which processes say which tenants' events are followed with them: their roots, one a line. */
+/** The pub/sub channel on which processes announce the tenants that they follow: the tenants' roots, one a line. */
 function followedChannel(prefix: string): string {
   return `${prefix}:followed`
 }
 
 /**
- * Which tenants somebody follows, in any process: scripts send hints for these alone. A word that is lost costs a follower some
- * time and no event, for `createTips` looks by itself.
+ * Knows which tenants are followed in any process. Scripts send hints only for these. A lost announcement delays a follower but loses
+ * no event, because `createTips` also looks by itself.
  */
 export type Followed = {
-  /** In this process, or in others as they said lately. */
+  /** What is followed of a tenant, in this process or, by their latest announcements, in others. */
   read(root: string): FollowedKind
-  /** From now on the tenant is followed here, until the function given is called. */
+  /** Marks the tenant as followed here, until the returned function is called. */
   add(root: string, withDeltas: boolean): () => void
   close(): Promise<void>
 }
@@ -29,12 +29,12 @@ export function createFollowed(deps: {
   prefix: string
   publish: (channel: string, message: string) => Promise<unknown>
   listen: (channel: string, listener: (message: string) => void) => unknown
-  /** Ms of any clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   now: () => number
 }): Followed {
   const { publish, now } = deps
   const channel = followedChannel(deps.prefix)
-  /** By root, or root and mark. */
+  /** Number of followers, by root or by root and mark. */
   const own = new Map<string, number>()
   const others = new Map<string, number>()
 
@@ -53,14 +53,14 @@ export function createFollowed(deps: {
       for (const [word, until] of others) if (until < now()) others.delete(word)
       await say(own.keys())
     },
-    // It is said again.
+    // A failed announcement is repeated at the next turn.
     () => {},
   )
   const has = (word: string) => own.has(word) || (others.get(word) ?? Number.NEGATIVE_INFINITY) >= now()
 
   return {
     read(root) {
-      // Mostly nobody is.
+      // The usual case: nobody follows.
       if (own.size === 0 && others.size === 0) return 'nothing'
       if (has(root + WITH_DELTAS)) return 'deltas'
       return has(root) ? 'events' : 'nothing'

@@ -1,10 +1,10 @@
 import type { EventReference } from '../lib/event-references.ts'
 import { compareEntries, type Position, type StreamPlace } from './cursor.ts'
 
-/** An entry of a stream as XRANGE answers it. */
+/** An entry of a stream as XRANGE returns it. */
 export type StreamEntry = [id: string, fields: string[]]
 
-/** A reference, and where a reader stands that knows its event. */
+/** A reference, and the position of a reader that has its event. */
 export type Told = { reference: EventReference; position: Position }
 
 type PageItem = { reference: EventReference; place: StreamPlace }
@@ -13,18 +13,19 @@ const DELTA = 'job.delta'
 
 type Page = { told: Told[]; end: Position; isLast: boolean }
 
-/** So many entries of both streams, from the entries on at which a position stands. `deltas` null: chunks are not asked for. */
+/** Reads at most `most` entries of each stream, from those of the position on. `deltas` null: chunks are not asked for. */
 export type ReadEntries = (
   position: Position,
   most: number,
 ) => Promise<{ events: StreamEntry[]; deltas: StreamEntry[] | null }>
 
-/** A page grows up to so many times its size where all that it has is of one time. */
+/** How many times its size a page may grow if all its entries have the same time. */
 const MOST_GROWTH = 16
 
 /**
- * The next page behind `position`. If a whole page has one time, what comes before what is not known; then more is read. Redis gives one
- * time to what a script writes, and to everything while its clock is behind where it was: that is why growth has an end.
+ * Reads the next page after `position`. If all entries of a page have the same time, their order among the two streams is not known,
+ * and it reads more. Redis gives one time to all that a script writes, and to everything while its clock is behind an earlier time.
+ * Because of the second case, the growth is bounded.
  */
 export async function readPage(read: ReadEntries, position: Position, size: number): Promise<Page> {
   for (let most = size; ; most *= 2) {
@@ -35,7 +36,7 @@ export async function readPage(read: ReadEntries, position: Position, size: numb
 }
 
 /**
- * The references of one read in their order, behind `position`; null where a whole page has one time, unless `isLongest`.
+ * Orders the references of one read that come after `position`. Null: the whole page has one time, and `isLongest` is false.
  *
  * References and chunks are in two streams, each in its order. Entries are compared by Redis' clock, but entries of one job by
  * `seq`, because two events may have the same time, and the clock may have gone back. `most`: the number of entries asked for. If a
@@ -76,7 +77,7 @@ function toPage(
   return { told, end: at, isLast: full.length === 0 }
 }
 
-/** Which entries a page may show if these streams have more; null: it has one time alone, which is shown only where it `isLongest`. */
+/** Decides which entries a page may show if these streams have more. Null: all entries have one time, and `isLongest` is false. */
 function showUntil(
   full: readonly (readonly StreamEntry[])[],
   all: readonly StreamEntry[],
@@ -89,7 +90,7 @@ function showUntil(
   return isLongest ? (id) => compareEntries(id, last) <= 0 : null
 }
 
-/** Behind nothing, a reader stands before the first entry there is: of those before it none was to be had. */
+/** A reader without a place stands before the first entry that exists: earlier entries were never available. */
 function startOf(place: StreamPlace | null, entries: readonly StreamEntry[]): StreamPlace {
   return place ?? { entry: entries[0]?.[0] ?? '0-0', pairs: 0 }
 }
@@ -104,7 +105,7 @@ function toItems([id, fields]: StreamEntry, place: StreamPlace): PageItem[] {
   return place.pairs === null ? [] : items.slice(place.pairs)
 }
 
-/** `<seq> <name>`, or of chunks `<seq> <how many>`. */
+/** Parses `<seq> <name>`, or for chunks `<seq> <count>`. */
 function toReferences(id: string, text: string): EventReference[] {
   const blank = text.indexOf(' ')
   const seq = Number(text.slice(0, blank))
@@ -132,7 +133,7 @@ function* merge(events: PageItem[], chunks: PageItem[]): Generator<{ item: PageI
   }
 }
 
-/** The numbers of what is left of each job, the lowest first. */
+/** The numbers of the remaining items of each object, the lowest first. */
 function countLeft(items: readonly PageItem[]): Map<string, number[]> {
   const left = new Map<string, number[]>()
   for (const { reference } of items) {
@@ -143,7 +144,7 @@ function countLeft(items: readonly PageItem[]): Map<string, number[]> {
   return left
 }
 
-/** An earlier event of the same job is still to come from the other stream. */
+/** True if the other stream still has an earlier event of the same object. */
 function isHeldUp({ reference }: PageItem, left: Map<string, number[]>): boolean {
   const next = left.get(reference.id)?.[0]
   return next !== undefined && next < reference.seq

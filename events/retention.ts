@@ -2,12 +2,12 @@ import { deltasKey, referencesKey } from '../lib/event-references.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { compareEntries } from './cursor.ts'
 
-/** How long references are kept at the least, ms. Beside it their number bounds them (event-references.lua). */
+/** How long references are kept, ms. Their number bounds them as well (event-references.lua). */
 const KEPT_MS = 24 * 60 * 60 * 1000
 
 /**
- * Forgets references to events of a tenant that are older than a day. The newest stays, by which the cursor of who has seen all
- * is told from one that is expired.
+ * Deletes references to events of a tenant that are older than a day. The newest one stays, because it tells the cursor of a reader
+ * that has seen everything from an expired cursor.
  *
  * @param now Unix ms, by Redis' clock
  */

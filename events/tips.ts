@@ -3,12 +3,12 @@ import type { RedisClient } from '../lib/redis.ts'
 import { type Repeating, repeat } from '../lib/repeat.ts'
 import type { Followed } from './followed.ts'
 
-/** How often it is looked for what no hint came for, ms. */
+/** How often Redis is asked for events without a hint, ms. */
 const LOOK_MS = 1000
 
-/** Says when there may be more in a tenant's streams of references. */
+/** Notifies when a tenant's streams of references may have more. */
 export type Tip = {
-  /** Resolves at the next hint, at once when one came since the last call, and when the signal aborts. */
+  /** Resolves at the next hint, at once if one came since the last call, or when the signal aborts. */
   next(): Promise<void>
   leave(): void
 }
@@ -18,13 +18,13 @@ export type Tips = { follow(root: string, withDeltas: boolean, signal: AbortSign
 type Watched = { wakes: Set<() => void>; leave: () => void; looks: Repeating }
 
 /**
- * One subscription and one look a second for each tenant that is followed in this process, however many follow. Hints are lost
- * with a connection, and not sent before scripts know that the tenant is followed: what they miss the look finds.
+ * Makes one subscription and one look a second for each followed tenant of this process, shared by all its followers. Hints are lost
+ * with a connection, and are not sent before scripts know that the tenant is followed. The look finds what they miss.
  */
 export function createTips(deps: {
   redis: RedisClient
   followed: Followed
-  /** Subscribes, at the latest when Redis takes it, and answers what ends that. */
+  /** Subscribes, as soon as Redis accepts it. Returns a handle that ends the subscription. */
   keepListening: (channel: string, listener: () => void) => { leave: () => void }
 }): Tips {
   const { redis, followed } = deps
@@ -45,7 +45,7 @@ export function createTips(deps: {
     return {
       wakes,
       leave: deps.keepListening(referencesChannel(root), wakeAll).leave,
-      // A Redis that is away is asked again.
+      // If Redis is away, the next turn asks again.
       looks: repeat(LOOK_MS, look, () => {}),
     }
   }

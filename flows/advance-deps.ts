@@ -5,21 +5,21 @@ import type { JsonValue } from '../lib/json.ts'
 import type { FlowError } from './flow.ts'
 import type { LoadedFlow } from './record.ts'
 
-/** What it takes to look at a flow. */
+/** Dependencies for advancing a flow. */
 export type AdvanceDeps = {
   prefix: string
   jobs: Pick<Jobs, 'createMany' | 'outcomes' | 'statuses' | 'cancel'>
-  /** The job that a filled create object asks for, or why there is none. Null: the tenant is not configured any more. */
+  /** Turns a filled create object into a job, or says why it cannot. Null: the tenant is no longer configured. */
   toJob: (tenant: string, create: JsonValue, place: string, terms: KeyTerms) => NewJob | FlowError | null
-  /** The value kept for a step of a flow; undefined: none. */
+  /** Reads the stored value of a step; undefined: there is none. */
   readValue: (tenant: string, id: string, step: number) => Promise<JsonValue | undefined>
   atRest: AtRest
   bounds: () => { elements: number; valueBytes: number }
-  /** Most jobs of one step that may be open where it does not say. */
+  /** The most open jobs of one step, if the step sets no limit. */
   window: (tenant: string) => number
   now: () => number
   onError: (error: unknown, what: string) => void
 }
 
-/** A flow in the memory of this process, with the elements of steps under way. */
+/** A flow in this process's memory, with the lists of its active steps and the errors of its elements. */
 export type CachedFlow = LoadedFlow & { items: Map<number, JsonValue[]>; errors: Map<string, number> }

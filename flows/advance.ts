@@ -13,12 +13,12 @@ import { createResolver, UnresolvedError } from './template.ts'
 import { type Stop, visitSteps } from './visit-steps.ts'
 import type { Changes, ClaimedFlow } from './work.ts'
 
-/** Between two looks at jobs that are to end, at a queue that is full, ms. */
+/** Time between two looks while cancelled jobs have not ended yet, ms. */
 const LOOK_MS = 1000
 
 /**
- * One look at a flow: counts the jobs that ended, settles steps, begins those that are free, and says how the flow stands. Changes the
- * flow in memory; what it answers is to be written, or the flow in memory to be dropped.
+ * Looks at a flow once: counts ended jobs, settles steps, begins free steps, and decides the flow's status. It changes the flow in
+ * memory. The caller must write the returned changes, or drop the flow from memory.
  */
 export async function lookAtFlow(
   deps: AdvanceDeps,
@@ -66,7 +66,7 @@ export async function lookAtFlow(
     changes.fields.set('usage', JSON.stringify(record.usage))
   }
 
-  /** Cancels what has not ended. True: everything has. */
+  /** Cancels jobs that have not ended. True: all jobs have ended. */
   async function settle(): Promise<boolean> {
     const lost = await cancelOpenJobs(deps, tenant, flow, { withUnnoted: true })
     for (const { step, index } of lost) {
@@ -85,13 +85,13 @@ export async function lookAtFlow(
       return false
     }
     if (record.isSettling) changes.fields.set('settling', '')
-    // No look at the flow ended it. Its end is reported once, when none of its jobs runs any more.
+    // A cancelled flow was not ended by a look. Its end is reported once, when none of its jobs runs any more.
     if (record.isSettling && record.status === 'cancelled') progress.status = 'cancelled'
     record.isSettling = false
     return true
   }
 
-  /** Lets what failed, and what was cancelled or skipped with it, be made again. */
+  /** Resets what failed, and what was cancelled or skipped because of it, so that it runs again. */
   function restart(): void {
     record.isRestarting = false
     changes.fields.set('restart', '')
@@ -111,7 +111,7 @@ export async function lookAtFlow(
     }
   }
 
-  /** Whether the flow has come to its end, and what it comes to. */
+  /** Decides whether the flow has ended, and its status. */
   async function finish(stop: Stop | null): Promise<void> {
     if (stop !== null) return end('failed', stop.error)
     if (!steps.every(isSettled)) {
@@ -119,7 +119,7 @@ export async function lookAtFlow(
       const isWaiting = steps.some(({ phase }) => phase === 'waiting')
       setStatus(!isActive && isWaiting ? 'waiting' : 'running')
       if (record.deadline !== null) lookAts.push(record.deadline)
-      // Elements of a step that failed or was given up are of no more use.
+      // Open jobs of a step that is settled are no longer needed.
       if (steps.some((state) => isSettled(state) && countOpen(state) > 0)) {
         await cancelOpenJobs(deps, tenant, flow, { withUnnoted: false })
         lookAts.push(now + LOOK_MS)
@@ -142,7 +142,7 @@ export async function lookAtFlow(
     end('completed', null)
   }
 
-  /** A reference to a step that was skipped makes null of what it stands in: nothing failed, there is just no answer. */
+  /** Evaluates the output. A reference to a skipped step yields null instead of an error, because nothing failed. */
   async function readOutput(): Promise<JsonValue> {
     const { output } = compiled
     if (output === null) return null
@@ -180,7 +180,7 @@ export async function lookAtFlow(
       changes.fields.set('error', record.error)
     }
     if (!steps.some((state) => countOpen(state) > 0) && status === 'completed') return
-    // Jobs that have not ended, and those that a worker began and could not note.
+    // The next look cancels jobs that have not ended, including those that a worker began but could not record.
     record.isSettling = true
     changes.fields.set('settling', '1')
     lookAts.push(now)

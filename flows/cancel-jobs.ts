@@ -4,17 +4,17 @@ import { flowJobId } from './keys.ts'
 import type { LoadedFlow } from './record.ts'
 import { attemptOf, countOpen, isSettled } from './state.ts'
 
-/** Statuses read in one script, and jobs cancelled at the same time. */
+/** Statuses read in one script, and jobs cancelled in parallel. */
 const BLOCK = 500
 const CANCEL_AT_ONCE = 50
 
 type Element = { step: number; index: number }
 
 /**
- * Cancels the jobs of a flow that have not ended: of all steps, or of those that are settled. How each ended is told by the script that ends
- * it. Answers the elements whose jobs are gone without a word.
+ * Cancels the open jobs of a flow: of all steps, or of settled steps only. The script that ends a job reports its end to the flow.
+ * Returns the elements whose jobs no longer exist, because no script reports their end.
  *
- * @param options.withUnnoted also jobs that a worker may have begun before it died, and of all steps
+ * @param options.withUnnoted true: takes all steps, and also jobs that a worker may have begun before it died without recording them
  */
 export async function cancelOpenJobs(
   { jobs }: { jobs: Pick<Jobs, 'statuses' | 'cancel'> },
@@ -26,7 +26,7 @@ export async function cancelOpenJobs(
     flowJobId(flow.record, step, index, attemptOf(flow.steps[step]!, index))
   const lost: Element[] = []
 
-  /** True: at least one of them exists. */
+  /** Resolves to true if at least one of the jobs exists. */
   async function cancel(elements: Element[], isNoted: boolean): Promise<boolean> {
     let isAny = false
     for (let from = 0; from < elements.length; from += BLOCK) {
@@ -63,7 +63,7 @@ export async function cancelOpenJobs(
   )
   if (redo.length > 0) await cancel(redo, false)
   if (begun.length === 0 || !(await cancel(begun, false))) return lost
-  // Of a step with many elements a whole block may have been begun.
+  // A worker begins the elements of a large step in blocks, so more of them may exist.
   for (const { step, index } of begun) {
     const total = flow.steps[step]!.total ?? 1
     for (let from = index + 1; from < total; from += BLOCK) {

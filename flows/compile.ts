@@ -3,24 +3,24 @@ import { isJsonObject } from '../lib/json.ts'
 import type { FlowDefinition, StepDefinition } from './flow.ts'
 import { type Expression, parseTemplate, type Template, TemplateError } from './template.ts'
 
-/** A step with its expressions parsed, and the steps that it waits for. */
+/** A step with parsed expressions and its dependencies. */
 export type CompiledStep = {
   name: string
-  /** Its place among the steps, from 0. */
+  /** Its index among the steps, from 0. */
   number: number
   definition: StepDefinition
-  /** Numbers of the steps that have to end first: those it names, and those its expressions read. */
+  /** The numbers of the steps that must end first: those in `needs`, and those that its expressions read. */
   needs: number[]
   needsAny: boolean
   when: Template | null
   forEach: Template | null
   job: Template | null
-  /** The value that replaces its result when it fails. Null: none. */
+  /** The value that replaces the result if the step fails; null: none. */
   fallback: Template | null
   allowFailures: number
-  /** Jobs of it that may be open at once; null: as the service sees fit. */
+  /** The most open jobs of the step; null: the service's default. */
   maxInFlight: number | null
-  /** How long it waits for its signal, ms; null: it has a job. */
+  /** How long the step waits for its signal, ms; null: the step runs jobs. */
   signalTimeoutMs: number | null
 }
 
@@ -28,12 +28,12 @@ export type CompiledFlow = {
   definition: FlowDefinition
   steps: CompiledStep[]
   numbers: ReadonlyMap<string, number>
-  /** Numbers of the steps, each behind those that it needs. */
+  /** The numbers of the steps in topological order: each after those that it needs. */
   order: number[]
   output: Template | null
 }
 
-/** Something about a flow that keeps it from being run, and where: `steps.edit.needs[0]`. */
+/** A fault in a flow's definition. `place` names where, such as `steps.edit.needs[0]`. */
 export class FlowFault extends Error {
   override readonly name = 'FlowFault'
   readonly place: string
@@ -105,7 +105,7 @@ function compileStep(flow: FlowDefinition, name: string, numbers: ReadonlyMap<st
   }
 }
 
-/** How long a step waits for its signal where it does not say, ms. */
+/** How long a step waits for its signal by default, ms. */
 const SIGNAL_TIMEOUT_MS = 7 * 24 * 60 * 60 * 1000
 
 function readTimeout({ wait_for_signal: wait }: StepDefinition): number | null {
@@ -113,7 +113,7 @@ function readTimeout({ wait_for_signal: wait }: StepDefinition): number | null {
   return wait.timeout == null ? SIGNAL_TIMEOUT_MS : (parseDuration(wait.timeout) ?? SIGNAL_TIMEOUT_MS)
 }
 
-/** Answers the numbers of the steps that an expression reads. */
+/** Checks the names in an expression. Returns the numbers of the steps that it reads. Throws `FlowFault`. */
 function checkNames(
   flow: FlowDefinition,
   numbers: ReadonlyMap<string, number>,
@@ -145,7 +145,7 @@ function unknownStep(name: string, numbers: ReadonlyMap<string, number>): string
   return `there is no step ${JSON.stringify(name.slice(0, 64))}; there are ${known}${numbers.size > 10 ? ', …' : ''}`
 }
 
-/** Kahn's algorithm: what is never free of needs goes in a circle, or waits for one. */
+/** Sorts the steps by Kahn's algorithm. A step that never becomes free is in a cycle, or waits for one. Throws `FlowFault`. */
 function sortSteps(steps: readonly CompiledStep[]): number[] {
   const waits = steps.map(({ needs }) => needs.length)
   const dependents: number[][] = steps.map(() => [])
@@ -160,7 +160,7 @@ function sortSteps(steps: readonly CompiledStep[]): number[] {
   throw new FlowFault(`steps.${names[0]}`, `steps need one another in a circle: ${names.join(' → ')}`)
 }
 
-/** Every step that is left waits for another that is left, so that a walk along these comes back to where it was. */
+/** Finds a cycle. Every remaining step waits for another remaining step, so a walk along these returns to a step on its path. */
 function findCircle(steps: readonly CompiledStep[], waits: readonly number[]): number[] {
   const way: number[] = []
   let at = waits.findIndex((count) => count > 0)

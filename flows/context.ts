@@ -8,26 +8,26 @@ import type { LoadedFlow } from './record.ts'
 import { attemptOf, countFailed } from './state.ts'
 import type { Template } from './template.ts'
 
-/** What expressions read is larger than one evaluation may hold. */
+/** The results that expressions read exceed the bound for one evaluation. */
 export class ContextTooLargeError extends Error {
   override readonly name = 'ContextTooLargeError'
 }
 
-/** Jobs whose results are read in one round trip. */
+/** The number of jobs whose results are read in one round trip. */
 const BLOCK = 50
 
 export type ContextDeps = {
   jobs: Pick<Jobs, 'outcomes'>
-  /** The value kept for a step: its signal, or the replacement for a failed result. Null: none. */
+  /** Reads the stored value of a step: its signal, or the replacement for a failed result. Null: none. */
   readValue: (step: number) => Promise<JsonValue>
   openError: (stored: string) => FlowError
-  /** Most bytes of results that one evaluation may read. */
+  /** The most bytes of results that one evaluation may read. */
   mostBytes: number
 }
 
 /**
- * What the expressions of some templates read: the input, and of the steps those members that they name. Results are read from their
- * jobs. Throws `ContextTooLargeError`.
+ * Builds the context for the expressions of some templates: the input, and the members of steps that they name. Results are read from
+ * the jobs. Throws `ContextTooLargeError`.
  */
 export async function readContext(
   deps: ContextDeps,
@@ -86,7 +86,7 @@ async function readStep(
   return shown
 }
 
-/** In the order of the elements; null for a failed one. */
+/** Reads the results in the order of the elements; null for an element without a result. */
 async function readResults(
   { jobs }: ContextDeps,
   tenant: string,

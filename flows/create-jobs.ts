@@ -13,15 +13,15 @@ import { flowJobId } from './keys.ts'
 import { attemptOf, countFailed, countOpen, listRedo } from './state.ts'
 import { createResolver } from './template.ts'
 
-/** Elements begun in one look; the rest has its turn in the next. */
+/** The most elements begun in one look; the next look begins more. */
 const AT_ONCE = 250
 
-/** Pause after a refusal that says nothing of when to come again, and the bounds of those that do, ms. */
+/** The pause after a refusal that names no time, and the bounds for the times that refusals name, ms. */
 const REFUSED_MS = 1000
 const REFUSED_LEAST_MS = 50
 const REFUSED_MOST_MS = 60_000
 
-/** Errors of ours, the store's absence not among them, after which an element is given up. */
+/** After this many internal errors an element fails. An unavailable store does not count. */
 const MOST_ERRORS = 3
 
 export type CreationOutcome =
@@ -32,8 +32,8 @@ export type CreationOutcome =
 type Made = { index: number; isRedo: boolean; job: NewJob }
 
 /**
- * Begins jobs of a step, as many as it may have open: first those that are to be made again, then the next ones in order. Each has an id of
- * its own, so that what is begun twice is one job.
+ * Creates jobs of a step, as many as may be open: first the elements to redo, then the next ones in order. A job's id follows from its
+ * element, so a job that is created twice is one job.
  */
 export async function createElements(
   deps: Omit<AdvanceDeps, 'now'> & {
@@ -61,7 +61,7 @@ export async function createElements(
   const context = await readContext()
   const items = step.forEach === null ? null : deps.items(context)
   const made: Made[] = []
-  /** How large all values are that these jobs were filled with. */
+  /** The size of all values that were filled into these jobs. */
   let filled = 0
   const breathe = createBreather()
 
@@ -74,7 +74,7 @@ export async function createElements(
     outcome.isChanged = true
   }
 
-  /** True: a job is to be made for it. */
+  /** Takes over a job that was created early. True: the element needs a job. */
   function takeEarly(index: number): boolean {
     const early = adoptEarly(state, index)
     if (early === null) return true
@@ -83,7 +83,7 @@ export async function createElements(
     return !early.isMade
   }
 
-  /** False: there is no tenant to make it for. */
+  /** Fills the create object of an element and adds its job to `made`. False: the tenant no longer exists. */
   function prepare(index: number, isRedo: boolean): boolean {
     const element = items === null ? {} : { item: items[index], index }
     const budget = createBudget()
@@ -130,7 +130,7 @@ export async function createElements(
     }
   }
 
-  // What is to be made, in order; elements before the first that is not made count as begun.
+  // Chooses the elements in order. `ready` collects elements that need no further job, so that `next` can move past them.
   const chosen: { index: number; isRedo: boolean }[] = []
   let room = Math.min(AT_ONCE, window - countOpen(state))
   for (const index of redo) {
@@ -155,14 +155,14 @@ export async function createElements(
         lookAt: null,
       }
     if (!isRedo && state.elements.get(index)?.status === 'failed') ready.add(index)
-    // More failed than may: what is left would be made for nothing.
+    // More elements failed than the step allows, so further jobs would be useless.
     if (countFailedAhead() > step.allowFailures) break
-    // The rest has its turn in the next look: all of it is in memory until it is handed in.
+    // All filled jobs are in memory until they are submitted, so the next look creates the rest.
     if (filled > defaultExpressionBounds.size) break
     await breathe()
   }
 
-  /** With those whose turn has not come yet. */
+  /** Counts failed elements, including those at or after `next`. */
   function countFailedAhead(): number {
     let failed = 0
     for (const { status } of state.elements.values()) if (status === 'failed') failed++
@@ -184,7 +184,7 @@ export async function createElements(
     return left && countOpen(state) < window
   }
 
-  /** Hands the jobs in; what was not taken is tried again after a pause. */
+  /** Submits the jobs. Refused ones are tried again after a pause. */
   async function submit(): Promise<{ pauseMs: number } | { error: FlowError } | null> {
     if (made.length === 0) return null
     const outcomes = await deps.jobs.createMany(made.map(({ job }) => job))
@@ -208,7 +208,7 @@ export async function createElements(
     return refused
   }
 
-  /** Null: the element is begun, or given up. */
+  /** Judges the outcome for one element. Null: the element has its job, or has failed. */
   function judge(one: BulkOutcome, index: number): { pauseMs: number } | { error: FlowError } | null {
     const name = `${number}:${index}`
     switch (one.kind) {

@@ -1,13 +1,13 @@
 import { type ElementState, type Ending, isSettled, type StepState } from './state.ts'
 
-/** A change to an element of a step, still to be written. */
+/** A change to an element of a step that is not written yet. Null: removes the element's field. */
 export type ElementChange = { index: number; element: ElementState | null }
 
 /**
- * Counts the end of a job. Each end is told once, so that counting needs no look at what was counted before. Null: it is of an
- * attempt that another has followed; else what it changes besides the step's numbers.
+ * Counts the end of a job. Each end is reported once, so it needs no check for repetition. Returns the changes to elements; null if a
+ * later attempt has replaced this one.
  *
- * @param isStopping true: the flow is cancelling its jobs, so that one that ends cancelled did not fail
+ * @param isStopping true: the flow is cancelling its jobs, so a cancelled job did not fail
  */
 export function countEnding(step: StepState, ending: Ending, isStopping: boolean): ElementChange[] | null {
   const { index } = ending
@@ -21,16 +21,16 @@ export function countEnding(step: StepState, ending: Ending, isStopping: boolean
     return [{ index, element }]
   }
 
-  // Made by a runner that died before it noted so: counted when its turn comes.
+  // A runner created this job and died before it recorded it. It counts when its element's turn comes.
   if (index >= step.next || (known?.status === 'redo' && ending.attempt === attempt)) {
     if (ending.attempt !== attempt) return null
     const status = ending.status === 'completed' ? 'early_done' : stopped ? 'early_cancelled' : 'early_failed'
     return set({ attempt, status })
   }
-  // Of an attempt that another has followed.
+  // A later attempt has replaced this one.
   if (ending.attempt !== attempt) return null
   if (ending.status === 'completed') {
-    // By itself, or queued again by its owner after it had failed.
+    // It completed by itself, or after its owner queued it again.
     step.done++
     return attempt === 1 ? set(null) : set({ attempt, status: 'done' })
   }
@@ -38,7 +38,7 @@ export function countEnding(step: StepState, ending: Ending, isStopping: boolean
 }
 
 /**
- * Lets an element whose job was made early take its place. True: it needs no other job.
+ * Takes over the job of an element that ended before its turn. `isMade`: the element needs no other job. Null: there is no such job.
  */
 export function adoptEarly(
   step: StepState,
@@ -64,7 +64,7 @@ export function adoptEarly(
   return { change: { index, element }, isMade: true }
 }
 
-/** Lets elements that failed, or were cancelled with the flow, be made again. */
+/** Marks failed and cancelled elements to be redone. */
 export function redoElements(step: StepState): ElementChange[] {
   const changes: ElementChange[] = []
   for (const [index, { attempt, status }] of step.elements) {

@@ -4,7 +4,7 @@ import { ContextTooLargeError } from './context.ts'
 import { type FlowError, toFlowError } from './flow.ts'
 import { EvaluationError, UnresolvedError } from './template.ts'
 
-/** A step cannot go on, for a reason within the step. */
+/** A step fails for a reason in its own definition or data. */
 export class StepError extends Error {
   override readonly name = 'StepError'
   readonly code: string
@@ -15,18 +15,18 @@ export class StepError extends Error {
   }
 }
 
-/** What is to be kept with the flow is too large. */
+/** A value that is stored with the flow is too large. */
 class ValueTooLargeError extends Error {
   override readonly name = 'ValueTooLargeError'
 }
 
-/** The value. Throws where its JSON has more bytes than may be kept. */
+/** Returns the value. Throws `ValueTooLargeError` if its JSON exceeds `mostBytes`. */
 export function boundValue(value: JsonValue, mostBytes: number, place: string): JsonValue {
   if (Buffer.byteLength(stringifyJson(value)) <= mostBytes) return value
   throw new ValueTooLargeError(`${place}: comes to more than ${mostBytes} bytes (flows.max_value)`)
 }
 
-/** Why an evaluation came to nothing; null: it is no error of an evaluation. `step` null: of the flow's output. */
+/** Describes why an evaluation failed; null: `error` is of another kind. `step` null: the flow's output was evaluated. */
 export function describeEvaluation(error: unknown, step: { name: string } | null): FlowError | null {
   if (error instanceof UnresolvedError) return toFlowError('unresolved_reference', error.message)
   if (error instanceof EvaluationError) return toFlowError('expression_failed', error.message)
@@ -41,7 +41,7 @@ export function describeEvaluation(error: unknown, step: { name: string } | null
   return error instanceof StepError ? toFlowError(error.code, `${where}.${error.message}`) : null
 }
 
-/** Turns what an evaluation throws into why the step failed. */
+/** Runs an evaluation and turns its errors into a `FlowError`. Rethrows all other errors. */
 export async function tryTo<Value>(
   step: { name: string } | null,
   act: () => Promise<Value>,

@@ -1,17 +1,17 @@
 import jmespath from '@jmespath-community/jmespath'
 import type { JsonValue } from '../lib/json.ts'
 
-/** A parsed expression, as the library has it. */
+/** A parsed expression of the JMESPath library. */
 export type ExpressionNode = ReturnType<typeof jmespath.compile>
 
-/** What evaluations may do: values looked at or made, and the size of what they come to; 16 characters count as one value. */
+/** Bounds of evaluations. `work`: values visited or made. `size`: the size of a result in values; 16 characters count as one value. */
 export type ExpressionBounds = { work: number; size: number }
 
 export const defaultExpressionBounds: ExpressionBounds = { work: 4_000_000, size: 2_000_000 }
 
 /**
- * What is left of the bounds. All expressions of one template share it: a small flow can name one large value, or walk over it, thousands of
- * times. `size` is the most that one value may have, `room` what the values may have together.
+ * What is left of the bounds. All expressions of one template share it, because a small flow can name or walk one large value thousands
+ * of times. `size`: the most that one value may have. `room`: what all further values together may have.
  */
 export type ExpressionBudget = { work: number; size: number; room: number; sizes: WeakMap<object, number> }
 
@@ -19,10 +19,10 @@ export function createBudget({ work, size }: ExpressionBounds = defaultExpressio
   return { work, size, room: size, sizes: new WeakMap() }
 }
 
-/** Longest expression, in characters. */
+/** The longest expression, in characters. */
 const MOST_TEXT = 4096
 
-/** Why an expression has no value. The message repeats nothing of the values. */
+/** Says why an expression cannot be parsed or evaluated. The message never quotes values. */
 export class ExpressionError extends Error {
   override readonly name = 'ExpressionError'
 }
@@ -30,27 +30,27 @@ export class ExpressionError extends Error {
 type Interpreter = typeof jmespath.TreeInterpreter
 type Value = Parameters<Interpreter['visit']>[1]
 
-/** What stands already, and what only hands values on: neither makes anything. */
+/** Nodes that return existing values and make none, so their results cost no work. */
 const PASSING = new Set([
   ...['Field', 'Index', 'Identity', 'Current', 'Root', 'Literal', 'Variable', 'Subexpression', 'Pipe'],
   ...['IndexExpression', 'OrExpression', 'AndExpression', 'Ternary', 'ExpressionReference', 'LetExpression'],
 ])
 
-/** Functions that walk over all that their arguments hold, or put it together; others look at elements, each of which is counted. */
+/** Functions that walk or combine the whole content of their arguments. Other functions look only at direct elements. */
 const DEEP = new Set(['to_string', 'contains', 'join', 'sort'])
 
 const CHARACTERS_PER_VALUE = 16
 
 /**
- * The library's interpreter with bounds. Sizes are counted before a function or a comparison walks over its values, for a small
- * expression can name one value a million times over.
+ * The library's interpreter with bounds. It counts sizes before a function or a comparison walks its values, because a small expression
+ * can name one value a million times.
  */
 class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new () => Interpreter) {
   budget = createBudget({ work: 0, size: 0 })
 
   override withScope(scope: Parameters<Interpreter['withScope']>[0]): Interpreter {
     this.charge(100)
-    // The library makes one of its own class: its state goes over, and its functions are to look at values within the bounds.
+    // The library returns an interpreter of its own class. This copies its state to a bounded one, and makes its functions use that one.
     const bounded = Object.assign(new BoundedInterpreter(), super.withScope(scope), { budget: this.budget })
     bounded.runtime._interpreter = bounded
     return bounded
@@ -58,7 +58,7 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
 
   override visit(node: ExpressionNode, value: Value): ReturnType<Interpreter['visit']> {
     this.charge(1)
-    // Only what a value has of its own: `constructor` is no member of JSON.
+    // Reads only own properties: `constructor` is not a member of the JSON value.
     if (node.type === 'Field') {
       const isOwn = isPlainObject(value) && Object.hasOwn(value, node.name)
       return isOwn ? ((value as Record<string, Value>)[node.name] ?? null) : null
@@ -73,7 +73,7 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
   private callBounded(node: Extract<ExpressionNode, { type: 'Function' }>, value: Value) {
     const args = node.children.map((child) => this.visit(child, value)) as JsonValue[]
     for (const arg of args) this.charge(DEEP.has(node.name) ? this.sizeOf(arg) : lengthOf(arg))
-    this.charge(foreseeSize(node.name, args, this.budget.size))
+    this.charge(predictSize(node.name, args, this.budget.size))
     const result = this.runtime.callFunction(node.name, args as never)
     this.charge(lengthOf(result))
     return result
@@ -94,7 +94,7 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
       throw new ExpressionError('takes more work than an expression may, or those beside it together')
   }
 
-  /** A value with all that it holds; what stands in it twice counts twice. Throws where that is more than a value may have. */
+  /** The size of a value with all its content; repeated content counts again. Throws `ExpressionError` above the bound. */
   sizeOf(value: unknown): number {
     if (typeof value !== 'object' || value === null) return lengthOf(value)
     const known = this.budget.sizes.get(value)
@@ -107,14 +107,14 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
   }
 }
 
-/** A value without what its elements hold. */
+/** The size of a value without the content of its elements. */
 function lengthOf(value: unknown): number {
   if (typeof value === 'string') return 1 + value.length / CHARACTERS_PER_VALUE
   return Array.isArray(value) ? 1 + value.length : 1
 }
 
-/** How large, in the units of `sizeOf`, a function's answer may become that makes long text of short. */
-function foreseeSize(name: string, args: JsonValue[], most: number): number {
+/** Predicts the size of the result, in the units of `sizeOf`, for functions that turn short text into long text. */
+function predictSize(name: string, args: JsonValue[], most: number): number {
   const [first, second, third] = args
   const charactersOf = (value: JsonValue | undefined) => (typeof value === 'string' ? value.length : 0)
   let length = 0
@@ -135,10 +135,10 @@ interpreter.runtime.registerFunction('json', ([text]) => parseJsonText(text as s
   { types: [jmespath.TYPE_STRING] },
 ])
 
-/** Names of all functions that an expression may call. */
+/** The names of all functions that an expression may call. */
 export const functionNames: readonly string[] = interpreter.runtime.getRegistered()
 
-/** What models write around JSON though they are asked for nothing else. */
+/** A code fence, which models often put around JSON. */
 const FENCED = /^\s*```[A-Za-z]*\s*\n([\s\S]*?)\n?\s*```\s*$/
 
 function parseJsonText(text: string): JsonValue {
@@ -161,15 +161,15 @@ export function parseExpression(text: string): ExpressionNode {
   }
 }
 
-/** The library's own words, which quote a token of the expression at the most. */
+/** The library's message. It quotes at most a token of the expression. */
 function readReason(error: unknown): string {
   const message = error instanceof Error ? error.message : ''
   return message.replace(/^Syntax error:?,? ?/, '').slice(0, 200) || 'it cannot be read'
 }
 
 /**
- * Evaluates an expression; null: there is no value. Throws `ExpressionError` where a function gets what it does not take, or a
- * bound is passed.
+ * Evaluates an expression; null: there is no value. Throws `ExpressionError` if a function gets an argument that it does not accept, or
+ * the evaluation exceeds a bound.
  */
 export function evaluate(
   node: ExpressionNode,
@@ -194,7 +194,10 @@ export function evaluate(
   }
 }
 
-/** A number that is not the one that was written would go into a prompt unseen, and one beyond all numbers as the word null. */
+/**
+ * Refuses numbers that a double does not hold exactly. For example 12345678901234567890 would go into a prompt as another number, and
+ * 1e400 as `null`. Throws `ExpressionError`.
+ */
 function checkNumbers(value: JsonValue): void {
   if (typeof value === 'number') {
     if (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))
@@ -204,7 +207,7 @@ function checkNumbers(value: JsonValue): void {
   }
 }
 
-/** Type errors of the library name types alone, other errors may quote a value. */
+/** The library's type errors name only types. Its other errors may quote a value, so they are replaced. */
 function describeFailure(error: unknown): string {
   const message = error instanceof Error ? error.message : ''
   const isSafe =

@@ -42,10 +42,10 @@ export type FlowEventType =
   | 'step.skipped'
   | FlowWebhookEvent
 
-/** What happens to a step that fails. */
+/** What happens when a step fails. */
 export type OnStepFailure = 'fail' | 'skip' | { value: JsonValue }
 
-/** One step as it was asked for. Strings of `job`, `for_each`, `when` and a fallback value may hold expressions. */
+/** One step as the client sent it. Strings in `job`, `for_each`, `when` and a fallback value may contain expressions. */
 export type StepDefinition = {
   job?: JsonObject | null | undefined
   for_each?: JsonValue | undefined
@@ -59,7 +59,7 @@ export type StepDefinition = {
   on_failure?: OnStepFailure | null | undefined
 }
 
-/** A flow as it was asked for, checked; it is kept in the text that it came in. */
+/** A flow as the client sent it, validated. It is stored with its original text. */
 export type FlowDefinition = {
   name: string
   input?: JsonValue | undefined
@@ -68,13 +68,13 @@ export type FlowDefinition = {
   on_failure?: 'stop' | 'continue' | null | undefined
 }
 
-/** A flow to be made. */
+/** A flow to create. */
 export type NewFlow = KeyTerms & {
   tenant: string
   definition: FlowDefinition
-  /** In all. */
+  /** The budget over the flow's whole life. */
   budgetUsd: number | null
-  /** In windows of time. */
+  /** Budgets by time window. */
   budgets: readonly Budget[]
   /** Unix ms. */
   deadline: number | null
@@ -82,18 +82,18 @@ export type NewFlow = KeyTerms & {
   group: string | null
   metadata: Record<string, string>
   idempotencyKey: string | null
-  /** How long the key is remembered, ms; absent: a day. */
+  /** How long the key is remembered, ms. Default: a day. */
   idempotencyTtlMs?: number
-  /** Digest of the request as it came, to tell a repeated one from another under the same key. */
+  /** The digest of the original request, to tell a repeated request from a different one with the same key. */
   fingerprint: string
-  /** Most flows of the tenant that may be open. */
+  /** The most open flows of the tenant. */
   mostOpen: number
   requestId?: string
-  /** The W3C `traceparent` under which it was made; its jobs belong to that trace. */
+  /** The W3C `traceparent` of the request; the flow's jobs belong to that trace. */
   trace?: string
 }
 
-/** Why a step, or a flow, failed. */
+/** Why a step or a flow failed. */
 export type FlowError = {
   code: string
   message: string
@@ -105,7 +105,7 @@ export function toFlowError(code: string, message: string, retryable = false): F
   return { code, message, provider_status: null, retryable }
 }
 
-/** What flows sum up of their jobs. */
+/** The tokens of a flow's jobs, summed. */
 export type FlowUsage = { input_tokens: number; output_tokens: number; total_tokens: number }
 
 export const noUsage: FlowUsage = { input_tokens: 0, output_tokens: 0, total_tokens: 0 }

@@ -8,7 +8,7 @@ import { type FlowEventType, type FlowStatus, isOver } from './flow.ts'
 import { flowKey } from './keys.ts'
 import type { FlowView } from './view.ts'
 
-/** One event of a flow as subscribers get it. `cursor` is what `Last-Event-ID` names. */
+/** One event of a flow as subscribers get it. `cursor` is the value for `Last-Event-ID`. */
 export type FlowEvent = {
   cursor: string
   event: FlowEventType
@@ -22,10 +22,10 @@ const PAGE = 500
 type StoredFlowEvent = { event: FlowEventType; at: number; error?: StoredError } & Record<string, JsonValue>
 
 /**
- * A flow's events after `cursor` ('' = from the first), then live ones, until the terminal event or the signal. Null when there is no
- * such flow; `finished` when it is over and nothing is left after the cursor.
+ * Follows a flow's events: those after `cursor` ('': from the first), then live ones, until the terminal event or the signal. Null: there
+ * is no such flow. `finished`: the flow is over and has no event after the cursor.
  *
- * @param read the flow as it stands, which terminal events carry; null: it is gone
+ * @param deps.read reads the present flow, which terminal events include; null: it is gone
  */
 export async function followFlow(
   deps: { redis: RedisClient; pubsub: PubSub; atRest: AtRest; read: () => Promise<FlowView | null> },
@@ -68,7 +68,7 @@ export async function followFlow(
             hasEnded = isTerminalEvent(event.event)
           }
         } while (page.length === PAGE)
-        // Events after a terminal event mean that a retry followed it: the flow goes on.
+        // If events follow a terminal event, the flow was retried and continues.
         if (hasEnded) return
         if (page.length === 0 && (await readStatus()) === null) return
       }
@@ -79,7 +79,7 @@ export async function followFlow(
   return { finished: false, events: events() }
 }
 
-/** A stored event as subscribers get it; null: it carries a flow that is gone. */
+/** Turns a stored event into what subscribers get; null: the flow that it includes is gone. */
 export async function renderFlowEvent(
   { atRest, read }: { atRest: AtRest; read: () => Promise<FlowView | null> },
   { root, id, seq }: { root: string; id: string; seq: number },
@@ -94,7 +94,7 @@ export async function renderFlowEvent(
   if (isTerminalEvent(event)) {
     const flow = await read()
     if (flow === null) return null
-    // Retried since: the event still shows it ended then.
+    // If the flow was retried since, the event still shows it as it ended then.
     const ended = event.slice('flow.'.length) as FlowStatus
     data.flow = flow.status === ended ? flow : { ...flow, status: ended, finished_at: data.at }
   }

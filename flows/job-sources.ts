@@ -2,12 +2,12 @@ import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { findSource, keepSource } from '../lib/json-source.ts'
 import { listMembers } from '../lib/json-text.ts'
 
-/** Numbers that a double may not hold: only for these is the text of a body more than its value. */
+/** Numbers that a double may not hold exactly. Only with these does the text of a body say more than its parsed value. */
 const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d/
 
 /**
- * Gives the bodies of a flow's jobs the text that they were written in, where that says more than their values. One walk over the text
- * for all of them.
+ * Attaches to the bodies of a flow's jobs their original text, if it may say more than the parsed values. One walk over the text serves
+ * all jobs.
  */
 export function keepBodySources(flow: JsonObject): void {
   const text = findSource(flow)

@@ -1,20 +1,20 @@
 import { hash } from 'node:crypto'
 
-/** The record of a flow; lua/common.lua names what stands behind it. */
+/** The key of a flow's record. lua/common.lua lists the keys that begin with it. */
 export function flowKey(root: string, id: string): string {
   return `${root}:flow:${id}`
 }
 
-/** Pub/sub channel on which a flow of a tenant is named that wants attention. */
+/** The pub/sub channel on which scripts name a tenant's flow that is due. */
 export function flowsChannel(root: string): string {
   return `${root}:flows:wake`
 }
 
 /**
- * The id of a job of a flow: the same whenever it is made, so that what a runner made before it died is found, and made no second
- * time. It begins with the time of the flow, as ids of jobs begin with a time.
+ * The id of a flow's job. It follows from its arguments, so a job that a runner created before it died is found and not created again.
+ * Like all job ids it begins with a time, here that of the flow's creation.
  *
- * @param createdAt when the flow was made, Unix ms
+ * @param flow.createdAt when the flow was created, Unix ms
  */
 export function flowJobId(
   flow: { id: string; createdAt: number },
@@ -26,5 +26,5 @@ export function flowJobId(
   return `job_${flow.createdAt.toString(16).padStart(12, '0')}7${digest.slice(0, 19)}`
 }
 
-/** Where the values of a flow belong, for what is encrypted at rest. */
+/** Names for a flow's encrypted values, which bind each ciphertext to its place. */
 export const sealedPlaces = { output: 'flow output', value: (step: number) => `flow value ${step}` }

@@ -15,7 +15,7 @@ export type FlowPage = {
   scanned: number | null
 }
 
-/** Most flows that one page looks at, and how many in one round trip. */
+/** The most flows that one page scans, and how many it reads in one round trip. */
 const MOST_SCANNED = 10_000
 const BLOCK = 200
 
@@ -58,6 +58,6 @@ export async function listFlows(
 
 async function findPlace(redis: RedisClient, root: string, index: string, id: string): Promise<IndexEntry> {
   const score = await redis.hget(flowKey(root, id), 'created_at')
-  // Deleted meanwhile: the list goes on from its place.
+  // If the flow was deleted meanwhile, the list continues from where it was.
   return { id, score: score ?? (await findLostPlace(redis, index, id)) ?? '+inf' }
 }

@@ -9,18 +9,18 @@ import { flowJobId } from './keys.ts'
 import { attemptOf, encodeElement, encodeStep } from './state.ts'
 import { type Changes, type ClaimedFlow, noChanges } from './work.ts'
 
-/** What of a look is told once it is written. */
+/** What a look reports once it is written. */
 export type FlowProgress = {
-  /** Null: as it was. */
+  /** The new status; null: unchanged. */
   status: FlowStatus | null
   errorCode: string | null
   steps: ('completed' | 'failed' | 'skipped')[]
 }
 
-/** A look at a flow under way: what it reads with, and what it has changed so far. */
+/** The state of one look at a flow: its inputs, and the changes so far. */
 export type Look = ReturnType<typeof createLook>
 
-/** Begins a look. What it changes is gathered, and written by nobody before `write` tells it. */
+/** Begins a look. It collects changes; `write` returns them, and the caller writes them. */
 export function createLook(deps: AdvanceDeps, claimed: ClaimedFlow, flow: CachedFlow) {
   const { tenant, id } = claimed
   const { record, compiled, steps } = flow
@@ -29,7 +29,7 @@ export function createLook(deps: AdvanceDeps, claimed: ClaimedFlow, flow: Cached
   const progress: FlowProgress = { status: null, errorCode: null, steps: [] }
   const touched = new Set<number>()
   const lookAts: number[] = []
-  /** Values that this look came to, and that are not written yet. */
+  /** Values that this look computed and that are not written yet, by step. */
   const fresh = new Map<number, JsonValue>()
   const now = deps.now()
   const contextDeps: ContextDeps = {
@@ -54,7 +54,7 @@ export function createLook(deps: AdvanceDeps, claimed: ClaimedFlow, flow: Cached
     { index, element }: { index: number; element: Parameters<typeof encodeElement>[0] | null },
   ): void {
     touch(number)
-    // That of a step without for_each stands in the step itself.
+    // A step without for_each stores its only element in its own field.
     if (compiled.steps[number]!.forEach === null) return
     changes.elements.set(`${number}:${index}`, element === null ? '' : encodeElement(element))
   }
@@ -64,7 +64,7 @@ export function createLook(deps: AdvanceDeps, claimed: ClaimedFlow, flow: Cached
     changes.events.push([event, `,${text.slice(1, -1)}`])
   }
 
-  /** The step begins to have jobs, or, when the flow is retried, to have them again. */
+  /** Reports that a step begins its jobs, or begins them again after a retry. */
   function emitStarted(step: CompiledStep): void {
     const { number, forEach } = step
     const jobId =
@@ -98,7 +98,7 @@ export function createLook(deps: AdvanceDeps, claimed: ClaimedFlow, flow: Cached
       record.counts = counts
       changes.fields.set('counts', JSON.stringify(counts))
     }
-    // Of one that is over the script knows until when it is kept.
+    // Null for a flow that is over: the script then uses the end of its retention.
     changes.lookAt = lookAts.length === 0 ? null : Math.min(...lookAts)
     return { changes, progress }
   }

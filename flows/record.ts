@@ -8,10 +8,10 @@ import { keepBodySources } from './job-sources.ts'
 import { flowKey } from './keys.ts'
 import { decodeStep, type StepState } from './state.ts'
 
-/** How many steps stand how; what a list shows of them. */
+/** The number of steps by status, for lists. */
 export type StepCounts = { total: number; completed: number; failed: number; skipped: number }
 
-/** A flow as its record holds it. Times are Unix ms. */
+/** A flow's record. Times are Unix ms. */
 export type FlowRecord = {
   id: string
   version: string
@@ -32,9 +32,9 @@ export type FlowRecord = {
   group: string | null
   metadata: Record<string, string>
   retries: number
-  /** Its jobs that have not ended are to be cancelled. */
+  /** The next look cancels the flow's open jobs. */
   isSettling: boolean
-  /** It is to go on from what failed. */
+  /** The next look restarts what failed. */
   isRestarting: boolean
   isDeleted: boolean
   /** As `AtRest.sealError` writes it. */
@@ -42,11 +42,11 @@ export type FlowRecord = {
   output: Buffer | null
   requestId: string | null
   trace: string | null
-  /** Of the key that made it. */
+  /** The terms of the key that created the flow. */
   terms: KeyTerms
 }
 
-/** What a list needs of a record. */
+/** The fields that a list needs. */
 export const SUMMARY_FIELDS = [
   ...[
     'status',
@@ -63,14 +63,14 @@ export const SUMMARY_FIELDS = [
   ...['usage', 'counts', 'step_count', 'group', 'metadata', 'retries', 'deleted', 'error'],
 ]
 
-/** A flow with all that it takes to go on with it. */
+/** A flow with everything that a look needs. */
 export type LoadedFlow = {
   record: FlowRecord
   compiled: CompiledFlow
   steps: StepState[]
 }
 
-/** Names and values to a record; null: there is none. */
+/** Parses the fields of a record; null: there is no flow. */
 export function toFlowRecord(id: string, fields: ReadonlyMap<string, Buffer>): FlowRecord | null {
   const text = (name: string) => fields.get(name)?.toString() || null
   const number = (name: string) => (text(name) === null ? null : Number(text(name)))
@@ -112,9 +112,9 @@ export function toFlowRecord(id: string, fields: ReadonlyMap<string, Buffer>): F
 }
 
 export type FlowReader = {
-  /** A flow as it stands; null: there is none, or it was removed. Throws `UnreadableError`. */
+  /** Loads a flow; null: there is none, or it was removed. Throws `UnreadableError` if it cannot be decrypted. */
   load(root: string, id: string, known?: CompiledFlow): Promise<LoadedFlow | null>
-  /** The record and how its steps stand, also of one that was removed. */
+  /** Loads the record and the states of the steps, also of a removed flow. */
   loadState(root: string, id: string): Promise<{ record: FlowRecord; steps: StepState[] } | null>
 }
 

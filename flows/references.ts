@@ -1,30 +1,30 @@
 import { type ExpressionNode, functionNames } from './expression.ts'
 
-/** What an expression reads: members of steps, of the input, and of the element of a `for_each`. */
+/** What an expression reads: members of steps and of the input, and the element of a `for_each`. */
 export type References = {
-  /** By step: its members that are read; `*` is all of them. */
+  /** By step, the members that are read; `*` stands for all. */
   steps: Map<string, Set<string>>
   usesItem: boolean
-  /** First members of the input that have to be there: no alternative stands beside them. */
+  /** The top-level members of the input that must exist, because the expression has no alternative for them. */
   input: Set<string>
 }
 
-/** An expression names what there is not. */
+/** An expression uses a name or a function that does not exist. */
 export class UnknownNameError extends Error {
   override readonly name = 'UnknownNameError'
 }
 
-/** What of a step an expression may read. */
+/** The members of a step that an expression may read. */
 const stepMembers = ['result', 'signal', 'status', 'error', 'job_id', 'jobs'] as const
 
 const ROOT_NAMES = ['input', 'steps', 'item', 'index']
 
-/** Functions and operators behind which a value may be missing: they are there to say what then. */
+/** Functions whose arguments may be missing, because they handle missing values. */
 const LENIENT_FUNCTIONS = new Set(['not_null', 'type', 'to_array', 'contains'])
 
 /**
- * Finds what an expression reads, and refuses what can be seen to be wrong: functions that there are not, names that mean nothing, and
- * `steps` where no step is named, for then nobody could tell what has to end first. Throws `UnknownNameError`.
+ * Finds what an expression reads, and refuses faults that are visible in it: unknown functions, unknown names, and `steps` without a
+ * step's name, because then the dependencies would be unknown. Throws `UnknownNameError`.
  */
 export function findReferences(node: ExpressionNode): References {
   const found: References = { steps: new Map(), usesItem: false, input: new Set() }
@@ -48,7 +48,7 @@ export function findReferences(node: ExpressionNode): References {
     found.steps.set(first, members.add(second ?? '*'))
   }
 
-  /** The path of names that a node follows from the root; null: it is something else. */
+  /** The path of names that a node follows from the root; null: the node is not such a path. */
   function pathOf(node: ExpressionNode, atRoot: boolean): string[] | null {
     switch (node.type) {
       case 'Root':
@@ -73,7 +73,7 @@ export function findReferences(node: ExpressionNode): References {
     }
   }
 
-  /** @param atRoot whether the node is looked at with the context itself */
+  /** @param atRoot true: the node is evaluated with the context itself */
   function walk(node: ExpressionNode, atRoot: boolean, isLenient: boolean): void {
     const path = pathOf(node, atRoot)
     if (path !== null) note(path, isLenient)
@@ -86,11 +86,11 @@ export function findReferences(node: ExpressionNode): References {
 
 type NodePart = { node: ExpressionNode; atRoot: boolean; isLenient: boolean }
 
-/** What a node is made of, and what each part is looked at with. Throws `UnknownNameError`. */
+/** The parts of a node, and what each is evaluated with. Throws `UnknownNameError`. */
 function listParts(node: ExpressionNode, atRoot: boolean, isLenient: boolean): NodePart[] {
   const toParts = (nodes: ExpressionNode[], lenient = isLenient): NodePart[] =>
     nodes.map((one) => ({ node: one, atRoot, isLenient: lenient }))
-  /** Evaluated with something that comes out of the expression. */
+  /** A part that is evaluated with an intermediate value of the expression. */
   const inner = (one: ExpressionNode): NodePart => ({ node: one, atRoot: false, isLenient: true })
   switch (node.type) {
     case 'Function':
@@ -133,7 +133,7 @@ function listParts(node: ExpressionNode, atRoot: boolean, isLenient: boolean): N
   }
 }
 
-/** Hands its own value on, so that what stands behind is looked at with the same. */
+/** True if the node returns its input, so that the node after it is evaluated with the same value. */
 function isTransparent(node: ExpressionNode): boolean {
   return node.type === 'Identity' || node.type === 'Current' || node.type === 'Root'
 }

@@ -3,18 +3,18 @@ import { flowJobId } from './keys.ts'
 import type { FlowRecord } from './record.ts'
 import { attemptOf, type StepState } from './state.ts'
 
-/** Ids asked for in one script, and jobs forgotten at the same time. */
+/** Ids checked in one script, and jobs removed in parallel. */
 const BLOCK = 500
 const REMOVED_AT_ONCE = 25
 
-/** Forgets every job of a flow that was removed: of all attempts, and those that a worker began before it died. */
+/** Removes all jobs of a removed flow: of all attempts, including those that a worker began before it died. */
 export async function removeFlowJobs(
   { jobs }: { jobs: Pick<Jobs, 'statuses' | 'remove'> },
   tenant: string,
   { record, steps }: { record: FlowRecord; steps: StepState[] },
 ): Promise<void> {
   let ids: string[] = []
-  /** True: one of them existed. */
+  /** Removes the collected jobs. Resolves to true if one of them existed. */
   async function flush(): Promise<boolean> {
     const asked = ids
     ids = []
@@ -33,7 +33,7 @@ export async function removeFlowJobs(
       }
       if (ids.length >= BLOCK) await flush()
     }
-    // Behind those that were noted.
+    // The first element that is not recorded may have a job too.
     ids.push(flowJobId(record, step, state.next, attemptOf(state, state.next)))
     if (ids.length >= BLOCK) await flush()
   }

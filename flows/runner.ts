@@ -11,28 +11,28 @@ import type { FlowReader } from './record.ts'
 import { removeFlowJobs } from './remove-jobs.ts'
 import type { ClaimedFlow, FlowWork } from './work.ts'
 
-/** The longest time between two looks for the flows of a tenant, ms, unless `idleMs` says otherwise; and from an error to the next look. */
+/** The default for `idleMs`, and the wait after an error, ms. */
 const IDLE_MS = 2000
-/** Flows of one tenant taken in one turn, and looked at together. */
+/** The most flows of one tenant that are claimed in one turn and looked at in parallel. */
 const CLAIMED_AT_ONCE = 32
-/** Tenants whose flows are looked at together, and how long their names are not asked for again, ms. */
+/** The number of tenants visited in parallel, and how long the list of tenants is cached, ms. */
 const TENANTS_AT_ONCE = 8
 const TENANTS_MS = 1000
-/** Flows kept in memory between two looks. */
+/** The most flows kept in memory between two looks. */
 const MOST_CACHED = 1000
 
 export type FlowRunnerDeps = Omit<AdvanceDeps, 'readValue'> & {
   work: FlowWork
   reader: FlowReader
-  /** What was signalled to a step, as it is stored; null: nothing. */
+  /** Reads the stored value of a step, such as its signal; null: there is none. */
   readStoredValue: (root: string, id: string, step: number) => Promise<Buffer | null>
   jobs: AdvanceDeps['jobs'] & Pick<Jobs, 'remove'>
   tenants: () => Promise<string[]>
-  /** The longest time between two looks for the flows of a tenant that nobody woke it for, and that has nothing due sooner, ms. */
+  /** The longest time between two visits to a tenant without a wake-up and without an earlier due flow, ms. */
   idleMs?: number
-  /** Told of what a flow, or a step of it, came to. */
+  /** Called when a flow ends or steps of it are settled. */
   onProgress?: (progress: FlowProgress) => void
-  /** Told of each tenant and flow that could not be looked at. */
+  /** Called for each tenant and flow whose visit failed. */
   onFailure?: OnUpkeepFailure
 }
 
@@ -45,30 +45,30 @@ export type FlowProgress = {
   trace: string | null
   /** Unix ms. */
   createdAt: number
-  /** How the flow ended. Null: it still runs. */
+  /** How the flow ended; null: it still runs. */
   ended: 'completed' | 'failed' | 'cancelled' | null
   errorCode: string | null
-  /** From its creation to its end, ms. */
+  /** The time since the flow's creation, ms. */
   durationMs: number
   steps: ('completed' | 'failed' | 'skipped')[]
 }
 
 export type FlowRunner = {
-  /** Something happened to a flow of this tenant; undefined: to any. */
+  /** Visits the tenant at once; undefined: all tenants. */
   wake(tenant?: string): void
-  /** Leaves the flows as they stand, for other workers to go on with. */
+  /** Stops after the current turn. Other workers continue with the flows. */
   stop(): Promise<void>
 }
 
 /**
- * Looks at flows that something happened to, each in one process at a time. A look changes nothing before all that it came to is written
- * in one step, and the jobs that it begins have ids of their own: a worker that dies leaves nothing that the next one cannot do again.
+ * Runs flows: looks at each due flow, in one process at a time. A look writes all its changes in one step, and the jobs that it creates
+ * have predictable ids. So if a worker dies, the next one can repeat the whole look.
  */
 export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
   const { work, reader, prefix, idleMs = IDLE_MS } = deps
   const cache = new Map<string, { version: string; flow: CachedFlow }>()
   const advanceDeps: AdvanceDeps = { ...deps, readValue }
-  /** When each tenant is to be looked at, by the monotonic clock, ms; a tenant that is not in it: now. */
+  /** When each tenant is due, by the monotonic clock, ms; a tenant without an entry is due now. */
   const dueAt = new Map<string, number>()
   let known: { names: string[]; at: number } = { names: [], at: Number.NEGATIVE_INFINITY }
   const waker = createWaker()
@@ -82,7 +82,7 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
   }
 
   async function visitTenant(tenant: string): Promise<void> {
-    // A flow that is woken meanwhile is looked at again.
+    // A wake-up during the visit sets an earlier time, so the tenant is visited again.
     dueAt.set(tenant, Number.POSITIVE_INFINITY)
     let restMs = IDLE_MS
     try {
@@ -94,7 +94,7 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
       }
       await visitAll(flows, visitFlow, fail, { atOnce: CLAIMED_AT_ONCE })
     } finally {
-      // Without an entry all tenants were woken meanwhile.
+      // If the entry is gone, a wake-up of all tenants came meanwhile.
       dueAt.set(tenant, Math.min(dueAt.get(tenant) ?? 0, performance.now() + restMs))
     }
   }
@@ -116,7 +116,7 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
     const { changes, progress } = await lookAtFlow(advanceDeps, claimed, flow)
     if (!(await work.advance(claimed, changes))) return
     const ended = progress.status !== null && isOver(progress.status) ? progress.status : null
-    // How long an ended flow is kept is read again.
+    // An ended flow is not cached, because the next look must read its time of expiry.
     if (ended === null) keep(id, String(Number(version) + 1), flow)
     if (ended === null && progress.steps.length === 0) return
     const { name, requestId, trace, createdAt } = flow.record
@@ -144,7 +144,7 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
     return known.names
   }
 
-  /** One turn of each tenant that is due; answers how long to rest, ms. */
+  /** Visits each due tenant once. Resolves to the time until the next one is due, ms. */
   async function visitTenants(): Promise<number> {
     const names = await listTenants()
     const isDue = (name: string) => (dueAt.get(name) ?? 0) <= performance.now()

@@ -6,13 +6,13 @@ import { type FollowedKind, scriptKeys } from '../lib/script-keys.ts'
 const NAMES = ['create', 'claim', 'advance', 'signal', 'cancel', 'retry', 'remove', 'forget'] as const
 type ScriptName = (typeof NAMES)[number]
 
-/** Calls the scripts of `flows/lua`. Every one takes the tenant's root as its key. */
+/** Calls a script of `flows/lua`. Each script takes the tenant's root as its key. */
 export type FlowScripts = (name: ScriptName, root: string, args: ScriptArgument[]) => Promise<unknown>
 
 /**
  * Registers the scripts with a connection.
  *
- * @param following whether somebody follows the events of a tenant, by its root
+ * @param following returns what is followed of a tenant's events, by the tenant's root
  */
 export function createFlowScripts(
   redis: RedisClient,

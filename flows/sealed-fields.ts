@@ -6,7 +6,7 @@ import { sealedPlaces } from './keys.ts'
 const BLOCK = 100
 const OPEN = ['running', 'waiting']
 
-/** What is encrypted of a tenant's open flows, which may wait for a signal for as long as they like. */
+/** Yields the encrypted fields of a tenant's open flows. They may wait for a signal without limit, so a key rotation must reach them. */
 export async function* sealedFields(redis: RedisClient, root: string): AsyncGenerator<SealedField[]> {
   for (const status of OPEN) {
     const index = `${root}:flows:status:${status}`

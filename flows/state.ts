@@ -1,15 +1,15 @@
 import type { FlowUsage } from './flow.ts'
 
-/** Where a step is on its way. `active`: it has jobs, or is about to. */
+/** The phase of a step. `active`: it has jobs, or is about to. */
 export type Phase = 'blocked' | 'waiting' | 'active' | 'completed' | 'failed' | 'skipped'
 
-/** Why a step was skipped: by its `when`, for want of what it needs, or because it failed and `on_failure` says so. */
+/** Why a step was skipped: its `when` was false, too few of its needs completed, or it failed with `on_failure: skip`. */
 export type SkipReason = 'when' | 'needs' | 'failure'
 
 /**
- * How one element of a step stands that is not simply open or completed at its first attempt:
- * `open`, `done`: at a later attempt. `failed`, `cancelled`: its job ended so. `redo`: to be made again.
- * The `early…` are of jobs that a runner made which died before it noted them.
+ * The status of an element that is not simply open or completed at its first attempt.
+ * `open`, `done`: at a later attempt. `failed`, `cancelled`: how its job ended. `redo`: it needs a new job.
+ * `early_…`: how its job ended before its turn, because a runner created the job and died before it recorded it.
  */
 export type ElementStatus =
   | 'open'
@@ -22,23 +22,23 @@ export type ElementStatus =
   | 'early_cancelled'
 export type ElementState = { attempt: number; status: ElementStatus }
 
-/** A step as the store keeps it. A step without `for_each` has one element. Times are Unix ms. */
+/** The stored state of a step. A step without `for_each` has one element. Times are Unix ms. */
 export type StepState = {
   phase: Phase
-  /** How many elements; null: not known yet. */
+  /** The number of elements; null: not known yet. */
   total: number | null
-  /** Elements below this have jobs. */
+  /** Elements below this index have jobs. */
   next: number
-  /** Elements that completed. */
+  /** The number of completed elements. */
   done: number
   startedAt: number | null
   finishedAt: number | null
-  /** For a step that waits: until when. */
+  /** When the wait for the signal ends; null: the step does not wait. */
   waitsUntil: number | null
   reason: SkipReason | null
   /** As `AtRest.sealError` writes it; null: none. */
   error: string | null
-  /** True: its value is kept in the flow (a signal, or the replacement for a failed result). */
+  /** True: its value is stored with the flow (a signal, or the replacement for a failed result). */
   hasValue: boolean
   elements: Map<number, ElementState>
 }
@@ -67,21 +67,21 @@ const ENDED = new Set<ElementStatus>([
   ...(['failed', 'cancelled', 'redo', 'early_done', 'early_failed', 'early_cancelled'] as const),
 ])
 
-/** Elements whose jobs have not ended, as far as is noted. */
+/** Counts elements whose jobs have not ended, as far as is recorded. */
 export function countOpen(step: StepState): number {
   let ended = 0
   for (const [index, { status }] of step.elements) if (index < step.next && ENDED.has(status)) ended++
   return step.next - step.done - ended
 }
 
-/** Elements whose jobs failed and that no later attempt has made good. */
+/** Counts elements whose latest job failed. */
 export function countFailed(step: Pick<StepState, 'elements' | 'next'>): number {
   let failed = 0
   for (const [index, { status }] of step.elements) if (status === 'failed' && index < step.next) failed++
   return failed
 }
 
-/** Elements that wait for another job than their first. */
+/** Lists the elements that wait for a new job, or for their early job to be taken over. */
 export function listRedo(step: StepState): number[] {
   const redo: number[] = []
   for (const [index, { status }] of step.elements) {
@@ -113,7 +113,7 @@ type Stored = {
   err?: string
 }
 
-/** A step as one field of the store, without the elements of a `for_each`, which have fields of their own. */
+/** Encodes a step as one field. The elements of a `for_each` have fields of their own. */
 export function encodeStep(step: StepState, hasElements: boolean): string {
   const only = hasElements ? undefined : step.elements.get(0)
   const stored: Stored = {
@@ -132,7 +132,7 @@ export function encodeStep(step: StepState, hasElements: boolean): string {
   return JSON.stringify(stored)
 }
 
-/** @param elements the fields of its elements, where it has a `for_each` */
+/** @param elements the fields of the elements of a `for_each` */
 export function decodeStep(text: string | undefined, elements: Record<string, string> = {}): StepState {
   if (text === undefined) return blockedStep()
   const stored = JSON.parse(text) as Stored
@@ -162,7 +162,7 @@ function decodeElement(text: string): ElementState {
   return { attempt: Number(attempt), status: status as ElementStatus }
 }
 
-/** How a job of the flow ended, as the script that ended it noted. */
+/** How a job of the flow ended, as the script that ended it reported. */
 export type Ending = {
   step: number
   index: number
@@ -173,7 +173,7 @@ export type Ending = {
   usage: FlowUsage | null
 }
 
-/** Reads what `tell_flow` of jobs/lua/common.lua writes. */
+/** Parses what `tell_flow` in jobs/lua/common.lua writes. */
 export function decodeEnding(text: string): Ending {
   const [step, index, attempt, status, at, ...usage] = text.split(' ')
   const told = usage.join(' ')

@@ -15,12 +15,12 @@ import { createFlowReader } from './record.ts'
 import type { FlowScripts } from './scripts.ts'
 import { createFlowView, type FlowStepJobs, type FlowView } from './view.ts'
 
-/** How long an idempotency key is remembered where nothing else is asked, ms. */
+/** How long an idempotency key is remembered by default, ms. */
 const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
 /**
- * What the API does with flows. A flow of another tenant is null, as is one that does not exist. After each change a worker looks
- * at the flow at once; runner.ts does the work.
+ * What the API does with flows. A flow of another tenant is treated like one that does not exist. After each change a worker looks at
+ * the flow at once; runner.ts does the work.
  */
 export type Flows = {
   create(
@@ -29,31 +29,31 @@ export type Flows = {
   get(tenant: string, id: string): Promise<FlowView | null>
   /** The same, by the root of the tenant's keys. */
   getByRoot(root: string, id: string): Promise<FlowView | null>
-  /** The jobs of a step in the order of its elements, from one of them on; null: there is no such flow or step. */
+  /** Returns a page of a step's jobs in the order of its elements; null: there is no such flow or step. */
   stepJobs(
     tenant: string,
     id: string,
     step: string,
     page: { from: number; limit: number },
   ): Promise<FlowStepJobs | null>
-  /** What it was asked for; null: there is none. */
+  /** Returns the flow's definition; null: there is no such flow. */
   definition(tenant: string, id: string): Promise<FlowDefinition | null>
-  /** Newest first, without their steps. */
+  /** Lists flows, newest first, without their steps. */
   list(tenant: string, filter: FlowFilter, limit: number, after?: string): Promise<FlowPage>
   cancel(tenant: string, id: string): Promise<'none' | 'over' | 'ok'>
   retry(tenant: string, id: string): Promise<'none' | 'not_retryable' | 'ok'>
-  /** `unknown_step`: it has no such step; `no_signal`: that step waits for none. */
+  /** `unknown_step`: the flow has no such step. `no_signal`: the step waits for no signal. `again`: the step has its signal, or waits no more. */
   signal(
     tenant: string,
     id: string,
     step: string,
     value: JsonValue,
   ): Promise<'none' | 'unknown_step' | 'no_signal' | 'over' | 'again' | 'ok'>
-  /** Forgets the flow and its jobs. False: there was none. */
+  /** Removes the flow and its jobs. False: there was no such flow. */
   remove(tenant: string, id: string): Promise<boolean>
   /** See `followFlow`. */
   follow(tenant: string, id: string, cursor: string, signal: AbortSignal): Promise<FlowFollowing | null>
-  /** Its webhook deliveries, newest first; null: there is no such flow. */
+  /** Returns the flow's webhook deliveries, newest first; null: there is no such flow. */
   deliveries(tenant: string, id: string): Promise<Delivery[] | null>
 }
 
@@ -68,7 +68,7 @@ export function createFlows(
   deps: FlowStoreDeps & {
     jobs: Pick<Jobs, 'outcomes' | 'statuses' | 'getMany'>
     pubsub: PubSub
-    /** The deliveries of a flow, newest first; the webhooks' own store knows them. */
+    /** Reads the deliveries of a flow, newest first, from the webhooks' store. */
     deliveries: (tenant: string, id: string) => Promise<Delivery[]>
     newId: () => string
     retainMs: () => number

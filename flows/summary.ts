@@ -12,7 +12,7 @@ export type FlowSummary = {
   step_counts: StepCounts
   error: FlowError | null
   usage: FlowUsage
-  /** USD, of the calls whose lanes have a price; null: of no call it is known. */
+  /** The cost of the calls whose lanes have a price, USD; null: no call has a price. */
   cost_usd: number | null
   unpriced_calls: number
   budget_usd: number | null

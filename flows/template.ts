@@ -12,26 +12,26 @@ import { findReferences, type References, UnknownNameError } from './references.
 
 /** One `${{ … }}`. */
 export type Expression = {
-  /** As it was written, without the braces. */
+  /** The original text, without the braces. */
   text: string
   node: ExpressionNode
   references: References
-  /** Where it stands: `steps.edit.job.body.messages[0].content`. */
+  /** Where it is, such as `steps.edit.job.body.messages[0].content`. */
   place: string
-  /** True: the string is this expression and nothing else, so that its value takes the place with its type. */
+  /** True: the string is only this expression, so its value replaces the string and keeps its type. */
   isWhole: boolean
 }
 
-/** A JSON value in which strings may hold expressions. */
+/** A JSON value whose strings may contain expressions. */
 export type Template = {
   value: JsonValue
-  /** All of them, in order. */
+  /** All expressions, in order. */
   expressions: Expression[]
-  /** Null: the value has no expression, and stands as it is. */
+  /** Fills in the expressions; null: the value has none and stays as it is. */
   fill: ((evaluate: (expression: Expression) => JsonValue) => JsonValue) | null
 }
 
-/** An expression that is none, or names what there is not. */
+/** An expression that cannot be parsed, or uses unknown names. */
 export class TemplateError extends Error {
   override readonly name = 'TemplateError'
   readonly place: string
@@ -42,7 +42,7 @@ export class TemplateError extends Error {
   }
 }
 
-/** An expression came to nothing where a value is needed. */
+/** An expression has no value where one is needed. */
 export class UnresolvedError extends Error {
   override readonly name = 'UnresolvedError'
   readonly expression: Expression
@@ -94,7 +94,7 @@ function compile(value: JsonValue, place: string, found: Expression[]): Fill | n
     if (fill !== null) fills.push([name, fill])
   }
   if (fills.length === 0) return null
-  // What has no expression keeps the text that it was read from.
+  // Members without expressions keep their original text.
   return (resolve) => {
     const changes: JsonObject = {}
     for (const [name, fill] of fills) changes[name] = fill(resolve)
@@ -138,7 +138,7 @@ function toExpression(text: string, place: string, isWhole: boolean): Expression
   }
 }
 
-/** Text and expressions of a string in turns; null: there is no expression in it. Throws `TemplateError`. */
+/** Splits a string into text and expressions; null: it contains no expression. Throws `TemplateError`. */
 function splitText(text: string, place: string): (string | { expression: string })[] | null {
   let at = text.indexOf(OPEN)
   if (at < 0) return null
@@ -156,7 +156,7 @@ function splitText(text: string, place: string): (string | { expression: string 
   return parts
 }
 
-/** Where an expression ends: at `}}` outside of its own quotes and braces. */
+/** Finds the end of an expression: `}}` outside its own quotes and braces; -1: there is none. */
 function findEnd(text: string, from: number): number {
   let depth = 0
   for (let at = from; at < text.length; at++) {
@@ -181,10 +181,10 @@ function findQuote(text: string, from: number, quote: string): number {
   return -1
 }
 
-/** Gives the value of an expression; null only where it `mayBeNull`. Throws `UnresolvedError` and `EvaluationError`. */
+/** Evaluates an expression; null only with `mayBeNull`. Throws `UnresolvedError` and `EvaluationError`. */
 export type Resolver = (expression: Expression, options?: { mayBeNull?: boolean }) => JsonValue
 
-/** What fills one template from a context, within one budget. */
+/** Creates a resolver for one template, with one context and one budget. */
 export function createResolver(
   context: { [name: string]: JsonValue | undefined },
   budget: ExpressionBudget = createBudget(),

@@ -18,10 +18,10 @@ export type StepView = {
   status: StepStatus
   needs: string[]
   jobs: { total: number; completed: number; failed: number }
-  /** Of a step with one job. */
+  /** The job of a step that has only one; null for other steps. */
   job_id: string | null
   result: JsonValue
-  /** There is a result, too large for this answer; `result_url` has it. */
+  /** The result is too large for this answer; `result_url` returns it. */
   result_omitted?: true
   result_url?: string
   signal: JsonValue
@@ -33,14 +33,14 @@ export type StepView = {
 /** A flow as clients see it. */
 export type FlowView = Omit<FlowSummary, never> & { steps: Record<string, StepView>; output: JsonValue }
 
-/** Jobs of a step, in the order of its elements; null: that element has no job (yet). */
+/** Jobs of a step in the order of its elements; null: the element has no job yet, or it is gone. */
 export type FlowStepJobs = { jobs: (Job | null)[]; total: number }
 
-/** A result larger than this, in bytes of JSON, is left out, as are those that make all of a flow larger than the second. */
+/** Bounds in bytes of JSON. A result over the first is left out, and so is one that takes the flow's results over the second. */
 const RESULT_BYTES = 64 * 1024
 const ALL_RESULT_BYTES = 4 * 1024 * 1024
 
-/** Jobs read in one round trip, and open jobs of a step that are looked at to tell whether one runs. */
+/** Jobs read in one round trip, and the most open jobs of a step that are checked to see whether one runs. */
 const BLOCK = 25
 const SAMPLE = 100
 
@@ -113,7 +113,7 @@ export function createFlowView(deps: {
     }
   }
 
-  /** Active steps one of whose jobs has begun, or has ended. */
+  /** Finds active steps of which at least one job has begun or ended. */
   async function findRunning(tenant: string, flow: LoadedFlow): Promise<Set<number>> {
     const running = new Set<number>()
     const asked: { number: number; id: string }[] = []
@@ -135,7 +135,7 @@ export function createFlowView(deps: {
     return running
   }
 
-  /** The result of a completed step; null: it is too large for this answer. */
+  /** Reads the result of a completed step; null: it is too large for this answer. */
   async function readResult(
     tenant: string,
     flow: LoadedFlow,
@@ -188,7 +188,7 @@ function jobIdOf({ record, steps }: Pick<LoadedFlow, 'record' | 'steps'>, step: 
   return flowJobId(record, step, element, attemptOf(steps[step]!, element))
 }
 
-/** Where an omitted result is to be had: its job, or the jobs of all elements. */
+/** The members that say where an omitted result is: at its job, or at the jobs of all elements. */
 function omission(flow: LoadedFlow, step: CompiledStep) {
   const path =
     step.forEach === null
@@ -197,7 +197,7 @@ function omission(flow: LoadedFlow, step: CompiledStep) {
   return { result_omitted: true as const, result_url: path }
 }
 
-/** Elements that may be open, the latest first, up to so many. */
+/** Lists elements that may be open, the latest first, at most `most`. */
 function listOpen(state: StepState, most: number): number[] {
   const open: number[] = []
   if (countOpen(state) === 0) return open
@@ -208,7 +208,7 @@ function listOpen(state: StepState, most: number): number[] {
   return open
 }
 
-/** A step's state as clients see it. Steps that had not ended when their flow did were cancelled with it. */
+/** A step's status as clients see it. A step that had not ended when its flow ended counts as cancelled. */
 function statusOf(state: StepState, step: CompiledStep, isRunning: boolean, isFlowOver: boolean): StepStatus {
   switch (state.phase) {
     case 'completed':

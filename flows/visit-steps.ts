@@ -9,10 +9,10 @@ import type { Look } from './look.ts'
 import { attemptOf, countFailed, isSettled, type SkipReason, type StepState } from './state.ts'
 import { createResolver, type Template } from './template.ts'
 
-/** The flow came to its end while it was looked at: nothing more is to be begun. */
+/** The flow failed during the look, so no further step begins. */
 export type Stop = { error: FlowError }
 
-/** Visits the steps of a flow in an order in which each comes after those it needs: begins those that are free, settles those that are done. */
+/** Visits the steps of a flow, each after those that it needs: begins free steps and settles finished ones. Null: the flow goes on. */
 export function visitSteps(look: Look): Promise<Stop | null> {
   const { deps, flow, tenant, id, root, now, contextDeps, changes, progress, fresh, lookAts } = look
   const { touch, noteElement, emit, emitStarted, seal } = look
@@ -47,7 +47,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
     return state.phase === 'active' ? work(step, state) : null
   }
 
-  /** Evaluates what says whether, and how often, a step runs. */
+  /** Evaluates `when` and `for_each`, which decide whether and how often a step runs. */
   async function begin(step: CompiledStep, state: StepState): Promise<Stop | null> {
     touch(step.number)
     const found = await tryTo(step, async () => {
@@ -73,7 +73,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
   }
 
   async function wait(step: CompiledStep, state: StepState): Promise<Stop | null> {
-    // What was signalled is kept by the script that takes it; a value that is null is one as well.
+    // The script that accepts a signal stores its value. Null is a value too, so only undefined means that none came.
     const signal = await deps.readValue(tenant, id, step.number)
     if (signal !== undefined) {
       state.hasValue = true
@@ -87,7 +87,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
     return null
   }
 
-  /** Begins jobs of a step, and settles it when there is nothing left to do. */
+  /** Creates jobs of a step, and settles the step when all have ended. */
   async function work(step: CompiledStep, state: StepState): Promise<Stop | null> {
     let failed = countFailed(state)
     let first: FlowError | null = null
@@ -131,7 +131,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
   }
 
   function isTrue(when: Template, context: { input: JsonValue; steps: JsonObject }): boolean {
-    // One expression may come to nothing, which is an answer here.
+    // A `when` that is one expression may have no value, which counts as false.
     const isOne = typeof when.value === 'string' && when.expressions[0]?.isWhole === true
     const resolve = createResolver(context)
     const value =
@@ -152,7 +152,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
     return value
   }
 
-  /** Why the first of a step's jobs failed. */
+  /** Reads why the first failed element of a step failed. */
   async function readFailure(step: CompiledStep, state: StepState): Promise<FlowError> {
     const failed = [...state.elements].filter(([, { status }]) => status === 'failed').map(([index]) => index)
     const index = Math.min(...failed)
@@ -182,7 +182,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
     progress.steps.push('skipped')
   }
 
-  /** What happens to a failed step, by its `on_failure`. */
+  /** Applies a failed step's `on_failure`. */
   async function fail(step: CompiledStep, state: StepState, error: FlowError): Promise<Stop | null> {
     touch(step.number)
     state.error = seal(error)

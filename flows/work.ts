@@ -2,39 +2,39 @@ import { tenantRoot } from '../jobs/keys.ts'
 import type { FlowStatus } from './flow.ts'
 import type { FlowScripts } from './scripts.ts'
 
-/** How long a flow that is being looked at is left alone by others: what the death of a worker costs it at most. */
+/** The lease of a claimed flow, ms: no other worker claims it meanwhile. If the worker dies, the flow waits this long. */
 const LEASE_MS = 5000
 
-/** Ended jobs of one flow that are counted in one step. */
+/** The most ended jobs of one flow that are counted in one look. */
 const ENDED_AT_ONCE = 1000
 
-/** A flow that this process looks at. */
+/** A flow that this process has claimed. */
 export type ClaimedFlow = { tenant: string; id: string; version: string; endings: string[] }
 
-/** What a look at a flow came to; `Changes` of one flow are written together or not at all. */
+/** The changes of one look. They are written in one step or not at all. */
 export type Changes = {
-  /** Ended jobs that were counted. */
+  /** The number of ended jobs that were counted. */
   counted: number
-  /** When to look again, Unix ms; null: when something happens. */
+  /** When to look again, Unix ms; null: when something happens to the flow. */
   lookAt: number | null
   status: FlowStatus | null
-  /** Of the record; '' takes it out. */
+  /** Fields of the record; '' deletes a field. */
   fields: Map<string, string | Buffer>
   steps: Map<number, string>
   values: Map<number, Buffer | string>
-  /** By `<step>:<element>`; '' takes it out. */
+  /** By `<step>:<element>`; '' deletes a field. */
   elements: Map<string, string>
-  /** Names and further members, as JSON with a leading comma. */
+  /** Event names, each with further members as JSON text with a leading comma. */
   events: [string, string][]
 }
 
 /** What workers do with flows. */
 export type FlowWork = {
-  /** Flows of a tenant that are to be looked at, and the time till the next one is, ms; null: there is none. */
+  /** Claims due flows of a tenant. `nextInMs`: the time until the next one is due, ms; null: there is none. */
   claim(tenant: string, most: number): Promise<{ flows: ClaimedFlow[]; nextInMs: number | null }>
-  /** False: somebody changed the flow meanwhile, and nothing was written. */
+  /** Writes the changes. False: the flow was changed meanwhile, and nothing was written. */
   advance(claimed: ClaimedFlow, changes: Changes): Promise<boolean>
-  /** Forgets a flow whose time is over. False: it is to stay. */
+  /** Deletes a flow whose time is over. False: it was retried meanwhile and stays. */
   forget(tenant: string, id: string): Promise<boolean>
 }
 

@@ -1,7 +1,7 @@
 import { USAGE_SUMS } from './tables.ts'
 import { noUsage, type UsageContribution } from './usage-sums.ts'
 
-/** Tokens as a record has them. */
+/** Usage as it is stored in a record. */
 type StoredUsage = {
   input_tokens?: number
   cached_input_tokens?: number
@@ -12,17 +12,17 @@ type StoredUsage = {
   saved_nano?: number
 }
 
-/** What a call with this usage costs on a lane and a tier, billionths of a dollar; null: not known. */
+/** Prices a call with this usage on a lane and a tier, in billionths of a dollar; null: no price is known. */
 export type PriceUsage = (lane: string, tier: string, usage: StoredUsage) => number | null
 
-/** Whose job it was inside the tenant: a digest to add up by, and the fair key as it rests, behind the id that it was sealed for. */
+/** A job's fair key. `digest`: to sum by. `label`: the id of the job, a line end, and the fair key as it is stored. */
 export type FairKey = { digest: string; label: string }
 
 const DAY_CHARACTERS = 'YYYY-MM-DD'.length
 
 /**
- * What an ended job adds to the sums of its day. Tokens and money are those of the provider's calls: an answer that was kept, or
- * shared, adds none, and what it would have cost to what was saved.
+ * Computes what an ended job adds to the sums of its day. Tokens and money count only the provider's calls. A cached or shared answer
+ * adds no tokens and no cost; what it would have cost counts as saved.
  */
 export function toContribution(
   record: Readonly<Record<string, string>>,
@@ -30,7 +30,7 @@ export function toContribution(
   { calls, unpricedCalls, costNano }: { calls: number; unpricedCalls: number; costNano: number },
   priceUsage: PriceUsage,
 ): UsageContribution {
-  // Empty where the provider named none.
+  // '' if the provider reported no usage.
   const usage: StoredUsage = record.usage ? (JSON.parse(record.usage) as StoredUsage) : {}
   const lane = record.lane!
   const { cache } = record

@@ -1,25 +1,25 @@
 import type { RedisClient } from '../lib/redis.ts'
 
-/** What the worker that copies told last is believed for this long, ms; it tells it anew more often while it lasts. */
+/** A reported failure counts for this long, ms. The copying worker repeats its report more often, every TELL_AGAIN_MS. */
 const BELIEVED_MS = 60_000
 const TELL_AGAIN_MS = 10_000
 
-/** Longest text of an error. */
+/** The longest text of an error, in characters. */
 const ERROR_CHARACTERS = 300
 
-/** Since when finished jobs cannot be copied, Unix ms, and what the database said. */
+/** `since`: when copying began to fail, Unix ms. `error`: the database's message. */
 export type CopyFailure = { since: number; error: string }
 
 /**
- * Whether the worker that copies finished jobs can do so, told to all processes by Redis: a database whose disk is full answers
- * their questions as before. Redis forgets it by itself, for that worker may have died.
+ * Tells all processes, through Redis, whether the copying worker can write to the database. They cannot see that by themselves,
+ * because a database with a full disk still answers their reads. The report expires, because that worker may die.
  */
 export type CopyState = {
-  /** It cannot. Tells Redis at most every some seconds. */
+  /** Reports that copying failed. Writes to Redis at most once in TELL_AGAIN_MS. */
   fails(error: unknown): Promise<void>
-  /** It can. Costs nothing where it was said before. */
+  /** Reports that copying works. Costs nothing if that was the last report. */
   works(): Promise<void>
-  /** Null: it can, as far as is known. */
+  /** Reads the failure that was reported; null: copying works, as far as is known. */
   read(): Promise<CopyFailure | null>
 }
 
@@ -33,7 +33,7 @@ export function createCopyState(deps: {
   const { redis, now, elapsed } = deps
   const key = `${deps.prefix}:history-failure`
   let toldAt = Number.NEGATIVE_INFINITY
-  // The worker before this one may have told that it could not.
+  // An earlier worker may have reported a failure, so the first `works` clears it.
   let isClear = false
   return {
     async fails(error) {
@@ -60,8 +60,8 @@ export function createCopyState(deps: {
   }
 }
 
-/** What the database said, without what wraps it. */
+/** The database's message: that of the cause, if the error wraps another one. Handles thrown values that are no Errors. */
 function describe(error: unknown): string {
-  const { cause } = error as Error
-  return ((cause ?? error) as Error).message.slice(0, ERROR_CHARACTERS)
+  const told = error instanceof Error ? (error.cause ?? error) : error
+  return (told instanceof Error ? told.message : String(told)).slice(0, ERROR_CHARACTERS)
 }

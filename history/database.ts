@@ -14,45 +14,44 @@ import type { Tables } from './tables.ts'
 
 export type DatabaseKind = 'sqlite' | 'postgres'
 
-/** The database that holds what was finished. It connects when it is asked first, and again when its connection is lost. */
+/** The database of finished jobs. It connects at the first query, and reconnects when its connection is lost. */
 export type Database = {
   kind: DatabaseKind
-  /** For people: without the password. */
+  /** The URL for logs and messages, without its password. */
   name: string
   /** For writes. */
   db: Kysely<Tables>
-  /** For reads that need not wait for the writes of this process. */
+  /** For reads; they need not wait for this process's writes. */
   reads: Kysely<Tables>
-  /** The writes of one tenant's rows, one after the other over all processes: all of them, or none. */
+  /** Runs `work` in a transaction. Transactions on one tenant's rows run one after the other over all processes. */
   change<T>(root: string, work: (trx: Transaction<Tables>) => Promise<T>): Promise<T>
-  /** Many rows at once. `conflict`: what stands behind the values. Resolves to how many were written. */
+  /** Inserts many rows at once. `conflict`: SQL that follows the values. Resolves to how many rows were written. */
   insertMany(trx: Transaction<Tables>, many: ManyInserts): Promise<number>
-  /** Asks for next to nothing. PostgreSQL has a connection of its own for it, on which it may take 2.5 s. Throws where it does not answer. */
+  /** Runs a trivial query. PostgreSQL has a connection of its own for it, with a timeout of 2.5 s. Throws if the database does not answer. */
   ping(): Promise<void>
-  /** What was deleted is not to be found in files that stay: SQLite's log keeps it until it is written anew. Never throws. */
+  /** Removes deleted content from files: SQLite's log keeps it until the log is truncated. Never throws. */
   scrub(): Promise<void>
-  /** Runs migrations, which may take minutes on many rows: no statement of theirs is late. */
+  /** Runs migrations without a statement timeout, because they may take minutes on many rows. */
   migrate<T>(work: (db: Kysely<Tables>) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 
 export type ManyInserts = {
   table: keyof Tables
-  /** With their types in PostgreSQL. */
+  /** Columns with their PostgreSQL types. */
   columns: readonly (readonly [name: string, type: 'text' | 'bigint' | 'bytea'])[]
   rows: readonly (readonly unknown[])[]
   conflict: string
 }
 
-/** Connections of a process to PostgreSQL, and one more that asks whether it is there. */
+/** A process's connections to PostgreSQL; `ping` has one more. */
 const MOST_CONNECTIONS = 5
-/** How long a caller waits for a connection, and for an answer, ms. */
+/** Timeouts for a connection and for an answer, ms. */
 const CONNECT_MS = 2500
 const ANSWER_MS = 10_000
 
-/** PostgreSQL's whole numbers of 64 bits, which here stay within what JavaScript counts exactly. */
+/** PostgreSQL's type ids of 64-bit integers, whose values stay below 2^53 here, and of their sums. */
 const INT8 = 20
-/** Sums of these. */
 const NUMERIC = 1700
 
 /** @param url `sqlite:PATH`, or `postgres://…` */
@@ -81,7 +80,7 @@ function openSqlite(path: string): Database {
     name: `sqlite:${path}`,
     db,
     reads,
-    // One writer at a time is all that SQLite has.
+    // SQLite allows only one writer at a time.
     change: (_root, work) => db.transaction().execute(work),
     async insertMany(trx, { table, columns, rows, conflict }) {
       if (rows.length === 0) return 0
@@ -94,7 +93,7 @@ function openSqlite(path: string): Database {
     },
     migrate: (work) => work(db),
     async scrub() {
-      // While somebody reads an older state the log stays; the next deletion tries again.
+      // The log stays while somebody reads an older state. The next deletion tries again.
       await sql`pragma wal_checkpoint(truncate)`.execute(db).catch(() => {})
     },
     async ping() {
@@ -126,7 +125,7 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
   }
   const pool = new pg.Pool({ ...settings, max: MOST_CONNECTIONS })
   const pings = new pg.Pool({ ...settings, max: 1, query_timeout: CONNECT_MS })
-  // A connection that breaks while nobody uses it.
+  // An idle connection may break.
   for (const one of [pool, pings]) one.on('error', onError)
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   return {
@@ -148,7 +147,7 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
       const { numAffectedRows } = await trx.executeQuery(Compiled.raw(text, values) as CompiledQuery)
       return Number(numAffectedRows)
     },
-    // Its vacuum frees what was deleted; what its log keeps is gone at the next checkpoints.
+    // PostgreSQL's vacuum frees deleted rows, and its log drops them at the next checkpoints.
     async scrub() {},
     async migrate(work) {
       const { query_timeout: _, statement_timeout: __, ...patient } = settings
@@ -170,7 +169,7 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
   }
 }
 
-/** SQLSTATE, or SQLite's number; null where the database was not reached. */
+/** The SQLSTATE, or SQLite's error number; null if the database was not reached. */
 export function codeOf(error: unknown): string | null {
   if (error instanceof DatabaseError) return error.code
   return error instanceof pg.DatabaseError ? (error.code ?? null) : null

@@ -1,4 +1,4 @@
-/** What a database said. `code` is PostgreSQL's SQLSTATE or SQLite's number. */
+/** An error of the database. `code` is PostgreSQL's SQLSTATE or SQLite's error number; null: the database was not reached. */
 export class DatabaseError extends Error {
   override readonly name = 'DatabaseError'
   readonly code: string | null
@@ -9,7 +9,7 @@ export class DatabaseError extends Error {
   }
 }
 
-/** A caller waited long enough. The database may be there all the same. */
+/** The database did not answer in time. It may still be available. */
 export class LateAnswerError extends Error {
   override readonly name = 'LateAnswerError'
 }
@@ -17,8 +17,8 @@ export class LateAnswerError extends Error {
 export const NOT_AVAILABLE = 'the history of finished jobs is not available'
 
 /**
- * The database of finished jobs does not answer, so that what only it knows cannot be told now. Clients get 503.
- * `cause` is what it said, for the log.
+ * The database of finished jobs does not answer, so what only it has cannot be read now. Clients get 503.
+ * `cause` is the database's error, for the log.
  */
 export class HistoryUnavailableError extends Error {
   override readonly name = 'HistoryUnavailableError'

@@ -1,7 +1,7 @@
-/** Where a job stands in lists: newest first, within a millisecond by the ids. */
+/** A job's place in lists: newest first; within one millisecond by id. */
 export type Place = { createdAt: number; id: string }
 
-/** What jobs are looked for. Times are Unix ms. */
+/** Which jobs to find. Times are Unix ms. */
 export type HistoryFilter = {
   status?: string | undefined
   type?: string | undefined

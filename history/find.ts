@@ -4,22 +4,22 @@ import type { HistoryFilter, Place } from './filter.ts'
 import { countKey, type Key, keysOfFilter, matchesFilter, type Scan, scanRows } from './scan.ts'
 import { type JobRow, RowState } from './tables.ts'
 
-/** Most rows that one page looks at; where a pair of metadata is looked up for each of them, fewer. */
+/** The most rows that one page scans; fewer if it looks up a pair of metadata for each row. */
 const MOST_SCANNED = 10_000
 const MOST_LOOKED_UP = 2500
 
-/** Keys of a filter are told apart by how often they come, up to this. */
+/** The most rows counted for each key of a filter, to choose the rarest. */
 const MOST_COUNTED = 2000
 
-/** `end`: the last place that was looked at, where the page ends for that and not because it is full; `scanned`: how many that were. */
+/** `end`: the last place scanned, if the page ends there before it is full; `scanned`: how many rows were scanned. */
 export type FoundPage = { places: Place[]; end: Place | null; scanned: number }
 
 export type Finder = {
-  /** Rows of these ids that are shown, in any order. */
+  /** Returns the visible rows with these ids, in any order. */
   rows(root: string, ids: readonly string[]): Promise<JobRow[]>
-  /** Contents by their keys. */
+  /** Returns contents by their keys. */
   contents(root: string, keys: readonly string[]): Promise<Map<string, Buffer>>
-  /** Where jobs that match stand, behind `after`. */
+  /** Returns the places of matching jobs after `after`. */
   page(
     root: string,
     filter: HistoryFilter,
@@ -28,21 +28,21 @@ export type Finder = {
     limit: number,
     mostScanned?: number,
   ): Promise<FoundPage>
-  /** Jobs of a group by status, what they cost, and their calls without a price; only of blocks up to this one. */
+  /** Counts a group's jobs by status, with their cost and their calls without a price. Only blocks up to `block` count. */
   groupCounts(
     root: string,
     group: string,
     block: number,
   ): Promise<Map<string, { count: number; costNano: number; unpricedCalls: number }>>
-  /** Groups by their last change, newest first, behind a place. */
+  /** Returns groups after a place, the latest change first. */
   groups(
     root: string,
     limit: number,
     after: { group: string; at: number } | null,
   ): Promise<{ group: string; at: number }[]>
-  /** The jobs of deliveries, by the ids of these. */
+  /** Returns the ids of jobs by the ids of their deliveries. */
   jobsOfDeliveries(root: string, deliveries: readonly string[]): Promise<Map<string, string>>
-  /** Failed jobs by lane and error code. */
+  /** Counts failed jobs by lane and error code. Only blocks up to `block` count. */
   failures(root: string, block: number): Promise<FailureClass[]>
 }
 
@@ -58,7 +58,7 @@ export type FailureClass = {
 export function createFinder(database: Database): Finder {
   const { reads, kind } = database
 
-  /** The words of the index `history_jobs_unpriced`: most rows have none, and are not looked at. */
+  /** Exactly the condition of the index `history_jobs_unpriced`, so that the query skips the many rows without such calls. */
   const hasUnpriced =
     kind === 'postgres'
       ? sql<SqlBool>`position('"unpriced_calls"' in usage) > 0`
@@ -68,7 +68,7 @@ export function createFinder(database: Database): Finder {
       ? sql<number>`sum((usage::json->>'unpriced_calls')::bigint)`
       : sql<number>`sum(json_extract(usage, '$.unpriced_calls'))`
 
-  /** What finds the fewest rows of all that the filter asks: that is walked, and the rest is checked. */
+  /** Chooses the part of the filter that matches the fewest rows. The scan walks its index and checks the other parts. */
   async function chooseKey(root: string, filter: HistoryFilter): Promise<Key | null> {
     const keys = keysOfFilter(filter)
     if (keys.length < 2) return keys[0] ?? null
@@ -111,12 +111,12 @@ export function createFinder(database: Database): Finder {
       const most = filter.metadata === undefined ? mostScanned : Math.min(mostScanned, MOST_LOOKED_UP)
       const direction = sql.raw(order)
       const scanned = sql`(${scanRows(asked)} limit ${most})`
-      // Without a join the database stops as soon as the page is full.
+      // Avoids a join if it can: without one the database stops as soon as the page is full.
       const isJoined = asked.key !== null && 'pair' in asked.key
       const found = isJoined
         ? sql`${scanned} s join history_jobs j on j.root = ${root} and j.created_at = s.created_at and j.id = s.id`
         : sql`${scanned} j`
-      // In the order of what was scanned: else SQLite would walk all jobs in that order, and look each up there.
+      // Orders by the columns of the scan. Otherwise SQLite would walk all jobs in that order and look up each in the scan.
       const place = sql.raw(isJoined ? 's' : 'j')
       const { rows } = await sql<{ created_at: number; id: string }>`
         select ${place}.created_at, ${place}.id from ${found}
@@ -135,7 +135,7 @@ export function createFinder(database: Database): Finder {
     },
 
     async groupCounts(root, group, block) {
-      // An expression, or SQLite would walk an index by status instead of the group's.
+      // Groups by an expression, because SQLite would otherwise walk an index by status instead of the group's.
       const status = sql<string>`lower(status)`
       const ofGroup = reads
         .selectFrom('history_jobs')
@@ -212,7 +212,7 @@ export function createFinder(database: Database): Finder {
   }
 }
 
-/** SQLite's driver gives arrays of bytes. */
+/** SQLite's driver returns a Uint8Array. */
 function toBuffer(value: Uint8Array): Buffer {
   return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
 }

@@ -3,26 +3,26 @@ import { type JobRow, RowState } from './tables.ts'
 import type { UsageContribution } from './usage-sums.ts'
 
 /**
- * A job that has ended, as Redis holds it: what is encrypted there stays encrypted. `record` lacks body and result. `key` is in it
- * where the job was made with an idempotency key. No text has a NUL, which PostgreSQL does not take.
+ * A job that has ended, as Redis holds it: encrypted fields stay encrypted. `record` lacks body and result. It has `key` if the job
+ * was created with an idempotency key. No text contains a NUL, which PostgreSQL refuses.
  */
 export type FinishedJob = {
   id: string
   record: Record<string, string>
   /** Null: contents are not kept. */
   body: Buffer | null
-  /** `key`: of its place; jobs that have the same answer name the same. */
+  /** `key`: its key in `history_contents`; jobs that share an answer have the same one. */
   result: { key: string; value: Buffer } | null
-  /** As JSON: the record, the fields of `…:job:<id>:attempts`, and those of each delivery, the oldest first. */
+  /** JSON texts: the record, the fields of `…:job:<id>:attempts`, and the fields of each delivery, the oldest first. */
   texts: { record: string; attempts: string; deliveries: string }
-  /** Ids of its deliveries. */
+  /** The ids of its deliveries. */
   deliveries: readonly string[]
   eventCount: number
   schedule: string | null
   usage: UsageContribution
-  /** As far as Redis knows, the history does not have it yet. */
+  /** Redis does not know of a copy in the history. */
   isNew?: boolean
-  /** Redis knows that the history has it with this status and cost: its row stays in its block. */
+  /** Redis knows that the history has it with this status and cost, so its row keeps its block. */
   isMarked?: boolean
 }
 
@@ -56,12 +56,12 @@ export function toRow(root: string, block: number, job: FinishedJob, lifeMs: num
   }
 }
 
-/** What was paid for it, billionths of a dollar. */
+/** What the job cost, billionths of a dollar. */
 export function costOf(record: Record<string, string>): number {
   return Math.round(Number(record.cost_usd ?? 0) * 1e9)
 }
 
-/** Digests of the pairs of the job's metadata, under which it is found. */
+/** The digests of the job's metadata pairs, which find the job. */
 export function metadataPairs(record: Record<string, string>): string[] {
   if (record.metadata === undefined) return []
   return Object.entries(JSON.parse(record.metadata) as Record<string, string>).map(([name, value]) =>

@@ -12,8 +12,8 @@ import type { StoredJobs } from './stored-jobs.ts'
 type Figures = Pick<GroupSummary, 'total' | 'counts' | 'cost_usd' | 'unpriced_calls'>
 
 /**
- * Groups whose jobs are in Redis, in the history, or in both: jobs/lua/history-mark.lua says how each is counted once. While the
- * database is away, a group shows what Redis has of it.
+ * Groups whose jobs are in Redis, in the history, or in both. jobs/lua/history-mark.lua explains how each job counts once. While the
+ * database is away, a group shows only what Redis has.
  */
 export function createGroupsOfBoth(deps: {
   jobs: Jobs
@@ -27,7 +27,7 @@ export function createGroupsOfBoth(deps: {
 }): Pick<Jobs, 'group' | 'groups' | 'followGroup'> {
   const { jobs, redis, finder, stored, rootOf } = deps
 
-  /** What Redis has, less what the history has too, and up to which block that is. In one step, for it changes in one. */
+  /** Reads a group's counts in Redis, and the newest block marked. Both in one transaction, because both change in one step. */
   async function readHot(root: string, group: string) {
     const answers = await redis
       .multi()
@@ -65,7 +65,7 @@ export function createGroupsOfBoth(deps: {
       cold === null ? 0 : [...cold.values()].reduce((sum, one) => sum + one.unpricedCalls, 0)
     const nano = cold === null ? hotNano : hotNano - Number(fields.copied_nano ?? 0) + coldNano
     const hotUnpriced = Number(fields.unpriced_calls ?? 0)
-    // A process of the release before counts its copies, and not their calls without a price: there are at least these.
+    // A process of the previous release counts its copies but not their calls without a price. Then this is the least that is sure.
     const isPartial = fields.copied_unpriced === undefined && hasHadCopies(fields)
     const unpriced = isPartial
       ? Math.max(hotUnpriced, coldUnpriced)
@@ -92,7 +92,7 @@ export function createGroupsOfBoth(deps: {
       const cold = await stored.ask(() => finder.groups(root, limit + 1, after ?? null))
       const places = new Map(hot.data.map(({ group, updated_at }) => [group, Date.parse(updated_at)]))
       const scores = await Promise.all(cold.map(({ group }) => redis.zscore(`${root}:groups`, group)))
-      // Redis knows better when a group that it has changed last, and where it stands.
+      // If Redis has the group, its time of the last change is the right one.
       for (const [at, one] of cold.entries()) if (scores[at] === null) places.set(one.group, one.at)
       const sorted = [...places].sort(([a, atA], [b, atB]) => atB - atA || (a < b ? 1 : -1))
       const found = await Promise.all(
@@ -108,13 +108,13 @@ export function createGroupsOfBoth(deps: {
       const hot = await jobs.followGroup(tenant, group, cursor, signal)
       if (hot !== null) return hot
       const figures = await figuresOf(rootOf(tenant), group)
-      // All of its jobs have ended long ago.
+      // All jobs of the group have ended and left Redis.
       return figures === null ? null : { finished: true, events: none() }
     },
   }
 }
 
-/** Copies that left Redis since leave a 0: the group's cost still names them. */
+/** True if jobs of the group were ever copied: their field stays, at 0, after the jobs leave Redis. */
 function hasHadCopies(fields: Record<string, string>): boolean {
   return Object.keys(fields).some((name) => name.startsWith('copied:'))
 }

@@ -6,29 +6,29 @@ import type { HistoryFilter, Place } from './filter.ts'
 import type { Finder } from './find.ts'
 import type { StoredJobs } from './stored-jobs.ts'
 
-/** Pages of the database that one page of the list asks for at the most. */
+/** The most pages of the database that one page of the list reads. */
 const MOST_PAGES = 20
 
-/** At most so many bytes of results a page, as lists of Redis have it. */
+/** The most bytes of results in a page, the same as in lists of Redis. */
 const PAGE_RESULT_BYTES = 4 * 1024 * 1024
-/** Results read at once. */
+/** How many results are read at once. */
 const RESULTS_AT_ONCE = 25
 
-/** What a page looks at, at the most. */
+/** The most jobs that a page scans. */
 const MOST_SCANNED = 10_000
 
 type Deps = {
   finder: Finder
   stored: StoredJobs
-  /** The list of Redis. */
+  /** Lists the jobs in Redis. */
   list: (filter: JobFilter, limit: number, options: JobListOptions) => Promise<JobPage>
-  /** When a job of Redis was created, Unix ms; null: Redis has no such job. */
+  /** When a job in Redis was created, Unix ms; null: Redis does not have the job. */
   createdAt: (id: string) => Promise<number | null>
 }
 
 /**
- * One list of both, newest first, with one cursor: the id of a job. Redis is read first: what moves meanwhile is in its page; and
- * of what both have, Redis' is shown.
+ * Lists jobs of both Redis and the history, newest first, with one cursor: the id of a job. It reads Redis first, so a job that moves
+ * meanwhile is in that page. Of a job that is in both, the list shows the one in Redis.
  */
 export async function listBoth(
   deps: Deps,
@@ -53,7 +53,7 @@ export async function listBoth(
     return job ? [{ job, place: at }] : []
   })
   const ends = [hotEnd, cold.end].filter((end) => end !== null)
-  // Behind the first of the ends not all is known.
+  // Behind the earlier of the two ends the list is incomplete.
   const end = ends.sort(compare)[0] ?? null
   const merged = [...hotJobs, ...coldJobs]
     .filter(({ place: at }) => end === null || compare(at, end) <= 0)
@@ -74,7 +74,7 @@ export async function listBoth(
   }
 }
 
-/** Negative: `a` comes before `b`, for it is newer. */
+/** Negative if `a` comes before `b`, because it is newer. */
 function compare(a: Place, b: Place): number {
   return b.createdAt - a.createdAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
 }
@@ -91,7 +91,7 @@ async function findPlace(deps: Deps, root: string, id: string): Promise<Place | 
   return hasIdTime(id) ? { createdAt: readIdTime(id), id } : 'unknown'
 }
 
-/** What the database alone has, as far as the page of Redis goes, or until there is enough. */
+/** Reads jobs that only the database has, up to the end of the page of Redis or until there are enough. */
 async function readCold(
   { finder, stored }: Deps,
   root: string,
@@ -136,7 +136,7 @@ function toHistoryFilter(filter: JobFilter): HistoryFilter {
   }
 }
 
-/** Jobs with their results, the first ones first, as far as the bound goes. */
+/** Reads jobs with their results, in order, until the results exceed the bound; the other jobs come without them. */
 async function withSmallResults(
   { stored }: Deps,
   root: string,

@@ -4,23 +4,23 @@ import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.ts'
 import type { Tables } from './tables.ts'
 
-/** Of PostgreSQL's advisory locks, the one for migrations. */
+/** PostgreSQL's advisory lock for migrations. */
 const LOCK = 7_301_842_113
 
-/** Who waits for another process's migrations asks again after this, ms. */
+/** A process that waits for another one's migrations asks again after this time, ms. */
 const ASK_AGAIN_MS = 100
 
-/** A file that begins with this runs without a transaction: each statement for itself, and again where it was cut off. */
+/** A file that begins with this runs without a transaction: each statement commits by itself, and runs again if the file was interrupted. */
 const ALONE = '-- Outside a transaction.'
 
-/** What was done: the numbers of those that were run just now, and the newest that the database has. */
+/** `run`: the migrations just applied; `newest`: the newest in the database; `known`: the newest that this release knows. */
 export type Migrated = { run: number[]; newest: number; known: number }
 
 /**
- * Brings the tables up to what this release knows: numbered SQL files, each once, in their order. SQLite takes all of those that are
- * missing or none. PostgreSQL takes them one by one, so that a table that one of them locks is free again before the next begins. Any
- * number of processes may start at the same time: one migrates, the others wait. Migrations add, and drop nothing but indexes, so that a
- * process of the release before goes on working beside this one; one that finds numbers that it does not know goes on, too.
+ * Brings the tables up to date: applies numbered SQL files, each once, in order. SQLite applies all missing ones in one transaction.
+ * PostgreSQL applies them one by one, so that the locks of one are free before the next begins. Any number of processes may start at
+ * the same time: one migrates, the others wait. Migrations only add, and drop nothing but indexes, so processes of the previous release
+ * keep working beside this one. A process that finds numbers that it does not know keeps working too.
  */
 export async function migrate(database: Database): Promise<Migrated> {
   const { kind, db } = database
@@ -47,8 +47,8 @@ export async function migrate(database: Database): Promise<Migrated> {
 }
 
 /**
- * While this session has the lock. Who waits asks again and again instead of inside one statement: an index that is built concurrently
- * waits for the statements of all others, and would wait for that one.
+ * Runs `work` while this session has the lock. It polls for the lock instead of waiting in one statement: a concurrent index build
+ * waits for the statements of all other sessions, and would wait for that one.
  */
 async function withLock<T>(session: Kysely<Tables>, work: () => Promise<T>): Promise<T> {
   const take = sql<{ taken: boolean }>`select pg_try_advisory_lock(${sql.lit(LOCK)}) as taken`
@@ -56,12 +56,12 @@ async function withLock<T>(session: Kysely<Tables>, work: () => Promise<T>): Pro
   try {
     return await work()
   } finally {
-    // A session that is gone has no lock any more.
+    // A lost session has lost its lock anyway.
     await sql`select pg_advisory_unlock(${sql.lit(LOCK)})`.execute(session).catch(() => {})
   }
 }
 
-/** @param run calls with where the statements of one file are to run */
+/** @param run calls `work` with the connection or transaction for the statements of one file */
 async function runMissing(
   db: Kysely<Tables>,
   files: Migration[],
@@ -87,7 +87,7 @@ async function runMissing(
   }
 }
 
-/** The newest migration that was run; 0: none. */
+/** The number of the newest applied migration; 0: none. */
 async function readNewest(db: Kysely<Tables>): Promise<number> {
   try {
     const [row] = await db
@@ -96,7 +96,7 @@ async function readNewest(db: Kysely<Tables>): Promise<number> {
       .execute()
     return Number(row?.newest ?? 0)
   } catch (error) {
-    // There is no such table yet. Where the database is away, what follows says so.
+    // The table does not exist yet. If the database is away, the next query fails.
     if (/history_migrations/.test((error as Error).message)) return 0
     throw error
   }
@@ -116,7 +116,7 @@ async function readMigrations(kind: Database['kind']): Promise<Migration[]> {
   )
 }
 
-/** The statements of a file, without comments. They hold no text with a semicolon or two dashes. */
+/** Splits a file into statements without comments. The files contain no string literal with a semicolon or two dashes. */
 function splitStatements(text: string): string[] {
   return text
     .replaceAll(/--.*$/gm, '')

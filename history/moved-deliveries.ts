@@ -2,8 +2,8 @@ import type { Finder } from './find.ts'
 import type { StoredJobs } from './stored-jobs.ts'
 
 /**
- * The fields of deliveries whose jobs the history has. Null: its job is not shown here at the moment. One that is not in the answer is
- * not in the history. Throws `HistoryUnavailableError`.
+ * Reads the fields of deliveries whose jobs are in the history. Null: the history has the job but does not show it at present. A
+ * delivery that is missing in the answer is not in the history. Throws `HistoryUnavailableError`.
  */
 export async function readMovedDeliveries(
   {

@@ -13,24 +13,24 @@ import { type PriceUsage, toContribution } from './contribution.ts'
 import { costOf, type FinishedJob } from './finished-job.ts'
 import type { HistoryStore } from './store.ts'
 
-/** Jobs that are copied in one transaction. */
+/** The most jobs copied in one transaction. */
 const BLOCK = 300
 
-/** A job that the database does not take is tried again after this, ms. */
+/** A job that the database refuses is tried again after this time, ms. */
 const AGAIN_MS = 300_000
 
 export type MoverSettings = {
-  /** How long a job stays in Redis after its end, ms: one that failed may have to wait longer for its redrive. */
+  /** How long a job stays in Redis after its end, ms. A failed job may stay longer, for its redrive. */
   hotMs: (status: string) => number
-  /** How long after its end the history keeps it, ms. */
+  /** How long the history keeps a job after its end, ms. */
   lifeMs: number
-  /** False: prompts and results are not kept. */
+  /** False: the history keeps no prompts and no results. */
   keepsContent: boolean
 }
 
-/** Copies ended jobs to the history: written and committed there first, then noted in Redis, which forgets them when they are cold. */
+/** Copies ended jobs to the history. It commits them there first, then marks them in Redis, which deletes them after `hotMs`. */
 export type Mover = {
-  /** Goes on until nothing of these tenants is due, or the signal aborts. Throws when the database is away. */
+  /** Runs until no tenant has due jobs, or the signal aborts. Throws if the database is away. */
   run(signal: AbortSignal): Promise<void>
 }
 
@@ -38,9 +38,9 @@ export function createMover(deps: {
   source: HistorySource
   store: HistoryStore
   prefix: string
-  /** Those that have jobs to copy. */
+  /** The tenants that have jobs to copy. */
   tenants: () => string[]
-  /** Deletes a job from Redis, where it is there. */
+  /** Deletes a job from Redis, if it is there. */
   removeHot: (tenant: string, id: string) => Promise<unknown>
   atRest: AtRest
   priceUsage: PriceUsage
@@ -84,7 +84,7 @@ export function createMover(deps: {
     return { id, finishedAt: record.finished_at!, hotMs: hotMs(record.status!), ...costs }
   }
 
-  /** One by one, so that a job that the database does not take holds up no other. Answers those that it took. */
+  /** Saves jobs one by one, so that a job that the database refuses holds up no other. Returns the saved ones. */
   async function saveEach(tenant: string, root: string, block: number, jobs: readonly FinishedJob[]) {
     const saved: FinishedJob[] = []
     for (const job of jobs) {
@@ -100,7 +100,7 @@ export function createMover(deps: {
     return saved
   }
 
-  /** The same for what is neither saved nor marked: false where the database does not take it. */
+  /** Tries one deletion or one update of a delivery. False: the database refused it, and it is postponed. */
   async function tryOne(
     tenant: string,
     { kind, id }: { kind: 'deliveries' | 'deleted'; id: string },
@@ -117,7 +117,7 @@ export function createMover(deps: {
     }
   }
 
-  /** Copies deliveries that were sent again. Answers those that wait no more, with those that Redis has forgotten. */
+  /** Copies deliveries that were sent again. Returns the ids that are done, including those that Redis no longer has. */
   async function updateDeliveries(tenant: string, root: string, ids: readonly string[]) {
     if (ids.length === 0) return []
     const refused = new Set<string>()
@@ -139,13 +139,13 @@ export function createMover(deps: {
     }
   }
 
-  /** Answers whether there may be more. */
+  /** Moves one block of a tenant. Returns whether there may be more. */
   async function move(tenant: string): Promise<boolean> {
     const root = tenantRoot(prefix, tenant)
     const due = await source.due(root, BLOCK)
     if (due === null) return false
     for (const id of due.deleted) {
-      // The process that noted it may have died before it came to Redis.
+      // The process that noted the deletion may have died before it deleted the job from Redis.
       await deps.removeHot(tenant, id)
       let removed: RemovedJob | null = null
       const isTaken = await tryOne(tenant, { kind: 'deleted', id }, async () => {
@@ -164,10 +164,10 @@ export function createMover(deps: {
     const jobs = ended.map((one) => toFinished(root, one))
     const saved = await save(tenant, root, due.block, jobs)
     const read = new Set(jobs.map(({ id }) => id))
-    // What has not ended, or is gone, is noted too: it waits no more.
+    // Jobs that have not ended or are gone are marked too, so that they wait no longer.
     const unread = due.ids.slice(0, looked).filter((id) => !read.has(id))
     const copied = [...saved.map(toMark), ...unread.map(toUnmarked)]
-    // Once for the block: its jobs are counted in the history from then on, and no longer here.
+    // Marks the whole block in one step: from then on its jobs count in the history and no longer in Redis.
     await source.mark(root, due.block, lifeMs, copied, deliveries)
     deps.onMoved(saved.length)
     return looked < due.ids.length || due.ids.length + others === BLOCK
@@ -193,7 +193,7 @@ export function createMover(deps: {
   }
 }
 
-/** PostgreSQL takes no NUL in texts. */
+/** Replaces NUL characters, which PostgreSQL refuses in texts. */
 function clean({ record, texts }: EndedJob): Pick<FinishedJob, 'record' | 'texts'> {
   if (!texts.record.includes('\\u0000')) return { record, texts }
   const pairs = Object.entries(record).map(([name, text]) => [name, text.replaceAll('\0', '\uFFFD')])
@@ -205,7 +205,7 @@ function idsOf(deliveries: string): string[] {
   return deliveries === '[]' ? [] : (JSON.parse(deliveries) as { id: string }[]).map(({ id }) => id)
 }
 
-/** The schedule that its metadata names. */
+/** The schedule that the job's metadata names; null: none. */
 function scheduleOf({ metadata }: FinishedJob['record']): string | null {
   if (!metadata?.includes('"sch_')) return null
   const { schedule } = JSON.parse(metadata) as Record<string, unknown>

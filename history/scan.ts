@@ -4,25 +4,25 @@ import type { HistoryFilter, Place } from './filter.ts'
 import { pairOf } from './finished-job.ts'
 import type { JobRow } from './tables.ts'
 
-/** What `matchesFilter` looks at; the rest of a row is large. All of them stand in the index of lists. */
+/** The columns that `matchesFilter` checks. The index of lists contains all of them, so the scan reads no rows, which are large. */
 const CHECKED = [
   ...['created_at', 'id', 'state', 'status', 'type', 'lane', 'group_name', 'schedule', 'model', 'error_code'],
   ...['cost_nano', 'finished_at'],
 ]
 
-/** What one index finds: jobs with a pair of metadata, given by its digest, or with a value in a column. */
+/** A condition that one index can answer: a metadata pair, given by its digest, or a value in a column. */
 export type Key = { pair: string } | { column: keyof JobRow; value: string }
 
 export type Scan = {
   root: string
   filter: HistoryFilter
-  /** What the rows are found by; null: all of the tenant's are walked. */
+  /** The condition whose index is walked; null: walks all rows of the tenant. */
   key: Key | null
   order: 'asc' | 'desc'
   after: Place | null
 }
 
-/** What of the filter has an index of its own, the rarest by experience first. */
+/** The parts of a filter that have an index, usually the rarest first. */
 export function keysOfFilter(filter: HistoryFilter): Key[] {
   const columns: [keyof JobRow, string | undefined][] = [
     ['group_name', filter.group],
@@ -31,7 +31,7 @@ export function keysOfFilter(filter: HistoryFilter): Key[] {
   ]
   const toKeys = (some: typeof columns) =>
     some.flatMap(([column, value]) => (value === undefined ? [] : [{ column, value }]))
-  // Most jobs are completed: these are walked with all others.
+  // Most jobs are completed. The index by status leaves them out, so such a scan walks all rows.
   const status = filter.status === JobStatus.completed ? undefined : filter.status
   return [
     ...toKeys(columns),
@@ -43,7 +43,7 @@ export function keysOfFilter(filter: HistoryFilter): Key[] {
   ]
 }
 
-/** How often a key comes between the times that are asked for, counted up to `most`. */
+/** SQL that counts the rows of a key within the filter's times of creation, up to `most`. */
 export function countKey(root: string, filter: HistoryFilter, key: Key, most: number): RawBuilder<unknown> {
   return sql`select count(*) as count from (
     select 1 ${from(root, key)} and ${within(filter)} limit ${sql.lit(most)}) found`
@@ -52,7 +52,7 @@ export function countKey(root: string, filter: HistoryFilter, key: Key, most: nu
 function from(root: string, key: Key | null): RawBuilder<unknown> {
   if (key === null) return sql`from history_jobs where root = ${root}`
   if ('pair' in key) return sql`from history_metadata where root = ${root} and pair = ${key.pair}`
-  // In these words, or the index of those that are not completed would not be used.
+  // Repeats the condition of the partial index of jobs that are not completed; otherwise the database would not use it.
   const words = key.column === 'status' ? sql`and status <> 'completed'` : sql``
   return sql`from history_jobs where root = ${root} and ${sql.ref(key.column)} = ${key.value} ${words}`
 }
@@ -63,7 +63,7 @@ function within({ createdAfter, createdBefore }: HistoryFilter): RawBuilder<unkn
     ${createdBefore === undefined ? sql`` : sql`and created_at < ${createdBefore}`}`
 }
 
-/** The rows that a page looks at, in their order. */
+/** SQL for the rows that a page scans, in order. */
 export function scanRows({ root, filter, key, order, after }: Scan): RawBuilder<unknown> {
   const place =
     after === null
@@ -77,7 +77,7 @@ export function scanRows({ root, filter, key, order, after }: Scan): RawBuilder<
     order by created_at ${direction}, id ${direction}`
 }
 
-/** All that the filter asks, of the row `j`; of the pairs, all but the one that was scanned. */
+/** SQL that checks row `j` against the whole filter, except the metadata pair that the scan walks. */
 export function matchesFilter({ root, filter, key }: Scan): RawBuilder<unknown> {
   const equal: [string, string | undefined][] = [
     ['status', filter.status],
@@ -103,7 +103,7 @@ export function matchesFilter({ root, filter, key }: Scan): RawBuilder<unknown> 
   return sql.join(conditions, sql` `)
 }
 
-/** Digests of the pairs of metadata that are asked for. */
+/** The digests of the filter's metadata pairs. */
 function pairsOf({ metadata = {} }: HistoryFilter): string[] {
   return Object.entries(metadata).map(([name, value]) => pairOf(name, value))
 }

@@ -14,10 +14,10 @@ import {
 import { DatabaseError } from './errors.ts'
 import type { ThreadAnswer, ThreadAsk } from './sqlite-thread.ts'
 
-/** Compiled beside this file where this file is. */
+/** The thread's module lies beside this file, with the same extension: `.ts`, or `.js` once compiled. */
 const threadUrl = new URL(`./sqlite-thread${extname(import.meta.filename)}`, import.meta.url)
 
-/** The only parameter of a statement that is run once for each of its lists of parameters, in one message to the thread. */
+/** As the only parameter of a statement: the thread runs the statement once for each row, in one message. */
 export class ManyRows {
   readonly rows: readonly (readonly unknown[])[]
   constructor(rows: readonly (readonly unknown[])[]) {
@@ -26,10 +26,10 @@ export class ManyRows {
 }
 
 /**
- * SQLite by `node:sqlite` on a thread of its own: its calls hold their thread, and a list of many rows, or a commit to a slow
- * disk, must not hold up jobs. One connection; who wants it while another has it waits.
+ * SQLite through `node:sqlite` on its own thread. Its calls block their thread, and a list of many rows or a commit to a slow disk
+ * must not hold up jobs. There is one connection; callers wait for their turn.
  *
- * @param path of the file; its folder is made
+ * @param path the database file; its folder is created
  */
 export function createSqliteDialect(path: string): Dialect {
   return {
@@ -118,7 +118,7 @@ function createDriver(path: string): Driver {
     async acquireConnection() {
       if (isTaken) await new Promise<void>((resolve) => waiting.push(resolve))
       isTaken = true
-      // A thread that died, because the disk was full or the file was gone, is replaced.
+      // Replaces a thread that died, for example because the disk was full or the file was gone.
       if (thread === null || thread.isDead()) thread = createThread(path)
       return connection
     },

@@ -2,7 +2,7 @@ import { chmodSync } from 'node:fs'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
 
-/** A statement for the thread; with `many`, it is run once for each of these lists of parameters. */
+/** A statement for the thread. With `many`, it runs once for each of these rows of parameters. */
 export type ThreadAsk = {
   id: number
   sql: string
@@ -10,40 +10,40 @@ export type ThreadAsk = {
   many: readonly (readonly unknown[])[] | null
 }
 
-/** Rows, and how many a change changed; or why it failed. */
+/** The rows and the number of changed rows, or the error. */
 export type ThreadAnswer =
   | { id: number; rows: Record<string, unknown>[]; changes: number }
   | { id: number; error: { message: string; code: string | null; errcode: number | null } }
 
-/** Statements kept compiled. */
+/** The most statements kept compiled. */
 const MOST_STATEMENTS = 200
 
 /** How long a writer waits for another process, ms. */
 const BUSY_MS = 5000
-/** SQLITE_BUSY, and between two tries where it does not wait by itself, ms. */
+/** SQLITE_BUSY, and the wait between two tries where SQLite does not wait by itself, ms. */
 const BUSY = 5
 const BUSY_PAUSE_MS = 20
 
-/** Most memory for pages of the file, KiB, and pages in the log before they go to the file. */
+/** The memory for cached pages, KiB, and the number of pages in the log that starts a checkpoint. */
 const CACHE_KIB = 16 * 1024
 const LOG_PAGES = 1000
 
-/** Bytes of a page of a new file. A block of jobs is some megabyte: large pages are fewer writes. A file keeps the size that it has. */
+/** The page size of a new file, bytes. A block of jobs is about a megabyte, so large pages need fewer writes. An existing file keeps its size. */
 const PAGE_BYTES = 16 * 1024
 
 const { path } = workerData as { path: string }
 const database = new DatabaseSync(path, { timeout: BUSY_MS })
-// It holds prompts and answers. SQLite gives the files beside it the same mode.
+// The file contains prompts and answers. SQLite gives the files beside it the same mode.
 chmodSync(path, 0o600)
 database.exec(`PRAGMA page_size = ${PAGE_BYTES}`)
-// A commit is on the disk when it is answered: what is committed here is forgotten elsewhere.
+// A commit must be on the disk when it returns, because Redis then deletes what was committed here.
 useLog()
 database.exec('PRAGMA synchronous = FULL; PRAGMA secure_delete = ON')
-// Pages that each block writes anew stay in memory, and go from the log to the file more seldom.
+// Pages that every block changes stay in memory, and are written to the file less often.
 database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA wal_autocheckpoint = ${LOG_PAGES}`)
 const statements = new Map<string, StatementSync>()
 
-/** SQLite waits for nobody here, and processes start at the same time. */
+/** Turns on the write-ahead log. SQLite does not wait for other processes at this step, and several may start at once. */
 function useLog(): void {
   const until = performance.now() + BUSY_MS
   for (;;) {
@@ -67,7 +67,7 @@ function prepare(sql: string): StatementSync {
 }
 
 function run({ id, sql, parameters, many }: ThreadAsk): ThreadAnswer {
-  // SQLite rolls back by itself where the disk is full or failing. Why it did is what is told, not that nothing is left to do.
+  // SQLite rolls back by itself if the disk is full or fails. Then a rollback must not fail, or it would hide the first error.
   if (sql === 'rollback' && !database.isTransaction) return { id, rows: [], changes: 0 }
   const statement = prepare(sql)
   if (many !== null) {

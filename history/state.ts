@@ -1,22 +1,22 @@
 import type { CopyFailure } from './copy-state.ts'
 
-/** Whether the database of finished jobs is there, and what waits for it. Times are Unix ms, by Redis' clock. */
+/** Reads whether the database of finished jobs works, and what waits for it. Times are Unix ms, by Redis' clock. */
 export type HistoryStateReader = {
-  /** As this process and the worker that copies see it. */
+  /** Combines what this process and the worker that copies see. */
   read(): Promise<HistoryState>
-  /** Ended jobs of these tenants that only Redis has, and since when the first of them waits. */
+  /** Counts the ended jobs of these tenants that only Redis has. `since`: when the first of them began to wait; null: none waits. */
   waiting(tenants: readonly string[]): Promise<{ jobs: number; since: number | null }>
 }
 
 /**
- * `fails`: what does not work: everything, or only `writes`, where the database answers what it has and takes nothing more; null: all
- * works, as far as is known. `since`: when it began. `error`: what the database said.
+ * `fails`: what does not work. `writes`: the database answers reads but accepts no writes. Null: all works, as far as is known.
+ * `since`: when the failure began. `error`: the database's message.
  */
 export type HistoryState =
   | { fails: null; since: null; error: null }
   | { fails: 'everything' | 'writes'; since: number; error: string }
 
-/** Puts together what this process sees of reads and writes, and what the worker that copies told. */
+/** Combines what this process sees of reads and writes with what the copying worker reported. */
 export function toHistoryState(
   own: { reads: CopyFailure | null; writes: CopyFailure | null },
   copying: CopyFailure | null,
@@ -26,7 +26,7 @@ export function toHistoryState(
   return writes === null ? { fails: null, since: null, error: null } : { fails: 'writes', ...writes }
 }
 
-/** The state as readiness probes answer it. `history_fails` is absent where all works. */
+/** The state as readiness probes return it. `history_fails` is absent if all works. */
 export type HistoryReadiness =
   | { history: 'available' }
   | { history: 'unavailable'; history_fails: 'everything' | 'writes' }

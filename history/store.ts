@@ -1,159 +1,58 @@
-import type { Transaction } from 'kysely'
 import type { RemovedJob } from '../jobs/history-source.ts'
-import type { Database, ManyInserts } from './database.ts'
-import { type FinishedJob, metadataPairs, toRow } from './finished-job.ts'
-import { type JobRow, RowState, type Tables } from './tables.ts'
+import type { Database } from './database.ts'
+import { type FinishedJob, toRow } from './finished-job.ts'
+import { createRowWriter } from './row-writer.ts'
+import { type JobRow, RowState } from './tables.ts'
 import { deleteAnswers, deleteContents, deleteEmptyGroups } from './unreferenced.ts'
 import { addToUsage, parseContribution, type UsageContribution } from './usage-sums.ts'
 
-/** How long a deletion is remembered, so that a copy that was read before it brings nothing back, ms. */
+/** How long a deletion is remembered, ms. Meanwhile a copy that was read before the deletion does not bring the job back. */
 const DELETION_MS = 86_400_000
 
-/** A job that is open again is in Redis; its row waits there for the copy of its next end, at most this long, ms. */
+/** How long the row of a reopened job is kept, ms. The job is in Redis, and the copy of its next end replaces the row. */
 const OPEN_MS = 400 * 86_400_000
 
-/** Rows that are deleted in one transaction. */
+/** The most rows that one `expire` deletes. */
 const BLOCK = 500
 
 export type HistoryStore = {
   /**
-   * Writes ended jobs of one tenant, all or none. Written again, they are the same rows, and count once. What was deleted stays so, and
-   * a copy of an earlier end, which comes late, changes nothing.
+   * Saves ended jobs of one tenant in one transaction. A job that is saved twice is one row and counts once. A deleted job stays deleted.
+   * A late copy of an earlier end changes nothing.
    *
-   * @param block number of the block; see `groupCounts` of the reader
-   * @param lifeMs how long after its end each is kept
+   * @param block the number of the block; `groupCounts` of the finder uses it
+   * @param lifeMs how long each job is kept after its end, ms
    */
   save(root: string, block: number, jobs: readonly FinishedJob[], lifeMs: number): Promise<void>
   /**
-   * Deletes a job and all of its contents. Null: it was not there.
+   * Deletes a job and all its contents. Resolves to null if the history did not have it.
    *
-   * @param isKnown Redis had it: a copy may be on its way, and is not to bring it back
+   * @param now Unix ms
+   * @param isKnown true if Redis had the job: the deletion is remembered, because a copy may still come
    */
   remove(root: string, id: string, now: number, isKnown: boolean): Promise<RemovedJob | null>
-  /** The delivery of a job went on after the job was saved. One of a job that is not there is left out. */
+  /** Replaces the fields of a delivery that continued after its job was saved. Does nothing if the history does not have the job. */
   updateDelivery(root: string, fields: Readonly<Record<string, string>>): Promise<void>
   /**
-   * Redis has the job, and it goes on there: nothing of it is shown from here until it is saved again.
+   * Hides a job that continues in Redis, until it is saved again.
    *
-   * @param endedAt the end that it goes on from, Unix ms: a job that was saved with a later end stays
+   * @param endedAt the end after which it was reopened, Unix ms; a job that was saved with another end stays visible
    */
   reopen(root: string, id: string, endedAt: number, now: number): Promise<void>
-  /** Deletes jobs whose time is over, and sums of days before `firstDay`; answers how many jobs. At most some hundred at a time. */
+  /** Deletes jobs whose time is over, at most 500, and sums of days before `firstDay`. Resolves to the number of jobs. */
   expire(now: number, firstDay: string): Promise<number>
 }
 
-const JOB_COLUMNS = [
-  ['root', 'text'],
-  ['id', 'text'],
-  ['state', 'bigint'],
-  ['created_at', 'bigint'],
-  ['finished_at', 'bigint'],
-  ['expires_at', 'bigint'],
-  ['block', 'bigint'],
-  ['status', 'text'],
-  ['type', 'text'],
-  ['model', 'text'],
-  ['lane', 'text'],
-  ['group_name', 'text'],
-  ['schedule', 'text'],
-  ['error_code', 'text'],
-  ['retryable', 'bigint'],
-  ['cost_nano', 'bigint'],
-  ['result_key', 'text'],
-  ['event_count', 'bigint'],
-  ['usage', 'text'],
-  ['record', 'text'],
-  ['attempts', 'text'],
-  ['deliveries', 'text'],
-] as const satisfies ManyInserts['columns']
-
-const UPDATE_ALL = `on conflict (root, id) do update set ${JOB_COLUMNS.slice(2)
-  .map(([name]) => `${name} = excluded.${name}`)
-  .join(', ')}`
-
-/** Ends the transaction. */
+/** Rolls back the transaction of `insertNew`. */
 class KnownJobsError extends Error {
   override readonly name = 'KnownJobsError'
 }
 
 export function createHistoryStore(database: Database): HistoryStore {
-  const { db, kind } = database
-  const later = kind === 'postgres' ? 'greatest' : 'max'
+  const { db } = database
+  const { insertJobs, insertContents, insertPlaces } = createRowWriter(database)
 
-  async function insertJobs(
-    trx: Transaction<Tables>,
-    rows: readonly JobRow[],
-    conflict = UPDATE_ALL,
-  ): Promise<number> {
-    return database.insertMany(trx, {
-      table: 'history_jobs',
-      columns: JOB_COLUMNS,
-      rows: rows.map((row) => JOB_COLUMNS.map(([name]) => row[name])),
-      conflict,
-    })
-  }
-
-  async function insertContents(trx: Transaction<Tables>, root: string, jobs: readonly FinishedJob[]) {
-    const contents = new Map<string, Buffer>()
-    for (const { id, body, result } of jobs) {
-      if (body !== null) contents.set(`body:${id}`, body)
-      if (result !== null) contents.set(result.key, result.value)
-    }
-    await database.insertMany(trx, {
-      table: 'history_contents',
-      columns: [
-        ['root', 'text'],
-        ['key', 'text'],
-        ['value', 'bytea'],
-      ],
-      rows: [...contents].map(([key, value]) => [root, key, value]),
-      conflict: 'on conflict (root, key) do nothing',
-    })
-  }
-
-  async function insertPlaces(trx: Transaction<Tables>, root: string, jobs: readonly FinishedJob[]) {
-    await database.insertMany(trx, {
-      table: 'history_metadata',
-      columns: [
-        ['root', 'text'],
-        ['pair', 'text'],
-        ['created_at', 'bigint'],
-        ['id', 'text'],
-      ],
-      rows: jobs.flatMap((job) =>
-        metadataPairs(job.record).map((pair) => [root, pair, Number(job.record.created_at), job.id]),
-      ),
-      conflict: 'on conflict do nothing',
-    })
-    await database.insertMany(trx, {
-      table: 'history_deliveries',
-      columns: [
-        ['root', 'text'],
-        ['id', 'text'],
-        ['job', 'text'],
-      ],
-      rows: jobs.flatMap(({ id, deliveries }) => deliveries.map((delivery) => [root, delivery, id])),
-      conflict: 'on conflict do nothing',
-    })
-    const groups = new Map<string, number>()
-    for (const { record } of jobs) {
-      if (record.group === undefined) continue
-      groups.set(record.group, Math.max(groups.get(record.group) ?? 0, Number(record.finished_at)))
-    }
-    await database.insertMany(trx, {
-      table: 'history_groups',
-      columns: [
-        ['root', 'text'],
-        ['name', 'text'],
-        ['changed_at', 'bigint'],
-      ],
-      // In one order, as all rows that several writers may want.
-      rows: [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, at]) => [root, name, at]),
-      conflict: `on conflict (root, name) do update set changed_at = ${later}(history_groups.changed_at, excluded.changed_at)`,
-    })
-  }
-
-  /** Writes jobs that are not there, as nearly all are that come. False: some are, and none was written. */
+  /** Inserts jobs that are all new, which is the usual case. False: the history has some of them, and none was written. */
   async function insertNew(
     root: string,
     block: number,
@@ -292,7 +191,7 @@ export function createHistoryStore(database: Database): HistoryStore {
         .execute()
       for (const [root, rows] of Map.groupBy(over, (row) => row.root)) {
         await database.change(root, async (trx) => {
-          // What was opened again meanwhile has another time.
+          // A job that was reopened meanwhile has a later time, so the condition is checked again.
           const gone = await trx
             .deleteFrom('history_jobs')
             .where('root', '=', root)
@@ -316,7 +215,7 @@ export function createHistoryStore(database: Database): HistoryStore {
   }
 }
 
-/** Whether the copy is of an earlier end than the row. Later ones have more events, also where Redis' clock was set back. */
+/** True if the copy is of an earlier end than the row. A later end has more events, even if Redis' clock was set back. */
 function isOlder(
   { record, eventCount }: FinishedJob,
   row: Pick<JobRow, 'finished_at' | 'event_count'>,
@@ -324,7 +223,7 @@ function isOlder(
   return Number(record.finished_at) < row.finished_at && eventCount <= row.event_count
 }
 
-/** A row that says only that there is no such job. */
+/** A row that only remembers that the job was deleted. */
 function toDeletion(root: string, id: string, now: number): JobRow {
   return {
     ...{

@@ -7,13 +7,13 @@ import type { Finder } from './find.ts'
 import type { JobRow } from './tables.ts'
 import { within } from './within.ts'
 
-/** Bodies and results of so many jobs are read at once. */
+/** The number of jobs whose bodies and results are read at once. */
 const CONTENTS_AT_ONCE = 50
 
-/** How long a caller waits for the database unless told otherwise, ms. */
+/** How long a caller waits for the database by default, ms. */
 const ANSWER_MS = 2500
 
-/** A job of the history: its row, and its record as Redis held it, with what was asked for of its contents. */
+/** A job of the history: its row, and its record as Redis held it, with the contents that were asked for. */
 export type StoredJob = { row: JobRow; record: JobRecord }
 
 export type Contents = { bodies?: boolean; results?: boolean }
@@ -21,25 +21,25 @@ export type Contents = { bodies?: boolean; results?: boolean }
 /** Reads jobs of the history as if they were in Redis. Throws `HistoryUnavailableError`. `root` is a tenant's. */
 export type StoredJobs = {
   records(root: string, ids: readonly string[], contents: Contents): Promise<Map<string, StoredJob>>
-  /** Whole jobs. */
+  /** Jobs with their results. */
   jobs(root: string, ids: readonly string[]): Promise<Map<string, Job>>
-  /** Without their results. */
+  /** Jobs without their results. */
   summaries(root: string, ids: readonly string[]): Promise<Map<string, Job>>
-  /** Of these, those that Redis has not: it knows better. */
+  /** Returns the ids that Redis does not have. A job in Redis is shown from there. */
   onlyHere(root: string, ids: readonly string[]): Promise<Set<string>>
-  /** Waits for the database only so long, and says what it means that it does not answer. */
+  /** Runs a query within the time limit, and turns a failure into a `HistoryUnavailableError`. */
   ask<T>(work: () => Promise<T>): Promise<T>
 }
 
-/** What is told of each question to the database, to know whether it is there. */
+/** Learns from each query whether the database is available. */
 export type DatabaseWatch = {
-  /** Throws where it did not answer a moment ago: who asks then does not wait for the same. */
+  /** Throws `HistoryUnavailableError` if the database is known to be away, so that callers need not wait for a timeout. */
   check(): void
-  /** Resolves when the tables are there. Tries again whenever it is asked. */
+  /** Resolves when the tables are up to date. After a failure, each call tries again. */
   ready(): Promise<void>
   succeeded(): void
   failed(error: unknown): void
-  /** One question took too long, which others may not. */
+  /** A query took too long; others may not. */
   late(): void
 }
 
@@ -60,7 +60,7 @@ export function createStoredJobs(deps: {
       watch.succeeded()
       return answer
     } catch (error) {
-      // One that is about a write was noted where it was written.
+      // An error of a write was reported where the write failed.
       if (error instanceof HistoryUnavailableError) throw error
       if (!(error instanceof LateAnswerError)) watch.failed(error)
       else watch.late()
@@ -120,8 +120,8 @@ export function createStoredJobs(deps: {
 }
 
 /**
- * `answer` names where Redis had the result; here it is part of the record, or not there. A call that went on when the job was copied
- * (`carrying`) is over.
+ * Leaves out two fields. `answer` names where Redis stored the result; here the record gets the result itself, or none. `carrying`
+ * marks a call that was still running when the job was copied; it is over.
  */
 function toRecord(row: JobRow): JobRecord {
   const { answer: _answer, carrying: _carrying, ...fields } = JSON.parse(row.record) as Record<string, string>

@@ -1,6 +1,6 @@
 import type { Generated } from 'kysely'
 
-/** The tables of `migrations/`, which say what stands in them. Times are Unix ms, money is billionths of a dollar. */
+/** The tables; the files in `migrations/` describe them. Times are Unix ms, money is billionths of a dollar. */
 export type Tables = {
   history_jobs: JobRow
   history_contents: { root: string; key: string; value: Buffer }
@@ -11,7 +11,7 @@ export type Tables = {
   history_migrations: { number: number; name: string; applied_at: Generated<string> }
 }
 
-/** What a row of `history_jobs` is: shown; in Redis again, which knows better; deleted. */
+/** States of a row of `history_jobs`. `there`: shown. `open`: the job is in Redis again and shown from there. `deleted`: only remembers the deletion. */
 export const RowState = { there: 0, open: 1, deleted: 2 } as const
 
 export type JobRow = {
@@ -39,7 +39,7 @@ export type JobRow = {
   deliveries: string
 }
 
-/** What is counted, for each row of `history_usage`. */
+/** The sums in each row of `history_usage`. */
 export const USAGE_SUMS = [
   'jobs',
   'failed',

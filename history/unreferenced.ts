@@ -1,11 +1,11 @@
-// Rows of the history that nothing refers to any more, once jobs have gone.
+// Deletes rows that nothing refers to any more after jobs are deleted.
 import { type SqlBool, sql, type Transaction } from 'kysely'
 import type { JobRow, Tables } from './tables.ts'
 
-/** Stands before the key of a result that several jobs may have. */
+/** Prefix of the key of a result that several jobs may share. */
 const ANSWER = 'answer:'
 
-/** Deletes those of these results that jobs had in common, where no job has them any more. */
+/** Deletes those of these shared results that no job refers to any more. */
 export async function deleteAnswers(trx: Transaction<Tables>, root: string, keys: readonly string[]) {
   const shared = [...new Set(keys)].filter((key) => key.startsWith(ANSWER))
   if (shared.length === 0) return
@@ -20,7 +20,7 @@ export async function deleteAnswers(trx: Transaction<Tables>, root: string, keys
             .select('id')
             .where('root', '=', root)
             .whereRef('result_key', '=', 'history_contents.key')
-            // In these words, or the index of answers would not be used.
+            // Repeats the condition of the partial index of answers; otherwise the database would not use it.
             .where(sql<SqlBool>`substr(result_key, 1, 7) = 'answer:'`),
         ),
       ),
@@ -28,7 +28,7 @@ export async function deleteAnswers(trx: Transaction<Tables>, root: string, keys
     .execute()
 }
 
-/** Deletes what only these rows refer to. The rows themselves are gone, or name nothing any more. */
+/** Deletes everything that only these rows referred to. Delete or clear the rows themselves first. */
 export async function deleteContents(
   trx: Transaction<Tables>,
   root: string,

@@ -2,11 +2,11 @@ import type { Transaction } from 'kysely'
 import type { Database } from './database.ts'
 import { type Tables, USAGE_SUMS, type UsageRow, type UsageSums } from './tables.ts'
 
-/** What one job adds to the sums, and to which. `fair_key` is a digest, '' for none. Sums of 0 are left out. */
+/** What one job adds, and to which sums. `fair_key` is a digest, '' for none. Sums of 0 are left out. */
 export type UsageContribution = Pick<UsageRow, 'day' | 'model' | 'tier' | 'fair_key' | 'fair_label'> &
   Partial<UsageSums>
 
-/** Reads what `JSON.stringify` made of a contribution. */
+/** Parses a contribution that was stored as JSON. */
 export function parseContribution(text: string): UsageContribution {
   return JSON.parse(text) as UsageContribution
 }
@@ -15,7 +15,7 @@ const KEY_COLUMNS = ['day', 'model', 'tier', 'fair_key'] as const
 
 const ADD = USAGE_SUMS.map((name) => `${name} = history_usage.${name} + excluded.${name}`).join(', ')
 
-/** Adds contributions to the sums, or takes them back. One row is written once, however many jobs add to it. */
+/** Adds contributions to the sums (1) or subtracts them (-1). Writes each row once, even if many jobs add to it. */
 export async function addToUsage(
   database: Database,
   trx: Transaction<Tables>,
@@ -36,7 +36,7 @@ export async function addToUsage(
   }
   const changed = [...rows]
     .filter(([, row]) => USAGE_SUMS.some((sum) => row[sum] !== 0))
-    // In one order, so that two writers never wait for each other.
+    // All writers use this order, so that two of them cannot deadlock.
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([, row]) => row)
   await database.insertMany(trx, {

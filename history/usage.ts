@@ -3,10 +3,10 @@ import type { Database } from './database.ts'
 import { type Tables, USAGE_SUMS, type UsageRow, type UsageSums } from './tables.ts'
 
 export const USAGE_NAMES = ['day', 'tenant', 'model', 'tier', 'fair_key'] as const
-/** Sums that one question may have. All of them are read, for their order. */
+/** The most sums that one query may return. All of them are read to sort them. */
 const MOST_SUMS = 10_000
 
-/** More sums than that. */
+/** The query has more than `most` sums. */
 export class TooManySumsError extends Error {
   override readonly name = 'TooManySumsError'
   readonly most = MOST_SUMS
@@ -14,7 +14,7 @@ export class TooManySumsError extends Error {
 
 export type UsageName = (typeof USAGE_NAMES)[number]
 
-/** Which sums are asked for. Days are UTC, `YYYY-MM-DD`, both included. */
+/** Which sums to read. Days are UTC, `YYYY-MM-DD`, both included. */
 export type UsageAsk = {
   prefix: string
   /** Null: all tenants. */
@@ -22,7 +22,7 @@ export type UsageAsk = {
   by: readonly UsageName[]
   from: string
   to: string
-  /** Only so many, those that cost most, and all others as one; null: all. */
+  /** Only this many entries, those with the highest cost, and the sum of the rest; null: all entries. */
   top: number | null
 }
 
@@ -40,25 +40,25 @@ type InUsd<Name> = Name extends `${infer Start}_nano` ? `${Start}_usd` : never
 /** Adds up usage of one installation. */
 export type UsageReader = {
   read(ask: Omit<UsageAsk, 'prefix'>): Promise<UsageAnswer>
-  /** Unix ms, by Redis' clock, which says on which day a job ended. */
+  /** Unix ms, by Redis' clock, which decides on which day a job ended. */
   now(): number
 }
 
-/** Sums of what was asked for: those of the names by which they are, null where a job has none. Money is USD. */
+/** One entry of sums with the names that it is grouped by; a name is null if the jobs have none. Money is USD. */
 export type UsageEntry = Partial<Record<UsageName, string | null>> &
   Omit<UsageSums, MoneySum> &
   Omit<Record<InUsd<MoneySum>, number>, 'cost_usd'> & {
-    /** Of the calls whose lanes have a price; null: none of them has one. */
+    /** The cost of the calls whose lanes have a price; null: no call has a price. */
     cost_usd: number | null
   }
 
-/** `rest`: the sums of all that `top` left out, and how many these are; null where it was not asked for, or left out none. */
+/** `rest`: the sums of all entries that `top` left out, and their number; null without `top`, or if it left out none. */
 export type UsageAnswer = { entries: UsageEntry[]; rest: (UsageEntry & { entries: number }) | null }
 
 /**
- * Adds up what ended jobs used. Throws `TooManySumsError` where there are too many sums and no `top`.
+ * Adds up the usage of ended jobs. Throws `TooManySumsError` if there are too many sums and no `top`.
  *
- * @param openFairKey what a label of the rows stands for: an id, a line end, and the fair key as it was stored; null: it cannot be read
+ * @param openFairKey decrypts a label (an id, a line end, and the fair key as it is stored); null: it cannot be read
  */
 export async function readUsage(
   { reads, kind }: Database,
@@ -67,7 +67,7 @@ export async function readUsage(
 ): Promise<UsageAnswer> {
   const start = `${prefix}:{t:`
   const byFairKey = by.includes('fair_key')
-  // PostgreSQL adds up whole numbers of 64 bits as decimals, which takes three times as long. These are exact up to 2^53.
+  // PostgreSQL sums 64-bit integers as decimals, which takes three times as long as floats. Floats are exact up to 2^53.
   const sumOf = (name: keyof UsageSums) =>
     kind === 'postgres' ? sql<number>`sum(${sql.ref(name)}::float8)` : sql<number>`sum(${sql.ref(name)})`
   const columns = [
@@ -90,10 +90,10 @@ export async function readUsage(
   if (top !== null) query = sumAll(query, columns, sumOf)
   const rows = (await query.limit(top ?? MOST_SUMS + 1).execute()) as unknown as SumRow[]
   if (rows.length > MOST_SUMS) throw new TooManySumsError(`usage has more than ${MOST_SUMS} sums`)
-  // A fair key has another digest after a change of the encryption key, and the same name.
+  // After a change of the encryption key, a fair key has a new digest under the same name.
   const entries = new Map<string, UsageEntry>()
   for (const row of rows) {
-    // No rows make one row of sums that are null.
+    // Without rows, SQL returns one row whose sums are null.
     if (columns.length === 0 && row.jobs === null) continue
     const names = Object.fromEntries(
       by.map((name) => {
@@ -114,7 +114,7 @@ export async function readUsage(
 
 type SumRow = Partial<Record<string, string>> & Record<keyof UsageSums, unknown>
 
-/** The dearest first, each with the sums of all, which are read in the same moment. */
+/** Orders by cost, the highest first, and adds the sums of all entries to each row, so that both are read at the same moment. */
 function sumAll<Query extends SelectQueryBuilder<Tables, 'history_usage', object>>(
   query: Query,
   columns: readonly (keyof UsageRow)[],
@@ -154,7 +154,7 @@ function addTo(entry: UsageEntry, row: Record<keyof UsageSums, unknown>): UsageE
   for (const name of USAGE_SUMS) {
     const shown = toShown(name)
     const more = Number(row[name])
-    // Whole billionths, so that nothing is rounded on the way.
+    // Adds integers (billionths), so that no rounding error accumulates.
     sums[shown] = shown === name ? sums[shown]! + more : (Math.round(sums[shown]! * 1e9) + more) / 1e9
   }
   return entry

@@ -5,15 +5,15 @@ import { type Migrated, migrate } from './migrate.ts'
 import type { HistoryStore } from './store.ts'
 import type { DatabaseWatch } from './stored-jobs.ts'
 
-/** The database is asked again after this while it is away, and while nobody else asked it; ms. */
+/** Time between two checks of the database while it is away, and while no query reaches it, ms. */
 const LOOK_MS = { away: 1000, idle: 5000 }
 
-/** Writes that failed say nothing any more after this, where this process had none since; ms. */
+/** A failed write counts for this long if this process has had no further failed write, ms. */
 const WRITES_FORGOTTEN_MS = 30_000
 
 export type DatabaseState = {
   isUp: boolean
-  /** Since when it does not answer, or takes nothing, as `performance.now` tells it, and what it said; null: it does, or was not asked yet. */
+  /** When reads or writes began to fail, by `performance.now`, and the latest error; null: they work, or were not tried yet. */
   reads: Down | null
   writes: Down | null
 }
@@ -21,22 +21,22 @@ export type DatabaseState = {
 type Down = { since: number; error: unknown }
 
 /**
- * Knows whether the database answers, and brings its tables up to date before anything is asked. Reads and writes are told apart:
- * a full one answers what it has. While it does not answer reads, callers are told at once, and only `look` asks it.
+ * Knows whether the database works, and brings its tables up to date before the first query. Reads and writes are watched separately:
+ * a full database still answers reads. While reads fail, callers get an error at once, and only `look` queries the database.
  */
 export type WatchedDatabase = DatabaseWatch & {
   state(): DatabaseState
-  /** It took a write. */
+  /** Reports a write that succeeded. */
   written(): void
-  /** It did not take one. */
+  /** Reports a write that failed. */
   refused(error: unknown): void
-  /** Asks it, where it is away, or nobody did for some seconds. To be called about every second; never throws. */
+  /** Checks the database if it is away or had no query for some seconds. Call it about once a second. Never throws. */
   look(): Promise<void>
 }
 
 /**
- * @param deps.onDown when it stops to answer, and again with each question while it does not
- * @param deps.onUp once, when it answers again
+ * @param deps.onDown called at each failure while the database is away
+ * @param deps.onUp called once, when both reads and writes work again
  */
 export function watchDatabase(deps: {
   database: Database
@@ -73,7 +73,7 @@ export function watchDatabase(deps: {
   }
 
   function fall(side: 'reads' | 'writes', error: unknown): void {
-    // A statement that it refuses says nothing about the database.
+    // An error of the statement itself says nothing about the database.
     if (!isAway(error)) return
     down[side] = { since: down[side]?.since ?? performance.now(), error }
     onDown(error)
@@ -114,7 +114,7 @@ export function watchDatabase(deps: {
       if (isLooking || (down.reads === null && time - answeredAt < LOOK_MS.idle)) return
       isLooking = true
       try {
-        // Migrations may take their time. The question itself may not, where it has a connection of its own.
+        // Migrations have no time limit. The check itself has one on PostgreSQL, which gives it a connection of its own.
         await ready()
         await database.ping()
         succeeded()
@@ -127,7 +127,7 @@ export function watchDatabase(deps: {
   }
 }
 
-/** Looks as often as `look` wants it. Answers how to end it. */
+/** Calls `look` once a second. Returns a function that stops it. */
 export function keepLooking({ look }: Pick<WatchedDatabase, 'look'>): () => void {
   look()
   const timer = setInterval(look, LOOK_MS.away)
@@ -135,14 +135,17 @@ export function keepLooking({ look }: Pick<WatchedDatabase, 'look'>): () => void
   return () => clearInterval(timer)
 }
 
-/** The same store: its tables are there first, and a database that is away is a `HistoryUnavailableError`. */
+/** Wraps a store: it waits until the tables are up to date, and turns a database that is away into a `HistoryUnavailableError`. */
 export function guardStore(store: HistoryStore, watch: WatchedDatabase): HistoryStore {
-  /** @param takesMore whether success says that it takes rows: a full disk lets one find, change and delete. A removal adds a row that names the deleted job. */
-  async function guard<T>(work: () => Promise<T>, takesMore: boolean): Promise<T> {
+  /**
+   * @param addsRows whether success proves that the database accepts new rows. A full disk still lets you find, change and delete
+   *   rows. A removal adds a row that remembers the deletion.
+   */
+  async function guard<T>(work: () => Promise<T>, addsRows: boolean): Promise<T> {
     try {
       await watch.ready()
       const answer = await work()
-      if (takesMore) watch.written()
+      if (addsRows) watch.written()
       return answer
     } catch (error) {
       if (!isAway(error)) throw error
@@ -159,14 +162,14 @@ export function guardStore(store: HistoryStore, watch: WatchedDatabase): History
   }
 }
 
-/** What PostgreSQL says when it is there and cannot work: connections, resources, the operator's doing, the system. */
+/** PostgreSQL's error classes for a server that cannot work: connections, resources, operator intervention, system errors. */
 const AWAY_CLASSES = ['08', '53', '57', '58', 'XX']
-/** States that no further try of the same statement would change by itself. */
+/** Further states that mean the server or its setup, and not the statement: authentication, permissions, locks, missing tables. */
 const AWAY_STATES = ['28P01', '28000', '3D000', '25006', '40001', '40P01', '55P03', '42501', '42P01']
 /** SQLite: busy, locked, out of memory, read-only, I/O, corrupt, full, cannot open, not a database. */
 const AWAY_NUMBERS = [5, 6, 7, 8, 10, 11, 13, 14, 26]
 
-/** True where the database is not there or cannot work, so that the same will be taken when it can; false for a fault of what was asked. */
+/** True if the database is away or cannot work, so that the same query succeeds later; false for an error of the query itself. */
 function isAway(error: unknown): boolean {
   const code = codeOf(error)
   if (code === null) return true

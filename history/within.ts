@@ -1,6 +1,6 @@
 import { LateAnswerError } from './errors.ts'
 
-/** Waits for the database only so long, ms. Throws `LateAnswerError`; what was asked goes on all the same. */
+/** Waits at most `ms` milliseconds for a query. Throws `LateAnswerError` after that; the query itself continues. */
 export async function within<T>(ms: number, asked: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>()
   const timer = setTimeout(

@@ -2,29 +2,29 @@ import type { KeyTerms } from '../config/key-terms.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { RunError, Target } from './schedule.ts'
 
-/** For what a job or flow is to be made: a slot, or a run beside them. */
+/** The reason for a job or flow: a slot, or a manual run. */
 export type LaunchOrder = {
   tenant: string
   schedule: string
   /** Unix ms. */
   scheduledFor: number
-  /** The same key makes the same job or flow. */
+  /** Two launches with the same key create one job or flow. */
   idempotencyKey: string
-  /** Of the key that gave the create object. */
+  /** The terms of the API key that set the create object. */
   terms: KeyTerms
 }
 
 export type Launched =
   | { kind: 'created'; id: string }
-  /** `retryAfterMs`: asking again later may help; null: it will not. */
+  /** `retryAfterMs`: when another try may succeed, ms from now; null: none will. */
   | { kind: 'refused'; error: RunError; retryAfterMs: number | null }
 
-/** Makes what a schedule is for, by its create object, and looks after it; `api/` has it for jobs and for flows. */
+/** Creates a schedule's jobs or flows from its create object, and checks and cancels them. `api/` implements it for both. */
 export type Launcher = {
   launch(create: JsonObject, order: LaunchOrder): Promise<Launched>
-  /** Whether it has not ended. */
+  /** Whether the job or flow is still open. */
   isOpen(tenant: string, id: string): Promise<boolean>
-  /** Does nothing where it has ended. */
+  /** Cancels the job or flow. Does nothing if it has ended. */
   cancel(tenant: string, id: string): Promise<void>
 }
 

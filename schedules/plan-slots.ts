@@ -2,7 +2,7 @@ import { MOST_CAUGHT_UP } from './schedule.ts'
 import type { Timetable } from './timetable.ts'
 import { type DueSchedule, ON_TIME_MS } from './work.ts'
 
-/** What is to become of a slot that is due. */
+/** The decision about a due slot: run it, or list it as missed. */
 export type SlotPlan = { slot: number; isRun: boolean }
 
 /**

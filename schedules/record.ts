@@ -4,10 +4,10 @@ import { keepSource, keepSourcesAt, sourceOf } from '../lib/json-source.ts'
 import { isSealed, type Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { CatchUp, Overlap, Schedule, ScheduleRun, ScheduleSettings, Target } from './schedule.ts'
 
-/** A hash as Redis has it. */
+/** A hash as Redis returns it. */
 export type RawRecord = Record<string, Buffer>
 
-/** What the record has of the settings, as names and values; the create object is encrypted where that is configured. */
+/** The settings as names and values of the record's fields. The create object is encrypted if encryption is configured. */
 export function toFields(
   settings: ScheduleSettings,
   place: { root: string; id: string },
@@ -33,7 +33,7 @@ export function toFields(
   return fields.flat()
 }
 
-/** The settings as one text, in plain. */
+/** The settings as one plain text, to compare and digest them. */
 export function describeSettings(settings: ScheduleSettings): string {
   const { name, target, cron, every, timeZone, startsAt, endsAt, overlap, catchUp, maxRuns, paused } =
     settings
@@ -41,7 +41,7 @@ export function describeSettings(settings: ScheduleSettings): string {
   return JSON.stringify([...members, Object.entries(settings.metadata).sort(), sourceOf(settings.create)])
 }
 
-/** Whether a schedule has these settings. One that cannot be decrypted has others. */
+/** Whether a schedule has exactly these settings; false if it cannot be decrypted. */
 export function isSameSettings(schedule: Schedule, settings: ScheduleSettings): boolean {
   const { create } = schedule
   return create !== null && describeSettings({ ...schedule, create }) === describeSettings(settings)
@@ -52,7 +52,7 @@ function sealCreate(create: JsonObject, place: { root: string; id: string }, sea
   return sealer.seal({ ...place, purpose: 'schedule' }, text) ?? text
 }
 
-/** Reads a create object. Throws UnreadableError where its key is not configured. */
+/** Decrypts and parses a create object. Throws `UnreadableError` if its encryption key is not configured. */
 export function openCreate(stored: Buffer, place: { root: string; id: string }, sealer: Sealer): JsonObject {
   const text = (isSealed(stored) ? sealer.open({ ...place, purpose: 'schedule' }, stored) : stored).toString(
     'utf8',
@@ -64,7 +64,7 @@ export function openCreate(stored: Buffer, place: { root: string; id: string }, 
   return value
 }
 
-/** A schedule out of its record; null for an empty one. */
+/** Parses a schedule's record; null: there is no schedule. */
 export function toSchedule(
   tenant: string,
   id: string,

@@ -9,16 +9,16 @@ import { RunOutcome } from './schedule.ts'
 import { createTimetable } from './timetable.ts'
 import type { DueSchedule, ScheduleWork, SettledSlot } from './work.ts'
 
-/** Between two looks for schedules that are due; those due in between are waited for. */
+/** The length of one turn, ms. A turn also waits for schedules that become due during it. */
 const LOOK_MS = 1000
-/** Tenants looked after at once, schedules of each that are taken at once, and those that are run at the same time. */
+/** Tenants visited in parallel, schedules of each that are claimed at once, and those that run in parallel. */
 const TENANTS_AT_ONCE = 8
 const SCHEDULES_AT_ONCE = 250
 const RUNS_AT_ONCE = 125
-/** How long a job that is refused for a while is tried again, from its slot on, and the least pause between two tries, ms. */
+/** How long after its slot a job with a temporary refusal is tried again, and the shortest pause between two tries, ms. */
 const PATIENCE_MS = 10_000
 const LEAST_PAUSE_MS = 100
-/** A tenant that is not configured is looked at again after this, ms. Its slots wait, and are made up for as its schedules say. */
+/** A tenant that is not configured is checked again after this time, ms. Its slots wait; `catch_up` decides about them later. */
 const REST_MS = 60_000
 
 /** The outcome of a slot, for metrics and the log. */
@@ -27,7 +27,7 @@ export type SlotEvent = SettledSlot & {
   schedule: string
   name: string | null
   target: DueSchedule['target']
-  /** From the slot to its job, ms. */
+  /** The time from the slot to its job, ms. */
   lateMs: number
 }
 
@@ -36,13 +36,13 @@ export type ScheduleRunnerDeps = {
   launchers: Launchers
   /** Whether the configuration has the tenant. */
   isTenant: (name: string) => boolean
-  /** Unix ms, by Redis' clock: a hint of what to look at. */
+  /** Unix ms, by Redis' clock. Only a hint: the scripts decide what is due. */
   now: () => number
   onSlot: (event: SlotEvent) => void
   onFailure: OnUpkeepFailure
 }
 
-/** Runs what schedules have due, a second at a time; a task of the maintainer. Each step may be done twice, and by two workers. */
+/** Creates the maintainer's task that runs due schedules, one second per turn. Each step may run twice, also by two workers. */
 export function createScheduleTask(deps: ScheduleRunnerDeps): PeriodicTask {
   const { work, now } = deps
 
@@ -72,7 +72,7 @@ export function createScheduleTask(deps: ScheduleRunnerDeps): PeriodicTask {
         },
         { atOnce: TENANTS_AT_ONCE, endsWithStore: true },
       )
-      // What could not be looked at waits for the next turn.
+      // Schedules that could not be visited wait for the next turn.
       if (isBroken) return
     }
   }
@@ -97,7 +97,7 @@ export function createScheduleTask(deps: ScheduleRunnerDeps): PeriodicTask {
   }
 }
 
-/** Everything that one schedule has due, in order. */
+/** Runs or settles all due slots of one schedule, in order. */
 async function runDue(deps: ScheduleRunnerDeps, first: DueSchedule, now: number): Promise<void> {
   const { work } = deps
   let due = first
@@ -125,7 +125,7 @@ async function runDue(deps: ScheduleRunnerDeps, first: DueSchedule, now: number)
   } while (plans.length > 0)
 }
 
-/** The decision about one slot. Null: none yet, and the slot is checked again after a while. */
+/** Decides about one slot and runs it. Null: no decision yet; the schedule is postponed. */
 async function runSlot(
   { work, launchers }: ScheduleRunnerDeps,
   due: DueSchedule,
@@ -172,7 +172,7 @@ function tell(deps: ScheduleRunnerDeps, due: DueSchedule, settled: SettledSlot):
   deps.onSlot({ ...settled, tenant, schedule, name, target, lateMs: Math.max(0, deps.now() - settled.slot) })
 }
 
-/** The plans up to the next slot that is run, out of the list. */
+/** Removes the plans before the next slot to run from the list, and returns them as missed. */
 function takeMissed(plans: SlotPlan[]): SettledSlot[] {
   const index = plans.findIndex(({ isRun }) => isRun)
   return plans

@@ -1,11 +1,11 @@
 import type { KeyTerms } from '../config/key-terms.ts'
 import type { JsonObject } from '../lib/json.ts'
 
-/** What a schedule makes at each of its slots: a job or a flow. */
+/** What a schedule creates at each slot: a job or a flow. */
 export const targets = ['job', 'flow'] as const
 export type Target = (typeof targets)[number]
 
-/** What happens to a slot while the job or flow of the slot before still runs. */
+/** What happens to a slot while the job or flow of the previous slot is open. */
 export const overlaps = ['allow', 'skip', 'cancel_previous'] as const
 export type Overlap = (typeof overlaps)[number]
 
@@ -13,7 +13,7 @@ export type Overlap = (typeof overlaps)[number]
 export const catchUps = ['none', 'latest', 'all'] as const
 export type CatchUp = (typeof catchUps)[number]
 
-/** When the slots of a schedule are. Times are Unix ms. */
+/** Defines the slots of a schedule. Times are Unix ms. */
 export type Timing = {
   /** Exactly one of the two: a cron expression, or a duration such as `15m`. */
   cron: string | null
@@ -23,7 +23,7 @@ export type Timing = {
   endsAt: number | null
 }
 
-/** A schedule as it was asked for, checked. */
+/** The settings of a schedule, validated. */
 export type ScheduleSettings = Timing &
   KeyTerms & {
     name: string | null
@@ -45,16 +45,16 @@ export const RunOutcome = {
 } as const
 export type RunOutcome = (typeof RunOutcome)[keyof typeof RunOutcome]
 
-/** The outcome of a slot, or of a run that a client asked for beside them. */
+/** The outcome of a slot, or of a manual run. */
 export type ScheduleRun = {
-  /** Its place in the schedule's history, from 1. */
+  /** Its number in the schedule's history, from 1. */
   number: number
   trigger: 'slot' | 'manual'
   /** Unix ms, as are all times here. */
   scheduledFor: number
   startedAt: number
   outcome: RunOutcome
-  /** The job or flow; null where none was made. */
+  /** The id of the job or flow; null: none was created. */
   made: string | null
   error: RunError | null
 }
@@ -66,19 +66,19 @@ export type Schedule = Omit<ScheduleSettings, 'create'> & {
   tenant: string
   /** Null: it was encrypted with a key that is not configured. */
   create: JsonObject | null
-  /** True: it stands in the configuration, and changes with that alone. */
+  /** True: the configuration declares it, and only the configuration changes it. */
   declared: boolean
   createdAt: number
   updatedAt: number
-  /** The slot that comes next, or is due; null: paused, or there is none. */
+  /** The next slot, which may be due already; null: the schedule is paused, or has no further slot. */
   nextAt: number | null
   lastRun: ScheduleRun | null
-  /** Jobs and flows that it made, those that were asked for among them, and of slots alone. */
+  /** How many jobs and flows it created: in all, and for slots only (without manual runs). */
   runs: number
   slotRuns: number
   /** Grows with every change of the settings. */
   revision: number
 }
 
-/** Most slots that `catch_up: all` makes up for, and most missed ones that are remembered of one outage. */
+/** The most slots that `catch_up: all` runs, and the most missed slots that are listed after one outage. */
 export const MOST_CAUGHT_UP = 100

@@ -11,7 +11,7 @@ export type ScheduleScripts = (
   args: readonly ScriptArgument[],
 ) => Promise<unknown>
 
-/** Registers the scripts of `schedules/lua` with a connection. Every one takes the tenant's root as its key. */
+/** Registers the scripts of `schedules/lua` with a connection. Each script takes the tenant's root as its key. */
 export function createScheduleScripts(redis: RedisClient): ScheduleScripts {
   const call = defineScripts(redis, new URL('./lua/', import.meta.url), 'sluiceSchedule', NAMES)
   return (name, root, args) => call(name, scriptKeys(root), args)

@@ -3,7 +3,7 @@ import type { SealedField } from '../lib/reseal.ts'
 
 const BLOCK = 500
 
-/** What is encrypted of a tenant's schedules, which have no end. */
+/** Yields the encrypted fields of a tenant's schedules. Schedules have no end, so a key rotation must reach them. */
 export async function* sealedFields(redis: RedisClient, root: string): AsyncGenerator<SealedField[]> {
   let from = '-'
   for (;;) {

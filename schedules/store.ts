@@ -1,15 +1,15 @@
 /**
- * Schedules in Redis, the API's side; work.ts is the workers'.
+ * The API's side of schedules in Redis; work.ts is the workers' side.
  *
- * All but the first lies under the tenant's root, whose hash tag it shares:
- * - `<prefix>:schedules`: sorted set, tenants with schedules by when the first of those is due. A hint: written after the schedules themselves.
- * - `<root>:schedule:<id>`: hash, the record. `create` in it is the job or flow to make, encrypted where that is configured.
+ * All keys but the first begin with the tenant's root and share its hash tag:
+ * - `<prefix>:schedules`: sorted set, tenants with schedules by when their first schedule is due. A hint: written after the schedules.
+ * - `<root>:schedule:<id>`: hash, the record. Its field `create` is the job or flow to create, encrypted if encryption is configured.
  * - `<root>:schedule:<id>:runs`: stream, the outcomes of the latest slots.
- * - `<root>:schedule:<id>:jobs`: sorted set, its jobs by their creation. Goes some time after the schedule.
- * - `<root>:schedules`: sorted set of ids, whose order is that of their making.
+ * - `<root>:schedule:<id>:jobs`: sorted set, its jobs by creation. It expires some time after the schedule is removed.
+ * - `<root>:schedules`: sorted set of ids, in the order of their creation.
  * - `<root>:schedules:due`: sorted set of ids by their next slot, Unix ms.
- * - `<root>:schedules:declared`: hash, by name: ids of those that stand in the configuration.
- * - `<root>:schedule-key:<key>`: hash, the schedule that an idempotency key made.
+ * - `<root>:schedules:declared`: hash, by name: the ids of schedules that the configuration declares.
+ * - `<root>:schedule-key:<key>`: hash, the schedule that was created with an idempotency key.
  */
 import { hash } from 'node:crypto'
 import type { RedisClient } from '../lib/redis.ts'
@@ -22,25 +22,25 @@ import type { ScheduleScripts } from './scripts.ts'
 /** How long an idempotency key is remembered, ms. */
 const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
-/** A page of schedules ends behind the one with which their create objects come to so many bytes. */
+/** A page ends once the create objects of its schedules exceed this many bytes together. */
 const PAGE_BYTES = 4 * 1024 * 1024
 
-/** When the next slot is: Unix ms, or ms from now by Redis' clock; null: there is none. */
+/** The time of the next slot: Unix ms, or ms from now by Redis' clock; null: there is none. */
 export type NextSlot = { at: number } | { inMs: number } | null
 
 export type CreateScheduleOutcome =
   | { kind: 'created' | 'replayed'; schedule: Schedule }
-  /** Same idempotency key, another schedule. */
+  /** Another schedule was created with the same idempotency key. */
   | { kind: 'conflict' }
-  /** The tenant has as many as it may. */
+  /** The tenant has as many schedules as it may. */
   | { kind: 'full' }
 
 export type ChangeOutcome =
   | { kind: 'changed'; schedule: Schedule }
-  /** It was changed meanwhile; it stands in the configuration; there is none. */
+  /** `stale`: it was changed meanwhile. `declared`: only the configuration may change it. `none`: there is no such schedule. */
   | { kind: 'stale' | 'declared' | 'none' }
 
-/** What the API does with schedules. A schedule of another tenant is null, as is one that does not exist. */
+/** What the API does with schedules. A schedule of another tenant is treated like one that does not exist. */
 export type Schedules = {
   create(
     tenant: string,
@@ -48,19 +48,19 @@ export type Schedules = {
     options: {
       next: NextSlot
       idempotencyKey?: string | null
-      /** Schedules that the tenant may have; null: any number. */
+      /** The most schedules that the tenant may have; null: any number. */
       most: number | null
-      /** True: it stands in the configuration, under its name. */
+      /** True: the configuration declares it, under its name. */
       declared?: boolean
     },
   ): Promise<CreateScheduleOutcome>
   get(tenant: string, id: string): Promise<Schedule | null>
-  /** Newest first; `after`: the id of the last of the page before. A page may be shorter than asked for though there is more. */
+  /** Lists schedules, newest first. `after`: the id of the previous page's last schedule. A page may be shorter than `limit` even if more follow. */
   list(
     tenant: string,
     query: { limit: number; after: string | null },
   ): Promise<{ schedules: Schedule[]; hasMore: boolean }>
-  /** @param retime its slots are others now, and this is the next one; null: they stay as they are */
+  /** @param options.retime the next slot, if the change moves the slots; null: the slots stay */
   change(
     schedule: Pick<Schedule, 'tenant' | 'id' | 'revision'>,
     settings: ScheduleSettings,
@@ -71,15 +71,15 @@ export type Schedules = {
     id: string,
     options?: { byConfiguration?: boolean },
   ): Promise<'removed' | 'declared' | 'none'>
-  /** Newest first; `after`: the number of the last of the page before. Null: there is no such schedule. */
+  /** Lists runs, newest first. `after`: the number of the previous page's last run. Null: there is no such schedule. */
   runs(
     tenant: string,
     id: string,
     query: { limit: number; after: number | null },
   ): Promise<{ runs: ScheduleRun[]; hasMore: boolean } | null>
-  /** Notes what was run beside the slots. */
+  /** Records a manual run. */
   note(tenant: string, id: string, run: { scheduledFor: number; made: string }): Promise<void>
-  /** Ids of those that stand in the configuration, by name. */
+  /** The ids of the schedules that the configuration declares, by name. */
   declared(tenant: string): Promise<Map<string, string>>
 }
 
@@ -88,13 +88,13 @@ export type ScheduleStoreDeps = {
   scripts: ScheduleScripts
   sealer: Sealer
   prefix: string
-  /** Names a tenant's root key, hash tag included. */
+  /** Returns the root of a tenant's keys, including its hash tag. */
   root: (tenant: string) => string
 }
 
 export function createSchedules(
   deps: ScheduleStoreDeps & {
-    /** Makes ids `sch_…` whose order is that of their making. */
+    /** Generates ids `sch_…` that sort by their time of creation. */
     newId: () => string
     retainMs: () => number
   },
@@ -106,7 +106,7 @@ export function createSchedules(
     return toSchedule(tenant, id, record, { root: root(tenant) }, sealer)
   }
 
-  /** Tells the workers' index when the tenant is due; call it after the write that it reports. */
+  /** Writes to the workers' index when the tenant is due. Call it after the write that it reports. */
   async function announce({ tenant, nextAt }: Schedule): Promise<void> {
     if (nextAt !== null) await redis.zadd(dueTenantsKey(prefix), 'LT', nextAt, tenant)
   }

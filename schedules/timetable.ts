@@ -5,14 +5,14 @@ import type { Timing } from './schedule.ts'
 
 /** The slots of a schedule, Unix ms. */
 export type Timetable = {
-  /** The first slot after this instant; null: there is none, up to the year 9999. */
+  /** The first slot after this time; null: there is none until the end of the year 9999. */
   next(after: number): number | null
-  /** The latest slots that are after `after` and not after `until`, `most` at the most, newest first. */
+  /** The latest slots after `after` and up to `until`, at most `most`, newest first. */
   latest(after: number, until: number, most: number): number[]
 }
 
 /**
- * @param createdAt when the schedule was made, Unix ms: intervals without a beginning of their own count from there
+ * @param createdAt when the schedule was created, Unix ms; intervals without `startsAt` count from it
  * @throws CronError for an expression that cannot be read
  */
 export function createTimetable(timing: Timing, createdAt: number): Timetable {
@@ -40,7 +40,7 @@ export function listNext(timetable: Timetable, after: number, most: number): num
   return slots
 }
 
-/** Every so many ms from a beginning, which is a slot itself where it was given. Counted, never added up: it does not drift. */
+/** Slots every `every` ms. `startsAt` is a slot itself, `createdAt` is not. Slots are multiplied, never added up, so they do not drift. */
 function createInterval(every: number, startsAt: number | null, createdAt: number): Timetable {
   const origin = startsAt ?? createdAt
   const first = startsAt === null ? 1 : 0

@@ -6,13 +6,13 @@ import { openCreate } from './record.ts'
 import type { CatchUp, Overlap, RunError, RunOutcome, Target, Timing } from './schedule.ts'
 import type { ScheduleStoreDeps } from './store.ts'
 
-/** How long a worker has a schedule that is due, ms: what its death costs at most. */
+/** How long a worker holds a claimed schedule, ms. If the worker dies, the schedule waits this long. */
 const TURN_MS = 5000
 
-/** A slot that nobody began for so long, ms, was missed: longer than another worker takes to step in for one that died. */
+/** A slot that no worker began within this time was missed, ms. It is longer than another worker needs to replace one that died. */
 export const ON_TIME_MS = 10_000
 
-/** A schedule whose slot is due, for this worker and a while. */
+/** A due schedule that this worker has claimed. */
 export type DueSchedule = Timing & {
   tenant: string
   id: string
@@ -20,55 +20,55 @@ export type DueSchedule = Timing & {
   revision: number
   /** The slot that is due, Unix ms, as are all times here. */
   slot: number
-  /** What was made for that slot by a worker that died before it said so; null: nothing is known. */
+  /** The job or flow that a worker created for the slot before it died without recording it; null: none is known. */
   made: string | null
   /** `settled`: the slot's outcome is written. `begun`: a worker began it in time, and died or had to wait. */
   state: 'settled' | 'begun' | 'due' | 'late'
-  /** Slots before this instant are not those of the settings as they are now. */
+  /** Slots before this time follow from earlier settings. */
   changedAt: number
-  /** True: it was paused when the slot was due already; no slot comes behind it. */
+  /** True: it was paused after the slot was due, so no further slot follows. */
   paused: boolean
   createdAt: number
   name: string | null
   target: Target
   overlap: Overlap
   catchUp: CatchUp
-  /** The job or flow of the slot before; null: there is none. */
+  /** The job or flow of the previous slot; null: there is none. */
   previous: string | null
-  /** Of the key that gave the create object. */
+  /** The terms of the API key that set the create object. */
   terms: KeyTerms
 }
 
 export type SettledSlot = { slot: number; outcome: RunOutcome; made: string | null; error: RunError | null }
 
 /**
- * `ended`: there is no next slot. `stale`: the settings were changed meanwhile; the slots' outcomes are written, the next one has to
- * be found again. `lost`: another worker has the schedule, or it was paused. `none`: it is gone.
+ * `ended`: there is no next slot. `stale`: the settings were changed meanwhile; the outcomes are written, but the next slot must be
+ * computed again. `lost`: another worker has the schedule, or it was paused. `none`: the schedule is gone.
  */
 export type SettleOutcome = 'settled' | 'ended' | 'stale' | 'lost' | 'none'
 
 /** What the workers do with schedules. */
 export type ScheduleWork = {
-  /** Tenants that have schedules due, those longest due first. */
+  /** Lists tenants with due schedules, the longest due first. */
   dueTenants(most: number): Promise<string[]>
-  /** When the next tenant is due, Unix ms; null: none has schedules. */
+  /** When the next tenant is due, Unix ms; null: no tenant has schedules. */
   nextDue(): Promise<number | null>
-  /** Takes schedules that are due, and tells the time. */
+  /** Claims due schedules. `now`: Redis' time, Unix ms. */
   claim(tenant: string, token: string, most: number): Promise<{ now: number; due: DueSchedule[] }>
-  /** The job or flow to make. Null: it cannot be decrypted, or the schedule is gone. */
+  /** Reads the create object. Null: it cannot be decrypted, or the schedule is gone. */
   readCreate(due: DueSchedule): Promise<JsonObject | null>
-  /** Writes the outcomes of slots, and sets the next one. `keep`: the next one is due as well, and this worker goes on with it. */
+  /** Writes the outcomes of slots, and sets the next slot. `keep`: the next slot is due too, and this worker keeps the schedule. */
   settle(
     due: Pick<DueSchedule, 'tenant' | 'id' | 'token' | 'slot' | 'revision'>,
     slots: readonly SettledSlot[],
     next: number | null,
     keep: boolean,
   ): Promise<SettleOutcome>
-  /** Lets a schedule go, to be looked at again after so many ms. */
+  /** Releases a schedule; it is due again after `ms`. */
   postpone(due: DueSchedule, ms: number): Promise<void>
-  /** Sets when the tenant is due next, by its own index. Call it after looking at its schedules. */
+  /** Sets when the tenant is due next, from its own index. Call it after you visited its schedules. */
   reschedule(tenant: string): Promise<void>
-  /** A tenant that is of no interest now is looked at again after so many ms. */
+  /** Makes a tenant due again after `ms`. */
   rest(tenant: string, ms: number): Promise<void>
 }
 
@@ -176,7 +176,7 @@ export function createScheduleWork(
       const due = await firstDue(tenant)
       if (due === null) await redis.zrem(tenants, tenant)
       else await redis.zadd(tenants, due, tenant)
-      // A process that made a schedule meanwhile wrote it first and registered it here second: the later of the two sees the other's write.
+      // A process that creates a schedule writes it first and registers it here second. So of the two, the later one sees the other's write.
       const again = await firstDue(tenant)
       if (again !== null) await redis.zadd(tenants, 'LT', again, tenant)
     },

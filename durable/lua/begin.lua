@@ -1,10 +1,10 @@
--- Begins a step, or finds it begun, and its run with it.
+-- Begins a step and, if necessary, its run. A step that has begun is returned as it is.
 --
--- ARGV  4 id of the run  5 kind: job, sleep, signal  6 fingerprints, the one to write first  7 id that a new job gets ('-' none)
---       8 ms until a sleep is over or a wait given up ('' none)  9 most steps of a run
+-- ARGV  4 id of the run  5 kind: job, sleep, signal  6 fingerprints, separated by spaces; the first is stored  7 id for a new job ('-' none)
+--       8 ms until the sleep or the wait ends ('' none)  9 most steps of a run
 -- Answer {'changed'} | {'full'} | {'begun' | 'known', now, step, signal, value}
--- Invariant: two requests for one step get the same job. Its id is written before the job is made. If the job was never made, the next
--- request makes it, from its own body. A job that is forgotten takes its step along (jobs/lua/forget.lua), so no id is used twice.
+-- Invariant: two requests for one step get the same job. Its id is written before the job is created. If the job was never created, the
+-- next request creates it, from its own body. A job that is deleted takes its step with it (jobs/lua/forget.lua), so no id is used twice.
 
 local kind, fingerprint = ARGV[5], string.match(ARGV[6], '^%S+')
 local stored = redis.call('HGET', key, 's:' .. name)
@@ -16,7 +16,7 @@ if known then
   local is_made = known.kind ~= 'job' or redis.call('EXISTS', root .. ':job:' .. known.job) == 1
   if not is_same and is_made then return { 'changed' } end
   keep(now)
-  -- A run from before there was this index.
+  -- A run of an older release is not in this index yet.
   local created = redis.call('HGET', key, 'created_at')
   if created then redis.call('ZADD', root .. ':durables:created', created, ARGV[1]) end
   if is_same then return { 'known', unpack(show(stored)) } end

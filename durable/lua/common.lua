@@ -3,11 +3,11 @@
 -- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
 -- ARGV  1 digest of the run's id  2 retain ms  3 name of the step  4… the script's own
 --
--- A run is a hash: `id`, `created_at`, `steps` and `signals` (how many), `looked` (jobs/lua/retire.lua), `s:<name>` for a step and `v:<name>` for its signal. Values of signals
--- stand beside it, in `…:values`, because they may be long. A step is `<kind> <at> <until or -> <fingerprint> <job or ->`, a signal
--- `<at> <digest of its idempotency key or ->`.
--- Invariant: every run stands in the tenant's `expiry`, as `durable:<digest>`, and with the same score in `durables`, and by its creation in `durables:created`;
--- jobs/lua/retire.lua forgets it there, never before the jobs of its steps have ended and were kept for their time.
+-- A run is a hash: `id`, `created_at`, `steps` and `signals` (how many), `looked` (jobs/lua/retire.lua), `s:<name>` for a step and
+-- `v:<name>` for its signal. Values of signals are in `…:values`, because they may be long. A step is
+-- `<kind> <at> <until or -> <fingerprint> <job or ->`, a signal `<at> <digest of its idempotency key or ->`.
+-- Invariant: every run is in the tenant's `expiry` as `durable:<digest>`, with the same score in `durables`, and by its creation in
+-- `durables:created`. jobs/lua/retire.lua deletes it, but never before the jobs of its steps have ended and their retention is over.
 
 local root = KEYS[1]
 local time = redis.call('TIME')
@@ -18,7 +18,7 @@ local function ms(value) return string.format('%d', value) end
 local key = root .. ':durable:' .. ARGV[1]
 local retain, name = tonumber(ARGV[2]), ARGV[3]
 
--- The run is kept for so long from `from` on, and never for less than it was to be kept before.
+-- Keeps the run for `retain` from `from` on. This never shortens its time.
 local function keep(from)
   redis.call('ZADD', root .. ':expiry', 'GT', ms(from + retain), 'durable:' .. ARGV[1])
   redis.call('ZADD', root .. ':durables', 'GT', ms(from + retain), ARGV[1])
@@ -30,7 +30,7 @@ local function read_step(stored)
   return { kind = kind, at = tonumber(at), over = tonumber(over), fingerprint = fingerprint, job = job }
 end
 
--- What there is of the step: {now, step, signal, value}; '' for what there is not.
+-- Returns {now, step, signal, value}; a missing part is ''.
 local function show(stored)
   local signal = redis.call('HGET', key, 'v:' .. name)
   return { ms(now), stored or '', signal or '', signal and redis.call('HGET', key .. ':values', name) or '' }

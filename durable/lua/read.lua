@@ -1,6 +1,6 @@
--- Reads a step. Asking for it keeps its run.
+-- Reads a step. This also extends the retention of its run.
 --
--- Answer {} where there is no such run; else {now, step, signal, value}, see `show`
+-- Answer {} if there is no such run; else {now, step, signal, value}, see `show`
 
 if redis.call('EXISTS', key) == 0 then return {} end
 keep(now)

@@ -1,6 +1,6 @@
--- Forgets a run: its steps and the values of its signals. Jobs are forgotten before, each by itself, and take their steps along.
+-- Deletes a run: its steps and the values of its signals. It does not delete the run's jobs.
 --
--- Answer how many runs that were
+-- Answer the number of deleted runs: 1 or 0
 
 local was = redis.call('DEL', key)
 redis.call('DEL', key .. ':values')

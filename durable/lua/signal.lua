@@ -1,9 +1,9 @@
--- Keeps the value that a step waits for, or will wait for, and tells who waits now.
+-- Stores the value that a step waits for, or will wait for, and notifies those who wait now.
 --
 -- ARGV  4 digest of an idempotency key ('-' none)  5 the value  6 most steps of a run
--- Answer {'none'} where there is no such run | {'other'} where the step waits for no signal | {'late', until} | {'full'}
+-- Answer {'none'} there is no such run | {'other'} the step waits for no signal | {'late', until} | {'full'}
 --        | {'taken', at} | {'sent', at}
--- Invariant: a step keeps its first value for ever, even if another is sent. A wait that was given up has none.
+-- Invariant: a step never changes its first value, even if another one is sent. A wait that ended without a value gets none.
 
 local run = redis.call('HMGET', key, 'id', 's:' .. name, 'v:' .. name, 'signals')
 if not run[1] then return { 'none' } end

@@ -1,9 +1,9 @@
--- Reads references to a tenant's events, and to chunks of streams beside them, as they stood at one moment.
+-- Reads references to a tenant's events and to chunks of streams, both at the same moment.
 --
--- KEYS[1] is the tenant's root. ARGV  1 entry to begin with, '-' the first there is  2 most entries
---       3 the same as 1 among the chunks ('' without them)
--- Answer {entries, entries of chunks, 1 when entries behind one of the places are kept no longer, else 0}, as XRANGE has them
--- Invariant: what begins with the entry asked for misses none behind it, for entries go from the beginning on.
+-- KEYS[1] is the tenant's root. ARGV  1 entry to begin with, '-': the first  2 most entries
+--       3 like 1, among the chunks ('': without chunks)
+-- Answer {entries, entries of chunks, 1 if entries after one of the places are no longer kept, else 0}, as XRANGE returns them
+-- Invariant: an answer that begins with the requested entry misses none after it, because entries are deleted from the beginning.
 
 local function is_before(a, b)
   local a_ms, a_n = string.match(a, '^(%d+)%-(%d+)$')
@@ -15,7 +15,7 @@ end
 
 local function is_expired(key, from, first)
   local told = redis.pcall('XINFO', 'STREAM', key)
-  -- There is none: nothing was told of yet, or not since the store was emptied.
+  -- There is no stream: no event was written yet, or none since the store was emptied.
   if told.err then return false end
   local info = {}
   for i = 1, #told, 2 do info[told[i]] = told[i + 1] end

@@ -1,10 +1,10 @@
--- Writes what a look at a flow came to.
+-- Writes the changes of one look at a flow.
 --
--- ARGV  1 id  2 version that was looked at  3 ended jobs that were counted  4 when to look again, Unix ms ('' when something happens)
---       5 new status ('' as it is)  6 retain ms  7 numbers of record fields, steps, values, elements and events, by blanks, which follow
---       as pairs: field, value (false: '')  step, JSON  step, value  element, status  event, members
--- Answer {'ok', now, '1' when more jobs ended meanwhile} | {'stale'}: somebody changed the flow, nothing was written
--- Invariant: an ended job is counted once, with the change that it brings.
+-- ARGV  1 id  2 version that was looked at  3 ended jobs that were counted  4 when to look again, Unix ms ('': when something happens)
+--       5 new status ('': unchanged)  6 retain ms  7 numbers of record fields, steps, values, elements and events, separated by spaces.
+--       The pairs follow: field, value ('' deletes)  step, JSON  step, value  element, status ('' deletes)  event, members
+-- Answer {'ok', now, '1' if more jobs ended meanwhile} | {'stale'}: the flow was changed, and nothing was written
+-- Invariant: an ended job is counted once, in the same step as the change that it causes.
 
 local id, key = ARGV[1], flow_key(ARGV[1])
 local v = redis.call('HMGET', key, 'version', 'status')
@@ -44,7 +44,7 @@ if redis.call('LLEN', key .. ':ended') > 0 then
   redis.call('ZADD', due_key(), ms(now), id)
   return { 'ok', ms(now), '1' }
 end
--- What is over is looked at when it is to be forgotten.
+-- A flow that is over is due again when its retention ends.
 local look_at = ARGV[4] ~= '' and ARGV[4] or redis.call('HGET', key, 'expires_at')
 if look_at then redis.call('ZADD', due_key(), look_at, id) else redis.call('ZREM', due_key(), id) end
 return { 'ok', ms(now), '' }

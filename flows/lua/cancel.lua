@@ -1,4 +1,4 @@
--- Ends an open flow by its owner's wish.
+-- Cancels an open flow.
 --
 -- ARGV  1 id  2 retain ms
 -- Answer 'none' | 'over' | 'ok'

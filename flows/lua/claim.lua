@@ -1,8 +1,8 @@
--- Takes flows that are to be looked at, each for the time of a lease.
+-- Claims due flows, each for the time of a lease.
 --
 -- ARGV  1 most flows  2 lease ms  3 most ended jobs read of one flow
--- Answer {now, ms until the next is due or '', then for each flow: id, version, {ended jobs}}
--- Invariant: a flow that is being looked at comes again when its lease ends, unless `advance` has written a decision.
+-- Answer {now, ms until the next flow is due or '', then for each flow: id, version, {ended jobs}}
+-- Invariant: a claimed flow is due again when its lease ends, unless `advance` has set another time.
 
 local answer = { ms(now), '' }
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due_key(), '-inf', ms(now), 'LIMIT', 0, ARGV[1])) do

@@ -1,19 +1,19 @@
 -- Shared by every script of this folder; put in front of each when it is loaded.
 --
 -- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
--- A flow's `version` grows with every change of it. A worker that advances a flow names the version that it has seen, and changes nothing
--- where another change came between. Each script may be sent twice.
+-- A flow's `version` grows with every change. A worker that advances a flow names the version that it has seen, and writes nothing if
+-- another change came between. Each script may be sent twice.
 --
 -- Keys (jobs/lua/common.lua writes to `:ended`, `flows:due` and the sums of money, when a job of a flow ends):
 --   flow:<id>            hash: the record
---   flow:<id>:steps      hash, by step number: how the step stands (JSON)
+--   flow:<id>:steps      hash, by step number: the step's state (JSON)
 --   flow:<id>:elements   hash, `<step>:<element>`: elements that are not simply open, or completed at their first attempt
---   flow:<id>:values     hash, by step number: signals, and values that stand for failed results
---   flow:<id>:ended      list: jobs that ended and were not counted yet
+--   flow:<id>:values     hash, by step number: signals, and values that replace failed results
+--   flow:<id>:ended      list: ended jobs that are not counted yet
 --   flow:<id>:events, job:<id>:deliveries   lists
 --   flows, flows:status:<status>   sorted sets of ids by creation
---   flows:due            sorted set: ids by when they are to be looked at; one that is being looked at stands at the end of its lease
---   flow-key:<key>       hash: the flow that an idempotency key made
+--   flows:due            sorted set: ids by when they are due; a claimed flow is due at the end of its lease
+--   flow-key:<key>       hash: the flow that was created with an idempotency key
 
 local root = KEYS[1]
 local time = redis.call('TIME')
@@ -21,19 +21,19 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function ms(value) return string.format('%d', value) end
 local function flow_key(id) return root .. ':flow:' .. id end
--- Where the webhooks look for the deliveries of the job or flow with this id.
+-- The webhooks find the deliveries of the job or flow with this id here.
 local function deliveries_key(id) return root .. ':job:' .. id .. ':deliveries' end
 local function due_key() return root .. ':flows:due' end
 local function is_over(status) return status == 'completed' or status == 'failed' or status == 'cancelled' end
 
--- Has a flow looked at now.
+-- Makes a flow due now, and wakes a worker.
 local function wake(id)
   redis.call('ZADD', due_key(), ms(now), id)
   redis.call('PUBLISH', root .. ':flows:wake', id)
 end
 
--- Appends an event. The list's new length is the event's `seq`: gapless from 1 by construction. All events of flows go through here.
--- `members` is JSON text of further members, with its leading comma, or ''.
+-- Appends an event. The list's new length is the event's `seq`, so the numbers have no gaps. All events of flows go through here.
+-- `members`: JSON text of further members with a leading comma, or ''.
 local function emit_flow(id, event, members)
   local text = '{"event":"' .. event .. '","at":' .. ms(now) .. members .. '}'
   local seq = redis.call('RPUSH', flow_key(id) .. ':events', text)
@@ -68,7 +68,7 @@ local function move(id, from, to)
   redis.call('HSET', flow_key(id), 'status', to)
 end
 
--- Ends a flow. The next worker that looks at it cancels those of its jobs that have not ended.
+-- Ends a flow. The next worker that looks at it cancels its open jobs.
 local function end_flow(id, from, status, retain)
   move(id, from, status)
   redis.call('HSET', flow_key(id), 'finished_at', ms(now), 'expires_at', ms(now + retain))

@@ -1,6 +1,6 @@
 -- Accepts a flow.
 --
--- ARGV  1 id  2 idempotency key ('' none)  3 fingerprints of the request, by blanks: as it is kept now, and before
+-- ARGV  1 id  2 idempotency key ('' none)  3 fingerprints of the request, separated by spaces: the one to store, and older forms
 --       4 idempotency ttl ms  5 most open flows of the tenant  6… record fields and values
 -- Answer {'created', id} | {'replayed', id} | {'conflict'} | {'full'}
 
@@ -13,7 +13,7 @@ if idempotency then
     return { 'conflict' }
   end
 end
--- The client's connection broke off, and it sends again what was done: ids are made once.
+-- The process lost its connection and sends the script again. Each id is generated for one flow only.
 if redis.call('EXISTS', flow_key(id)) == 1 then return { 'replayed', id } end
 local open = redis.call('ZCARD', root .. ':flows:status:running') + redis.call('ZCARD', root .. ':flows:status:waiting')
 if open >= tonumber(ARGV[5]) then return { 'full' } end

@@ -1,7 +1,7 @@
--- Forgets a flow whose time is over, or that was removed and has no jobs left.
+-- Deletes a flow whose retention is over, or that was removed and has no jobs left.
 --
 -- ARGV  1 id
--- Answer 1 | 0 (it is to stay: it was retried meanwhile)
+-- Answer 1 | 0 (it stays, because it was retried meanwhile)
 
 local id, key = ARGV[1], flow_key(ARGV[1])
 local v = redis.call('HMGET', key, 'status', 'deleted', 'expires_at')

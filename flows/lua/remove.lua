@@ -1,4 +1,4 @@
--- Hides a flow that is to be forgotten, with its requests and answers. The next worker that looks at it forgets its jobs.
+-- Hides a flow that a client removed, and deletes its contents. The next worker that looks at it removes its jobs.
 --
 -- ARGV  1 id
 -- Answer 'none' | 'ok'

@@ -1,4 +1,4 @@
--- Lets a failed or cancelled flow go on from what failed.
+-- Continues a failed or cancelled flow from what failed.
 --
 -- ARGV  1 id
 -- Answer 'none' | 'not_retryable' | 'ok'
@@ -7,7 +7,7 @@ local id, key = ARGV[1], flow_key(ARGV[1])
 local v = redis.call('HMGET', key, 'status', 'deleted', 'expires_at')
 if not v[1] or v[2] then return 'none' end
 if v[1] ~= 'failed' and v[1] ~= 'cancelled' then return 'not_retryable' end
--- Kept no longer: nobody was there yet to forget it.
+-- Its retention is over, and only no worker has deleted it yet.
 if tonumber(v[3] or 0) <= now then return 'not_retryable' end
 move(id, v[1], 'running')
 redis.call('HDEL', key, 'finished_at', 'expires_at', 'error', 'output', 'deadline')

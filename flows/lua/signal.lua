@@ -1,7 +1,7 @@
--- Keeps what was signalled to a step, once.
+-- Stores the value of a signal for a step, once.
 --
 -- ARGV  1 id  2 step number  3 value
--- Answer 'none' | 'over' (the flow is) | 'again' (it has its signal, or waits no more) | 'ok'
+-- Answer 'none' | 'over' (the flow has ended) | 'again' (the step has its signal, or waits no more) | 'ok'
 
 local id, key = ARGV[1], flow_key(ARGV[1])
 local v = redis.call('HMGET', key, 'status', 'deleted')

@@ -1,8 +1,8 @@
--- Changes the settings of a schedule. Runs under way go on, and so does a slot that is due already.
+-- Changes the settings of a schedule. Open runs continue, and a slot that is already due still runs.
 --
--- ARGV  1 id  2 revision that was changed  3 '1': the configuration changes it  4 '1': its slots are others now  5 next slot then
+-- ARGV  1 id  2 revision that was changed  3 '1': the configuration changes it  4 '1': the change moves the slots  5 next slot then
 --       6… record fields and values
--- Answer 'changed' | 'none' | 'stale' (it was changed meanwhile) | 'declared' (it stands in the configuration)
+-- Answer 'changed' | 'none' | 'stale' (it was changed meanwhile) | 'declared' (only the configuration may change it)
 
 local id = ARGV[1]
 local key = schedule_key(id)

@@ -1,10 +1,10 @@
--- Takes schedules that are due, for one worker and a while. If a worker dies with one, the next worker takes it.
+-- Claims due schedules for one worker, for a limited time. If the worker dies, the next worker claims them.
 --
--- ARGV  1 token of the worker's turn  2 ms that it has  3 most schedules  4 ms after which a slot that nobody began is late
+-- ARGV  1 token of the worker's turn  2 ms that it holds them  3 most schedules  4 ms after which a slot that no worker began is late
 --       5… names of record fields
--- Answer {now, {id, job or flow that was made for the slot or '', state, value…}…}
+-- Answer {now, {id, job or flow that was created for the slot or '', state, value…}…}
 --         state: 'settled' (the slot's outcome is written) | 'begun' (by a worker that died, or had to wait) | 'due' | 'late'
--- Invariant: what was made for a slot is found by the idempotency key of its job, also where its worker died before it said so.
+-- Invariant: a job or flow that was created for a slot is found by its idempotency key, even if its worker died before it recorded it.
 
 local answer = { ms(now) }
 local due = root .. ':schedules:due'

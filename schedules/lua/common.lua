@@ -1,29 +1,29 @@
 -- Shared by every script of this folder; put in front of each when it is loaded.
 --
 -- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
--- Each may be sent twice.
--- Invariants: a schedule stands in `schedules:due` while it has a next slot (`next_at`), and only then; the score is that slot, or
--- the end of the turn of the worker that has it. The outcome of a slot is written once: `settled` is the latest slot with a known outcome.
+-- Each script may be sent twice.
+-- Invariants: a schedule is in `schedules:due` exactly while it has a next slot (`next_at`). The score is that slot, or the end of the
+-- turn of the worker that claimed it. The outcome of a slot is written once: `settled` is the latest slot with a known outcome.
 
 local root = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Runs that a schedule remembers, and jobs of it that are looked at for having been forgotten, with each run.
+-- Runs that a schedule's history keeps, and the oldest entries in its list of jobs that each run checks for deleted jobs.
 local HISTORY = 500
 local PRUNED = 10
 
 local function ms(value) return string.format('%d', value) end
 local function schedule_key(id) return root .. ':schedule:' .. id end
 
--- A time as it is sent: '' none, Unix ms, or `+` and ms from now.
+-- Parses a time: '' none, Unix ms, or `+` and ms from now.
 local function read_time(text)
   if text == '' then return '' end
   if string.sub(text, 1, 1) == '+' then return ms(now + tonumber(text)) end
   return text
 end
 
--- Sets the next slot. There is none for a schedule that is paused, or made as many runs as it may.
+-- Sets the next slot. A schedule that is paused, or has run as often as it may, gets none.
 local function plan(id, next_at)
   local key = schedule_key(id)
   local v = redis.call('HMGET', key, 'paused', 'max_runs', 'slot_runs')
@@ -37,7 +37,7 @@ local function plan(id, next_at)
   end
 end
 
--- Writes the outcome of a slot, or of a run beside them, into the history. `made` and `failure` (JSON) may be ''.
+-- Writes the outcome of a slot or of a manual run to the history. `made` and `failure` (JSON) may be ''.
 local function append_run(id, trigger, scheduled_for, outcome, made, failure)
   local key = schedule_key(id)
   local number = redis.call('HINCRBY', key, 'history', 1)
@@ -52,7 +52,7 @@ local function append_run(id, trigger, scheduled_for, outcome, made, failure)
     redis.call('HINCRBY', key, 'slot_runs', 1)
     redis.call('HSET', key, 'previous', made)
   end
-  -- In the order of all lists of jobs, which is that of their making.
+  -- Orders by creation, like all lists of jobs.
   if redis.call('HGET', key, 'target') ~= 'job' then return end
   redis.call('ZADD', key .. ':jobs', redis.call('HGET', root .. ':job:' .. made, 'created_at') or ms(now), made)
   for _, old in ipairs(redis.call('ZRANGE', key .. ':jobs', 0, PRUNED - 1)) do

@@ -1,8 +1,8 @@
--- Makes a schedule.
+-- Creates a schedule.
 --
--- ARGV  1 id  2 idempotency key ('' none)  3 fingerprint of the request (behind spaces: what it may be kept as from before)
+-- ARGV  1 id  2 idempotency key ('' none)  3 fingerprints of the request, separated by spaces: the one to store, and older forms
 --       4 idempotency ttl ms  5 most schedules of the tenant ('' any)  6 next slot (see read_time)
---       7 its name where it stands in the configuration ('' it does not)  8… record fields and values
+--       7 its name if the configuration declares it ('' otherwise)  8… record fields and values
 -- Answer {'created', id} | {'replayed', id} | {'conflict'} | {'full'}
 
 local id = ARGV[1]
@@ -24,14 +24,14 @@ if ARGV[7] ~= '' then
   local known = redis.call('HGET', root .. ':schedules:declared', ARGV[7])
   if known then return { 'replayed', known } end
 end
--- The client's connection broke off, and it sends again what was done: ids are made once.
+-- The process lost its connection and sends the script again. Each id is generated for one schedule only.
 if redis.call('EXISTS', schedule_key(id)) == 1 then return { 'replayed', id } end
 if ARGV[5] ~= '' and redis.call('ZCARD', root .. ':schedules') >= tonumber(ARGV[5]) then return { 'full' } end
 
 local fields = { 'created_at', ms(now), 'updated_at', ms(now), 'changed_at', ms(now), 'revision', '1', 'settled', '0' }
 for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', schedule_key(id), unpack(fields))
--- One score: the order is that of the ids, which is that of their making.
+-- All have the same score, so the set is ordered by id, which is the order of creation.
 redis.call('ZADD', root .. ':schedules', 0, id)
 if ARGV[7] ~= '' then
   redis.call('HSET', schedule_key(id), 'declared', '1')

@@ -1,6 +1,6 @@
--- Writes into the history what was run beside the slots.
+-- Writes a manual run to the history.
 --
--- ARGV  1 id  2 when it was asked for  3 job or flow that was made
+-- ARGV  1 id  2 when it was requested, Unix ms  3 job or flow that was created
 -- Answer 1 | 0 (there is no such schedule)
 
 if redis.call('EXISTS', schedule_key(ARGV[1])) == 0 then return 0 end

@@ -1,4 +1,4 @@
--- Lets a schedule go whose slot could not be run yet: it is looked at again after a while.
+-- Releases a schedule whose slot could not run yet; it is due again after a while.
 --
 -- ARGV  1 id  2 token of the worker's turn  3 ms
 -- Answer 1 | 0 (another worker has it)

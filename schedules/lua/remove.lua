@@ -1,4 +1,4 @@
--- Forgets a schedule and its history. Its jobs stay, and for a while the list of them.
+-- Deletes a schedule and its history. Its jobs stay, and the list of them expires later.
 --
 -- ARGV  1 id  2 '1': the configuration removes it  3 ms that jobs are kept
 -- Answer 'removed' | 'none' | 'declared'

@@ -1,16 +1,16 @@
--- Writes the outcomes of slots of a schedule, and sets the next one.
+-- Writes the outcomes of a schedule's slots, and sets the next slot.
 --
--- ARGV  1 id  2 token of the worker's turn  3 the slot that was due  4 revision by which the next one was found  5 next slot ('' none)
---       6 ms that the worker keeps it if the next slot is due as well ('' it lets it go)
---       7… for each slot, in order: slot, outcome, job or flow that was made ('' none), error (JSON, '' none)
+-- ARGV  1 id  2 token of the worker's turn  3 the slot that was due  4 revision for which the next slot was computed  5 next slot ('' none)
+--       6 ms for which the worker keeps it, if the next slot is due too ('': it releases it)
+--       7… for each slot, in order: slot, outcome, job or flow that was created ('' none), error (JSON, '' none)
 -- Answer 'settled' | 'ended' (there is no next slot) | 'none'
---         | 'lost' (another worker has it, or it was paused) | 'stale' (settings changed: find the next slot again)
+--         | 'lost' (another worker has it, or it was paused) | 'stale' (the settings changed: compute the next slot again)
 
 local id = ARGV[1]
 local key = schedule_key(id)
 local v = redis.call('HMGET', key, 'revision', 'next_at', 'token', 'settled')
 if not v[1] then return 'none' end
--- Also where the turn is lost: what was made is to be found.
+-- Writes the outcomes even if the turn is lost, so that the created jobs and flows are listed.
 local settled = tonumber(v[4] or 0)
 for i = 7, #ARGV, 4 do
   if tonumber(ARGV[i]) > settled then
