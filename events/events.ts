@@ -88,7 +88,7 @@ export function createTenantEvents(deps: {
     async (position, most) => {
       const deltasFrom = withDeltas ? (position.deltas?.entry ?? '-') : ''
       const [events, deltas, isExpired] = await read(position.events?.entry ?? '-', most, deltasFrom)
-      if (isExpired === 1) throw new EventsExpiredError('events behind this cursor are kept no longer')
+      if (isExpired === 1) throw new EventsExpiredError('events after this cursor are no longer kept')
       return { events, deltas: withDeltas ? deltas : null }
     }
 
@@ -105,10 +105,10 @@ export function createTenantEvents(deps: {
       return { events, deltas }
     }
     const given = parseCursor(cursor)
-    if (given === null) throw new ForeignCursorError('the cursor is not one from here')
+    if (given === null) throw new ForeignCursorError('this server did not create the cursor')
     for (const place of [given.events, given.deltas]) {
       if (place !== null && timeOfPlace(place) > now() + AHEAD_MS)
-        throw new ForeignCursorError('the cursor is of a time that has not come')
+        throw new ForeignCursorError('the cursor has a time in the future')
     }
     if (!withDeltas) return { events: given.events, deltas: null }
     // If the client did not ask for chunks before, it gets those from the same time on.

@@ -39,7 +39,7 @@ export async function lookAtFlow(
   if (record.isRestarting) restart()
   const isLate = record.deadline !== null && now >= record.deadline
   const stop = isLate
-    ? { error: toFlowError('deadline_exceeded', 'The deadline passed before the flow had ended.') }
+    ? { error: toFlowError('deadline_exceeded', 'The deadline passed before the flow ended.') }
     : await visitSteps(look)
   await finish(stop)
   return write()

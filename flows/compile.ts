@@ -122,7 +122,10 @@ function checkNames(
 ): number[] {
   const about = `\${{ ${text.slice(0, 200)} }}`
   if (references.usesItem && !hasItem) {
-    throw new FlowFault(place, `${about}: item and index are for the job of a step with for_each`)
+    throw new FlowFault(
+      place,
+      `${about}: item and index are only available in the job of a step with for_each`,
+    )
   }
   for (const member of references.input) {
     const { input } = flow
@@ -155,13 +158,13 @@ function sortSteps(steps: readonly CompiledStep[]): number[] {
     for (const next of dependents[number]!) if (--waits[next]! === 0) order.push(next)
   }
   if (order.length === steps.length) return order
-  const circle = findCircle(steps, waits)
-  const names = [...circle, circle[0]!].map((number) => steps[number]!.name)
-  throw new FlowFault(`steps.${names[0]}`, `steps need one another in a circle: ${names.join(' → ')}`)
+  const cycle = findCycle(steps, waits)
+  const names = [...cycle, cycle[0]!].map((number) => steps[number]!.name)
+  throw new FlowFault(`steps.${names[0]}`, `the steps need one another in a cycle: ${names.join(' → ')}`)
 }
 
 /** Finds a cycle. Every remaining step waits for another remaining step, so a walk along these returns to a step on its path. */
-function findCircle(steps: readonly CompiledStep[], waits: readonly number[]): number[] {
+function findCycle(steps: readonly CompiledStep[], waits: readonly number[]): number[] {
   const way: number[] = []
   let at = waits.findIndex((count) => count > 0)
   while (!way.includes(at)) {

@@ -150,7 +150,7 @@ export async function createElements(
   for (const { index, isRedo } of chosen) {
     if (!prepare(index, isRedo))
       return {
-        error: toFlowError('tenant_removed', 'The tenant is not configured any more.'),
+        error: toFlowError('tenant_removed', 'The tenant is no longer configured.'),
         isChanged: true,
         lookAt: null,
       }
@@ -217,19 +217,19 @@ export async function createElements(
         flow.errors.delete(name)
         return null
       case 'conflict':
-        failElement(index, toFlowError('idempotency_conflict', 'Another job has the place of this one.'))
+        failElement(index, toFlowError('idempotency_conflict', 'Another job has the id of this one.'))
         return null
       case 'refused':
         if (one.code === 'flow_budget_exhausted') {
           return {
             error: toFlowError(
               'budget_exhausted',
-              'What the flow spent, and its open jobs, would come to more than budget_usd.',
+              'The cost so far and the open jobs would exceed budget_usd.',
             ),
           }
         }
         if (one.code === 'unpriced') {
-          failElement(index, toFlowError('invalid_request', 'The model has no price, and a budget counts.'))
+          failElement(index, toFlowError('invalid_request', 'The model has no price, and a budget applies.'))
           return null
         }
         if (one.code === 'deadline_unreachable') {

@@ -23,7 +23,7 @@ class ValueTooLargeError extends Error {
 /** Returns the value. Throws `ValueTooLargeError` if its JSON exceeds `mostBytes`. */
 export function boundValue(value: JsonValue, mostBytes: number, place: string): JsonValue {
   if (Buffer.byteLength(stringifyJson(value)) <= mostBytes) return value
-  throw new ValueTooLargeError(`${place}: comes to more than ${mostBytes} bytes (flows.max_value)`)
+  throw new ValueTooLargeError(`${place}: is larger than ${mostBytes} bytes (flows.max_value)`)
 }
 
 /** Describes why an evaluation failed; null: `error` is of another kind. `step` null: the flow's output was evaluated. */
@@ -35,7 +35,7 @@ export function describeEvaluation(error: unknown, step: { name: string } | null
   if (error instanceof ContextTooLargeError) {
     return toFlowError(
       'value_too_large',
-      `${where}: the results that its expressions read are too large together`,
+      `${where}: the results that its expressions read are too large in total`,
     )
   }
   return error instanceof StepError ? toFlowError(error.code, `${where}.${error.message}`) : null

@@ -91,7 +91,9 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
   private charge(work: number): void {
     this.budget.work -= work
     if (this.budget.work < 0)
-      throw new ExpressionError('takes more work than an expression may, or those beside it together')
+      throw new ExpressionError(
+        'takes more work than allowed for an expression, or for all expressions of the template',
+      )
   }
 
   /** The size of a value with all its content; repeated content counts again. Throws `ExpressionError` above the bound. */
@@ -145,7 +147,7 @@ function parseJsonText(text: string): JsonValue {
   try {
     return JSON.parse(FENCED.exec(text)?.[1] ?? text) as JsonValue
   } catch {
-    throw new ExpressionError('json(): the text is no JSON')
+    throw new ExpressionError('json(): the text is not JSON')
   }
 }
 
@@ -157,7 +159,7 @@ export function parseExpression(text: string): ExpressionNode {
     return jmespath.compile(text)
   } catch (error) {
     const reason = error instanceof RangeError ? 'is nested too deeply' : readReason(error)
-    throw new ExpressionError(`is no JMESPath: ${reason}`)
+    throw new ExpressionError(`is not valid JMESPath: ${reason}`)
   }
 }
 
@@ -183,7 +185,7 @@ export function evaluate(
     checkNumbers(value)
     if (budget.room < 0)
       throw new ExpressionError(
-        'makes, with the expressions beside it, a larger value than they may together',
+        'makes a larger value than allowed, together with the other expressions of the template',
       )
     return value
   } catch (error) {
@@ -201,7 +203,7 @@ export function evaluate(
 function checkNumbers(value: JsonValue): void {
   if (typeof value === 'number') {
     if (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))
-      throw new ExpressionError('has a number that is too large to be held exactly; let it be text')
+      throw new ExpressionError('has a number that is too large to be held exactly; send it as text')
   } else if (typeof value === 'object' && value !== null) {
     for (const member of Object.values(value)) checkNumbers(member!)
   }
@@ -214,5 +216,5 @@ function describeFailure(error: unknown): string {
     /^(TypeError|Invalid type|Invalid arity|Unknown function|Error referencing|Invalid value)/.test(message)
   return isSafe
     ? message.slice(0, 300)
-    : 'cannot be evaluated: a function was given a value that it does not take'
+    : 'cannot be evaluated: a function got a value that it does not accept'
 }

@@ -89,7 +89,7 @@ function compile(value: JsonValue, place: string, found: Expression[]): Fill | n
   const fills: [string, Fill][] = []
   for (const [name, member] of Object.entries(value)) {
     if (name.includes(OPEN))
-      throw new TemplateError(`${place}${formatName(name)}`, 'a name takes no expression')
+      throw new TemplateError(`${place}${formatName(name)}`, 'a name cannot contain an expression')
     const fill = member === undefined ? null : compile(member, `${place}${formatName(name)}`, found)
     if (fill !== null) fills.push([name, fill])
   }
@@ -146,7 +146,7 @@ function splitText(text: string, place: string): (string | { expression: string 
   let from = 0
   while (at >= 0) {
     const end = findEnd(text, at + OPEN.length)
-    if (end < 0) throw new TemplateError(place, `has "${OPEN}" without the "}}" that ends it`)
+    if (end < 0) throw new TemplateError(place, `has "${OPEN}" without a closing "}}"`)
     if (at > from) parts.push(text.slice(from, at))
     parts.push({ expression: text.slice(at + OPEN.length, end).trim() })
     from = end + 2

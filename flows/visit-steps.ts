@@ -142,7 +142,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
   function fillList(forEach: Template, context: { input: JsonValue; steps: JsonObject }): JsonValue[] {
     const value = forEach.fill?.(createResolver(context)) ?? forEach.value
     const most = deps.bounds().elements
-    if (!Array.isArray(value)) throw new StepError('invalid_for_each', 'for_each: is no list')
+    if (!Array.isArray(value)) throw new StepError('invalid_for_each', 'for_each: is not a list')
     if (value.length > most) {
       throw new StepError(
         'too_many_elements',
@@ -160,7 +160,7 @@ export function visitSteps(look: Look): Promise<Stop | null> {
       flowJobId(record, step.number, index, attemptOf(state, index)),
     ])
     const where = step.forEach === null ? '' : `element ${index}: `
-    if (!outcome) return toFlowError('job_deleted', `${where}The job was deleted before it had ended.`)
+    if (!outcome) return toFlowError('job_deleted', `${where}The job was deleted before it ended.`)
     if (outcome.error === null) return toFlowError('job_cancelled', `${where}The job was cancelled.`, true)
     const { code, message, provider_status, retryable } = outcome.error
     return { code, message: `${where}${message}`, provider_status, retryable }

@@ -105,7 +105,7 @@ function createDriver(path: string): Driver {
       return { rows: rows as Row[], numAffectedRows: BigInt(changes) }
     },
     streamQuery() {
-      throw new Error('SQLite is not read as a stream here')
+      throw new Error('streaming queries are not supported for SQLite')
     },
   }
 

@@ -159,8 +159,7 @@ async function runSlot(
 
 const unreadable = {
   code: 'undecryptable',
-  message:
-    'What is stored of this schedule cannot be read: the key that it was encrypted with is not configured.',
+  message: 'The schedule cannot be decrypted: its encryption key is not configured.',
 }
 
 function isPast(time: number | null, now: number): boolean {

@@ -124,7 +124,7 @@ export function createSchedules(
       ])) as [string, string?]
       if (kind === 'conflict' || kind === 'full') return { kind }
       const schedule = await get(tenant, made!)
-      if (schedule === null) throw new Error('a schedule that was just made is gone')
+      if (schedule === null) throw new Error('a schedule that was just created is gone')
       await announce(schedule)
       return { kind: kind === 'replayed' ? 'replayed' : 'created', schedule }
     },

@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { packVector, unpackVector } from '../providers/vectors.ts'
 import { createRandom, hashText } from './random.ts'
 
-/** Everything that an answer is made of, worked out once from the request. */
+/** The parts of an answer, computed once from the request. */
 export type AnswerPlan = {
   type: CallType
   id: string
@@ -14,14 +14,14 @@ export type AnswerPlan = {
   text: string
   toolCall: { id: string; name: string; arguments: string } | null
   choices: number
-  /** `length` when the cap cut the text. */
+  /** `length` if the token limit cut the text. */
   finish: 'stop' | 'length' | 'tool_calls'
   inputTokens: number
-  /** Of these, read from the prompt cache. */
+  /** How many of the input tokens come from the prompt cache. */
   cachedTokens: number
-  /** As answers name it. */
+  /** The service tier as answers name it. */
   serviceTier: 'default' | 'flex' | 'priority'
-  /** Over all choices. */
+  /** The sum over all choices. */
   outputTokens: number
 }
 
@@ -29,7 +29,7 @@ export type AnswerOptions = {
   type: CallType
   body: JsonObject
   model: string
-  /** Of the prompt alone, so that the same prompt answers the same. */
+  /** The hash of the prompt alone, so that equal prompts get equal answers. */
   promptHash: string
   inputTokens: number
   cachedTokens?: number
@@ -38,7 +38,7 @@ export type AnswerOptions = {
   created: number
 }
 
-/** A token is taken for four characters, as in the accounting. */
+/** A token counts as four characters, as in the accounting. */
 const CHARACTERS_PER_TOKEN = 4
 const WORDS = 'the queue holds each call until its lane may send it and every answer arrives once'.split(' ')
 
@@ -109,7 +109,7 @@ export function buildCompletion(plan: AnswerPlan): JsonObject {
   }
 }
 
-/** An input with `[[flag]]` in it is flagged as harassment. */
+/** Builds a moderation answer. An input that contains `[[flag]]` is flagged as harassment. */
 export function buildModeration(plan: AnswerPlan, body: JsonObject): JsonObject {
   const inputs = Array.isArray(body.input) ? body.input : [body.input ?? '']
   const results = inputs.map((input) => {
@@ -123,7 +123,7 @@ export function buildModeration(plan: AnswerPlan, body: JsonObject): JsonObject 
   return { id: plan.id.replace('resp_', 'modr-'), model: plan.model, results }
 }
 
-/** Documents by how many of the words of the query they have, as a share; equal ones in the order given. */
+/** Ranks documents by the share of the query's words that they contain; ties keep the given order. */
 export function buildRerank(plan: AnswerPlan, body: JsonObject): JsonObject {
   const wordsOf = (text: string) => new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [])
   const query = wordsOf(String(body.query ?? ''))
@@ -207,7 +207,7 @@ export function buildResponse(
   }
 }
 
-/** Unit vectors from the hashes of the inputs alone, base64 where asked for. */
+/** Builds unit vectors from the hashes of the inputs, in base64 if the request asks for it. */
 export function buildEmbeddings(
   inputs: readonly (string | number[])[],
   options: { model: string; dimensions: number; base64: boolean; inputTokens: number },
@@ -220,7 +220,7 @@ export function buildEmbeddings(
   return { object: 'list', data, model: options.model, usage }
 }
 
-/** The vector of one input: spread evenly in every direction of the cube, then brought to length one. */
+/** The vector of one input: each component is uniformly random, then the vector is scaled to length one. */
 function makeVector(input: string | number[], dimensions: number): Float64Array {
   const random = createRandom(hashText(typeof input === 'string' ? input : `tokens ${input.join(' ')}`))
   const vector = new Float64Array(dimensions)
@@ -235,7 +235,7 @@ function makeVector(input: string | number[], dimensions: number): Float64Array 
   return vector
 }
 
-/** Equal for equal calls: endpoint, model and prompt; other members of the request do not count. */
+/** Hashes the endpoint, the model and the prompt. Other members of the request do not count. */
 export function hashPrompt(type: CallType, model: string, body: JsonObject): string {
   return hash('sha1', `${type}\n${model}\n${JSON.stringify(readPrompt(type, body))}`)
 }
@@ -262,7 +262,7 @@ function readPrompt(type: CallType, body: JsonObject): JsonValue | undefined {
   }
 }
 
-/** The texts of a prompt in which a marker may stand: one a message, item or input. */
+/** Lists the texts of a prompt that may contain a marker: one per message, item or input. */
 export function listPrompts(type: CallType, body: JsonObject): string[] {
   const prompt = type === 'response' ? body.input : readPrompt(type, body)
   if (type === 'embedding' && Array.isArray(prompt)) return prompt.filter((one) => typeof one === 'string')

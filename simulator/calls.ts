@@ -35,14 +35,14 @@ import type { Recorder } from './state.ts'
 import { prepareTranscript } from './transcript.ts'
 import { translate } from './translate.ts'
 
-/** One model's limits at work. */
+/** One model's limits, their state, and its calls in flight. */
 export type ModelGate = { limits: SimulatedLimits; limiter: Limiter; inFlight: number }
 
 export type CallDeps = {
   settings: SimulatorSettings
   faults: FaultBook
   recorder: Recorder
-  /** All that count a call: its model's, and those of its families; null: there is no such key. */
+  /** The gates that count a call: its model's and those of its families; null: there is no such key. */
   gates: (model: string, key: string | null) => ModelGate[] | null
   random: () => number
   now: () => number
@@ -52,14 +52,14 @@ export type CallRequest = {
   request: IncomingMessage
   response: ServerResponse
   type: CallType
-  /** `/v1/…`, whichever way the call came. */
+  /** The path in the form `/v1/…`, for every provider's form. */
   path: string
-  /** Azure's deployment, null elsewhere. */
+  /** Azure's deployment; null for other paths. */
   deployment: string | null
   text: string
 }
 
-/** Faults after which the provider still bills the call, because the work was done or under way. */
+/** Faults after which the provider still bills the call, because the work was done or in progress. */
 const BILLED_FAULTS = new Set([
   'slow',
   'drip',
@@ -71,7 +71,7 @@ const BILLED_FAULTS = new Set([
   'huge',
   'endless',
 ])
-/** Answers one call: admission, then faults, then the checks, then the answer. Every admitted call counts. */
+/** Answers one call: admission, faults, checks, then the answer. Every admitted call counts. */
 export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
   const { settings, recorder, now, random } = deps
   const promptCache = createPromptCache()
@@ -197,13 +197,13 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
   }
 }
 
-/** Pictures asked for, and seconds of sound. */
+/** The number of pictures and the seconds of sound of a call. */
 function mediaCostOf(type: CallType, body: JsonObject): MediaCost {
   const seconds = takesAudio(type) && isJsonObject(body.file) ? body.file.seconds : 0
   return { images: countImages(type, body), audioSeconds: typeof seconds === 'number' ? seconds : 0 }
 }
 
-/** Takes from all of them or from none. */
+/** Takes the cost from all gates or from none. */
 function admit(gates: readonly ModelGate[], tokens: number, media: MediaCost, now: number): Admission {
   for (const { limiter } of gates) {
     const admission = limiter.check(tokens, now, media)
@@ -213,7 +213,7 @@ function admit(gates: readonly ModelGate[], tokens: number, media: MediaCost, no
   return { admitted: true }
 }
 
-/** Of each dimension the limit with the least left, which is what providers tell of several. */
+/** Finds in each dimension the limit with the least left. If several limits apply, providers report that one. */
 function findTightest(gates: readonly ModelGate[], now: number): ReturnType<Limiter['levels']> {
   const all = gates.map(({ limiter }) => limiter.levels(now))
   const find = (name: 'requests' | 'tokens') =>
@@ -224,7 +224,7 @@ function findTightest(gates: readonly ModelGate[], now: number): ReturnType<Limi
   return { requests: find('requests'), tokens: find('tokens') }
 }
 
-/** How fast a call is answered that begins as one of so many. */
+/** The speed of a call that begins while `calls` calls run. */
 function paceOf(
   { selfHosted, latencyMs, perTokenMs }: SimulatorSettings,
   calls: number,
@@ -278,7 +278,7 @@ function prepare(
   return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }
 }
 
-/** A header's value, the first where it came several times; null where it did not. */
+/** A header's first value; null if the header is missing. */
 function firstOf(header: string | string[] | undefined): string | null {
   return (Array.isArray(header) ? header[0] : header) ?? null
 }

@@ -10,7 +10,7 @@ const MAX_TOKENS = 300_000
 const MAX_TOKENS_PER_INPUT = 8192
 const MAX_DIMENSIONS = 3072
 
-/** The one member that a request has to have. */
+/** The required member of a request, by type. */
 const NEEDED: Partial<Record<CallType, string>> = {
   completion: 'prompt',
   moderation: 'input',
@@ -22,7 +22,7 @@ const NEEDED: Partial<Record<CallType, string>> = {
   translation: 'file',
 }
 
-/** Refuses what OpenAI refuses; null when the request is sound. */
+/** Refuses what OpenAI refuses; null: the request is valid. */
 export function checkRequest(
   type: CallType,
   body: JsonObject,

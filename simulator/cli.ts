@@ -21,26 +21,26 @@ An OpenAI-shaped provider on your machine: deterministic answers, enforced limit
   --enforcement KIND  bucket (refills continuously, starts full; default), window (strict sliding
                       window) or fixed (windows of the clock)
   --window MS         length of that window (default 60000)
-  --limits-like NAME  enforces and tells limits like: openai, anthropic, azure-1s, azure-10s, gemini,
+  --limits-like NAME  enforces and reports limits like: openai, anthropic, azure-1s, azure-10s, gemini,
                       sliding-log
-  --token-counting K  estimate (with max_tokens, kept; default) or used (given back to what was used)
-  --latency MS        before the first byte (default 0)
-  --jitter MS         up to so much more (default 0)
-  --per-token MS      for each output token (default 0)
+  --token-counting K  estimate (includes max_tokens; default) or used (corrected to the tokens used)
+  --latency MS        time before the first byte (default 0)
+  --jitter MS         most random time added to the latency (default 0)
+  --per-token MS      time for each output token (default 0)
   --output-tokens N   mean length of an answer (default 16)
   --dimensions N      length of vectors (default 1536)
   --family RULE       NAME=MODEL,MODEL[:rpm=N][:tpm=N][:concurrency=N]: limits that these models
-                      are counted under together, besides their own; may be repeated
+                      share, besides their own; may be repeated
   --key RULE          KEY[:rpm=N][:tpm=N][:concurrency=N]: an API key with limits of its own; may
-                      be repeated, and any other key is answered 401 (default: any key)
-  --model NAME        a model that exists; may be repeated (default: every name does)
+                      be repeated; any other key gets a 401 (default: all keys are accepted)
+  --model NAME        a model that exists; may be repeated (default: every model exists)
   --fault RULE        KIND[:rate=R][:times=N][:ms=MS][:retry_after=MS]; may be repeated
-  --dialect NAME      how answers are said, or MODEL=NAME; may be repeated: azure, dashscope,
+  --dialect NAME      the dialect of all answers, or MODEL=NAME; may be repeated: azure, dashscope,
                       deepseek, gemini, groq, llama.cpp, lm-studio, minimax, mistral, moonshot,
                       ollama, openai, openrouter, plain, sglang, vllm, voyage, zhipu
   --huge-bytes N      size of the answer of the fault huge (default 83886080)
-  --seed N            of jitter and fault rates (default 1)
-  --help              this text
+  --seed N            seed of jitter and fault rates (default 1)
+  --help              prints this text
 
 State: GET /_sim/state, GET /_sim/calls. Control: POST /_sim/faults, /_sim/limits, /_sim/reset.
 `
@@ -50,7 +50,7 @@ export type SimulatorArguments = { help: boolean; port: number; host: string; op
 /**
  * Reads the command line.
  *
- * @throws TypeError for an unknown option or a value that is not what it should be
+ * @throws TypeError for an unknown option or an invalid value
  */
 export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
   const { values } = parseArgs({
@@ -134,10 +134,9 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
 }
 
 /**
- * Starts a simulator from the command line and prints one line with its address; with `--help` it prints the help
- * and starts nothing.
+ * Starts a simulator from the command line and prints one line with its address. With `--help` it only prints the help.
  *
- * @throws TypeError for a faulty command line, and the error of `listen` when the port is taken
+ * @throws TypeError for an invalid command line, and the error of `listen` if the port is in use
  */
 export async function runSimulator(
   args: string[],

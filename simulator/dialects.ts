@@ -4,7 +4,7 @@ import { SERVICES } from './dialects/services.ts'
 
 export const DIALECTS: Readonly<Record<string, Dialect>> = { ...SERVICES, ...SERVERS }
 
-/** A dialect by its name; undefined where there is none. */
+/** Finds a dialect by its name; undefined: there is none. */
 export function findDialect(name: string): Dialect | undefined {
   return Object.hasOwn(DIALECTS, name) ? DIALECTS[name] : undefined
 }

@@ -2,7 +2,7 @@ import type { JsonObject } from '../lib/json.ts'
 import type { Admission } from './limiter.ts'
 import { formatReset } from './limiter.ts'
 
-/** An error answer in OpenAI's shape, with what the headers need. */
+/** An error answer in OpenAI's format, with the wait for the headers, ms. */
 export type ErrorAnswer = { status: number; error: JsonObject; retryAfterMs?: number }
 
 export function invalidRequest(
@@ -21,7 +21,7 @@ export function modelNotFound(model: string): ErrorAnswer {
   }
 }
 
-/** The 401 for a key that there is not. */
+/** The 401 for an unknown key. */
 export function wrongKey(): ErrorAnswer {
   return faultAnswer(401, 0)
 }
@@ -33,7 +33,7 @@ const UNITS = {
   audio_seconds: 'audio seconds per min',
 }
 
-/** The 429 for a limit that is used up, or for a call larger than the whole limit. */
+/** The 429 for an exhausted limit, or for a call larger than the whole limit. */
 export function rateLimited(
   refusal: Extract<Admission, { admitted: false }>,
   model: string,
@@ -53,7 +53,7 @@ export function rateLimited(
   return isHopeless ? answer : { ...answer, retryAfterMs: refusal.waitMs }
 }
 
-/** The same in Gemini's words: the wait stands in the body, as a `RetryInfo` (google.rpc, error_details.proto). */
+/** Converts an error to Gemini's format, with the wait in the body as a `RetryInfo` (google.rpc, error_details.proto). */
 export function sayAsGemini({ status, retryAfterMs }: ErrorAnswer): ErrorAnswer {
   const details =
     retryAfterMs === undefined
@@ -76,7 +76,7 @@ export function tooManyAtOnce(limit: number): ErrorAnswer {
   return { status: 429, error, retryAfterMs: 1000 }
 }
 
-/** The answer of a fault that is a status. */
+/** The answer for a fault that is an HTTP status. */
 export function faultAnswer(status: number, retryAfterMs: number): ErrorAnswer {
   const [type, code, message] = FAULTS[status] ?? ['server_error', null, 'The server had an error.']
   const error = { message: `${message} (simulated)`, type, param: null, code }
@@ -92,7 +92,7 @@ export function quotaExceeded(): ErrorAnswer {
   }
 }
 
-/** OpenAI's refusal of a flex call that it has no capacity for; it bills none. */
+/** OpenAI's refusal of a flex call for want of capacity; OpenAI does not bill it. */
 export function flexUnavailable(retryAfterMs: number): ErrorAnswer {
   const message = 'Resource unavailable: there is no flex capacity for this request now. (simulated)'
   return {

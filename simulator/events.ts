@@ -1,12 +1,12 @@
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { type AnswerPlan, buildChatUsage, buildOutputItem, buildResponse, buildToolCall } from './answers.ts'
 
-/** One piece of a stream, as it goes over the wire, and the tokens it stands for. */
+/** One piece of a stream as it is sent, and the number of tokens in it. */
 export type StreamPiece = { text: string; tokens: number }
 
 const CHARACTERS_PER_TOKEN = 4
 
-/** The events of a streamed answer in order, ending with the terminal one. */
+/** Lists the events of a streamed answer in order, ending with the terminal one. */
 export function listEvents(plan: AnswerPlan, body: JsonObject, chunkTokens: number): StreamPiece[] {
   if (plan.type === 'completion') return listCompletionChunks(plan, body, chunkTokens)
   return plan.type === 'chat'
@@ -14,7 +14,7 @@ export function listEvents(plan: AnswerPlan, body: JsonObject, chunkTokens: numb
     : listResponseEvents(plan, body, chunkTokens)
 }
 
-/** What OpenAI sends when a stream fails on its way. */
+/** The event that OpenAI sends when a stream fails midway. */
 export function buildStreamError(plan: AnswerPlan): StreamPiece {
   const error = {
     type: 'server_error',

@@ -12,22 +12,22 @@ export type SimulatedFault = { kind: FaultKind | LineFaultKind; retryAfterMs: nu
 
 type FaultQuestion = {
   path: string
-  /** The request's body as it came. */
+  /** The body of the request as text. */
   text: string
-  /** The API key; null where there is none. */
+  /** The API key; null: none was sent. */
   key: string | null
-  /** The header `x-sim-fault`, written as markers are: `KIND:times=2:retry_after=500`. */
+  /** The header `x-sim-fault`, in the form of markers: `KIND:times=2:retry_after=500`. */
   header: string | undefined
-  /** The texts that a marker may stand in, made only when there is one. */
+  /** Lists the texts that may contain a marker. Called only if the body contains one. */
   prompts: () => string[]
 }
 
 export type FaultBook = {
-  /** The fault that this call meets, if any; counts it. Header first, then markers, then rules in their order. */
+  /** Chooses the fault for a call and counts it; null: none. Precedence: header, markers, then rules in order. */
   choose(question: FaultQuestion): SimulatedFault | null
-  /** Replaces the rules given at runtime. */
+  /** Replaces the rules that were set at run time. */
   setRules(rules: FaultRule[]): void
-  /** Resets the count of each fault, and removes the rules given at runtime. */
+  /** Resets the count of each fault, and removes the rules that were set at run time. */
   reset(): void
 }
 
@@ -40,7 +40,7 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
   let runtime: FaultRule[] = []
   let struck = new Map<FaultRule | string, number>()
 
-  /** True when the fault may happen once more; counts it. */
+  /** Returns true and counts the fault, if it may happen once more. */
   function spend(key: FaultRule | string, times: number | undefined): boolean {
     if (times === undefined) return true
     const count = struck.get(key) ?? 0
@@ -88,7 +88,7 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
   }
 }
 
-/** Path of the lines of batches, which alone meet the faults of lines. */
+/** The path of batch lines. Only they get the faults of lines. */
 export const LINE_PATH = '/v1/batches/line'
 
 function strikes({ kind }: FaultRule, { path }: FaultQuestion): boolean {
@@ -113,7 +113,7 @@ export function parseFault(text: string): FaultRule | null {
 function fillIn(rule: FaultRule): SimulatedFault {
   return {
     kind: rule.kind,
-    // OpenAI names no time where flex has no capacity.
+    // OpenAI names no time if flex has no capacity.
     retryAfterMs: rule.retry_after ?? (rule.kind === 'flex_unavailable' ? 0 : DEFAULT_RETRY_AFTER_MS),
     ms: rule.ms ?? DEFAULT_MS[rule.kind] ?? 0,
   }

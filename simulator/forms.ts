@@ -5,8 +5,8 @@ import type { JsonObject, JsonValue } from '../lib/json.ts'
 const NUMBERS = new Set(['n', 'temperature', 'partial_images'])
 
 /**
- * A form as the JSON that it stands for, with what is to be known of its files in their place: name, bytes, digest, and the seconds
- * that they are as sound. Null: it is none.
+ * Converts a form to JSON text. Each file is replaced by its name, size in bytes, digest, and its length as sound in seconds. Null: the
+ * body is not a form.
  */
 export async function readForm(bytes: Buffer, contentType: string): Promise<string | null> {
   const form = await new Response(new Uint8Array(bytes), { headers: { 'content-type': contentType } })

@@ -8,14 +8,14 @@ const LIMIT_NAMES: Record<string, keyof SimulatedLimits> = {
   concurrency: 'max_concurrency',
 }
 
-/** Reads `KEY:rpm=500:tpm=50000:concurrency=8`; null where it is written in another way. */
+/** Parses `KEY:rpm=500:tpm=50000:concurrency=8`; null: the form is wrong. */
 export function parseKeyLimits(text: string): { key: string; limits: SimulatedLimits } | null {
   const [key = '', ...members] = text.split(':')
   const limits = parseLimits(members)
   return key === '' || limits === null ? null : { key, limits }
 }
 
-/** Reads `NAME=MODEL,MODEL:rpm=1000`, in whose models `*` stands for any characters; null where it is written in another way. */
+/** Parses `NAME=MODEL,MODEL:rpm=1000`; `*` in a model stands for any characters. Null: the form is wrong. */
 export function parseFamily(text: string): { name: string; family: SimulatedFamily } | null {
   const [head = '', ...members] = text.split(':')
   const [name = '', models = ''] = head.split('=')

@@ -4,7 +4,7 @@ import type { HeaderStyle } from './limits-like.ts'
 type Levels = { requests: Level | null; tokens: Level | null }
 const NAMES = ['requests', 'tokens'] as const
 
-/** The headers of a 429 that name its wait. Gemini names it in the body. */
+/** The headers that name the wait of a 429. Gemini names it in the body. */
 export function retryHeaders(style: HeaderStyle, retryAfterMs: number): string[] {
   if (style === 'gemini') return []
   const milliseconds = Math.ceil(retryAfterMs)
@@ -13,7 +13,7 @@ export function retryHeaders(style: HeaderStyle, retryAfterMs: number): string[]
   return tellsMilliseconds ? ['retry-after-ms', String(milliseconds), ...seconds] : seconds
 }
 
-/** The headers that tell how the limits stand, as a flat list of names and values. */
+/** The headers that report the state of the limits, as a flat list of names and values. */
 export function limitHeaders(style: HeaderStyle, levels: Levels, now: number): string[] {
   if (style === 'gemini' || style === 'none') return []
   return NAMES.flatMap((name) => {
@@ -26,7 +26,7 @@ export function limitHeaders(style: HeaderStyle, levels: Levels, now: number): s
       `x-ratelimit-remaining-${name}`,
       String(level.remaining),
     ]
-    // Azure says no more than these.
+    // Azure sends no others.
     return style === 'azure' ? told : [...told, `x-ratelimit-reset-${name}`, formatReset(level.resetMs)]
   })
 }

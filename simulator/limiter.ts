@@ -1,31 +1,31 @@
 import type { Enforcement } from './limits-like.ts'
 import type { SimulatedLimits } from './options.ts'
 
-/** What a limit stands at: the limit a minute, and what is used and left of one window's allowance. */
+/** The state of a limit: the limit per minute, what is used and left of one window's allowance, and the ms until it is whole again. */
 export type Level = { limit: number; used: number; remaining: number; resetMs: number }
 
 export type Admission =
   | { admitted: true }
-  /** `waitMs` is Infinity for a call larger than the whole allowance. */
+  /** `waitMs`: Infinity for a call larger than the whole allowance. */
   | { admitted: false; by: Counted; waitMs: number; used: number }
 
 export type Counted = 'requests' | 'tokens' | 'images' | 'audio_seconds'
 
-/** What a call counts besides its tokens. */
+/** What a call takes besides requests and tokens. */
 export type MediaCost = { images: number; audioSeconds: number }
 const NO_MEDIA: MediaCost = { images: 0, audioSeconds: 0 }
 
 export type Limiter = {
-  /** Whether a call would be admitted; takes nothing. */
+  /** Checks whether a call would be admitted, without taking anything. */
   check(tokens: number, now: number, media?: MediaCost): Admission
-  /** Takes one request and its tokens, or nothing at all. */
+  /** Takes one request, its tokens and its media, or nothing. */
   take(tokens: number, now: number, media?: MediaCost): Admission
-  /** Gives tokens back (negative: charges them) for a call that was admitted at `takenAt`. */
+  /** Returns tokens (negative: takes more) for a call that was admitted at `takenAt`. */
   refund(tokens: number, takenAt: number, now: number): void
   levels(now: number): { requests: Level | null; tokens: Level | null }
 }
 
-/** One counted dimension. */
+/** The counter of one dimension. */
 type Gauge = {
   /** Milliseconds until `amount` fits; 0: now. */
   wait(amount: number, now: number): number
@@ -38,7 +38,7 @@ export type LimiterOptions = { limits: SimulatedLimits; enforcement: Enforcement
 
 const BUILDERS = { bucket: createBucket, window: createWindow, fixed: createFixedWindow }
 
-/** Enforces requests and tokens a minute together, strictly, in one of the ways of limits-like.ts. */
+/** Enforces limits per minute strictly, in one of the ways of limits-like.ts. */
 export function createLimiter(options: LimiterOptions): Limiter {
   const build = BUILDERS[options.enforcement]
   const gauge = (limit: number | undefined) =>
@@ -89,7 +89,7 @@ function createBucket(limit: number, capacity: number): Gauge {
   let at: number | null = null
 
   function refill(now: number): void {
-    // A clock that steps back refills nothing, and takes nothing away.
+    // If the clock steps back, nothing is refilled and nothing is taken away.
     if (at !== null && now > at) level = Math.min(capacity, level + (now - at) * perMs)
     at = Math.max(at ?? now, now)
   }
@@ -98,7 +98,7 @@ function createBucket(limit: number, capacity: number): Gauge {
     wait(amount, now) {
       refill(now)
       if (amount > capacity) return Number.POSITIVE_INFINITY
-      // A billionth of slack, because sums of fractions fall short of whole numbers.
+      // Allows a tolerance of 1e-9, because sums of fractions fall short of whole numbers.
       return level + 1e-9 >= amount ? 0 : Math.max(1, Math.ceil((amount - level) / perMs))
     },
     add(amount, now) {
@@ -122,7 +122,7 @@ function createBucket(limit: number, capacity: number): Gauge {
   }
 }
 
-/** Counts what was taken in the last window, to the millisecond; starts empty. */
+/** A sliding window: counts what was taken within the last window, to the millisecond. Starts empty. */
 function createWindow(limit: number, allowance: number, window: number): Gauge {
   let times: number[] = []
   let amounts: number[] = []
@@ -175,7 +175,7 @@ function createWindow(limit: number, allowance: number, window: number): Gauge {
   }
 }
 
-/** Counts what was taken in the current window of the clock: a minute's ends with the minute. */
+/** A fixed window: counts what was taken in the current window of the clock. A window of a minute ends with the minute. */
 function createFixedWindow(limit: number, allowance: number, window: number): Gauge {
   let start = Number.NEGATIVE_INFINITY
   let sum = 0
@@ -209,7 +209,7 @@ function createFixedWindow(limit: number, allowance: number, window: number): Ga
   }
 }
 
-/** A duration as OpenAI writes it in `x-ratelimit-reset-*`: `120ms`, `1.5s`, `1m12.5s`, `2h0m3s`. */
+/** Formats a duration like OpenAI in `x-ratelimit-reset-*`: `120ms`, `1.5s`, `1m12.5s`, `2h0m3s`. */
 export function formatReset(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.ceil(milliseconds)}ms`
   const hours = Math.floor(milliseconds / 3_600_000)

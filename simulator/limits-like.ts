@@ -1,17 +1,17 @@
-/** How a limit a minute is enforced; docs/simulator.md says it for people. */
+/** Ways to enforce a limit per minute; docs/simulator.md explains them. */
 export const ENFORCEMENTS = ['bucket', 'window', 'fixed'] as const
 export type Enforcement = (typeof ENFORCEMENTS)[number]
 
-/** Whose headers tell how limits stand; `none` sends nothing but the wait of a 429, `gemini` puts that into the body. */
+/** Whose headers report the limits. `none` sends only the wait of a 429; `gemini` puts that wait into the body. */
 export type HeaderStyle = 'openai' | 'anthropic' | 'azure' | 'gemini' | 'none'
 
-/** A way of enforcement. */
+/** A way to enforce and report limits. `window` is in ms. */
 export type LimitsLike = { enforcement: Enforcement; window: number; headers: HeaderStyle }
 
 /**
- * Ways in which providers enforce the same numbers a minute. OpenAI: a bucket of a minute. Anthropic: "60 requests per
- * minute may be enforced as 1 request per second". Azure: evaluation periods of 1 or 10 seconds. Gemini: the minutes
- * of the clock, and no headers. A sliding log: any stretch of a minute, as gateways with a list of times count.
+ * How providers enforce the same number per minute. OpenAI: a bucket of a minute. Anthropic: "60 requests per minute may be
+ * enforced as 1 request per second". Azure: evaluation periods of 1 or 10 seconds. Gemini: minutes of the clock, without headers.
+ * A sliding log: any period of a minute, like gateways that keep a list of times.
  */
 export const LIMITS_LIKE = {
   openai: { enforcement: 'bucket', window: 60_000, headers: 'openai' },
@@ -24,6 +24,6 @@ export const LIMITS_LIKE = {
 export type LimitsLikeName = keyof typeof LIMITS_LIKE
 export const LIMITS_LIKE_NAMES = Object.keys(LIMITS_LIKE) as LimitsLikeName[]
 
-/** How tokens count: the estimate with `max_tokens`, kept; or what was used, once the call is answered. */
+/** How tokens count. `estimate`: the estimate with `max_tokens`. `used`: corrected to the tokens used, once the call is answered. */
 export const TOKEN_COUNTINGS = ['estimate', 'used'] as const
 export type TokenCounting = (typeof TOKEN_COUNTINGS)[number]

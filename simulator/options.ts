@@ -12,10 +12,10 @@ export type SimulatedLimits = {
   max_concurrency?: number
 }
 
-/** Limits that several simulated models are counted under together; `*` in a name stands for any characters. */
+/** Limits that several simulated models share; `*` in a name stands for any characters. */
 export type SimulatedFamily = SimulatedLimits & { models: string[] }
 
-/** All faults; docs/simulator.md says what each does and whether it is billed. */
+/** All faults; docs/simulator.md explains what each does and whether it is billed. */
 export const FAULT_KINDS = [
   '400',
   '401',
@@ -49,16 +49,16 @@ export const FAULT_KINDS = [
 ] as const
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
-/** Faults of single lines of batches; calls never meet them. */
+/** Faults of single lines of batches; calls never get them. */
 export const LINE_FAULT_KINDS = ['lost_line', 'zero_line', 'null_line', 'expired_line'] as const
 export type LineFaultKind = (typeof LINE_FAULT_KINDS)[number]
 
-/** A fault by rule. Without `rate` and `times` every matching call gets it. */
+/** A rule for a fault. Without `rate` and `times` every matching call gets it. */
 export type FaultRule = {
   kind: FaultKind | LineFaultKind
   /** Share of the matching calls, 0–1. */
   rate?: number
-  /** Only this many matching calls get it, the first ones. */
+  /** Only the first `times` matching calls get it. */
   times?: number
   /** Part of the path, such as `embeddings`. */
   path?: string
@@ -68,60 +68,59 @@ export type FaultRule = {
   key?: string
   /** Milliseconds to name in `retry-after-ms`; default 1000. Only for 429, 503, 529 and `flex_unavailable`, which names none by default. */
   retry_after?: number
-  /** Milliseconds: how much later `slow` answers (default 5000), the pause between the pieces of `drip` (100) and of `endless` (0). */
+  /** Milliseconds: the delay of `slow` (default 5000), the pause between the pieces of `drip` (100) and of `endless` (0). */
   ms?: number
 }
 
 export type SimulatorOptions = {
-  /** Of every model without its own. */
+  /** Limits of every model without its own. */
   limits?: SimulatedLimits
   modelLimits?: Record<string, SimulatedLimits>
-  /** Limits that models are counted under together, besides their own; by any names. */
+  /** Limits that models share, besides their own, by freely chosen names. */
   families?: Record<string, SimulatedFamily>
-  /** The API keys that there are, each with limits of its own for every model; others answer 401. Default: any key, all counted together. */
+  /** The API keys that exist, each with its own limits for every model; other keys get a 401. Default: all keys are accepted and counted together. */
   keyLimits?: Record<string, SimulatedLimits> | null
   /**
-   * How limits are counted: `bucket` refills continuously, holds one window's allowance and starts full; `window`
-   * allows one window's allowance in any stretch of its length; `fixed` one in each window of the clock. Default
-   * `bucket`.
+   * How limits count. `bucket` refills continuously, holds one window's allowance and starts full. `window` allows one window's
+   * allowance in any period of its length, `fixed` in each window of the clock. Default `bucket`.
    */
   enforcement?: Enforcement
-  /** Milliseconds; the allowance is limit × window / 60,000. Default 60,000. */
+  /** The length of the window, ms; the allowance is limit × window / 60,000. Default 60,000. */
   window?: number
-  /** Enforces and tells limits as this provider does; `enforcement` and `window` win where they are given. */
+  /** Enforces and reports limits like this provider; `enforcement` and `window` take precedence. */
   limitsLike?: LimitsLikeName
-  /** What a call takes from the token limit: its estimate, or in the end what it used. Default `estimate`. */
+  /** What a call takes from the token limit: its estimate, or finally the tokens that it used. Default `estimate`. */
   tokenCounting?: TokenCounting
-  /** Milliseconds before the first byte of an answer. Default 0. */
+  /** Time before the first byte of an answer, ms. Default 0. */
   latencyMs?: number
-  /** Milliseconds for each output token. Default 0. */
+  /** Time for each output token, ms. Default 0. */
   perTokenMs?: number
-  /** Answers as a server of one's own does, slower with more calls at once, in place of `latencyMs` and `perTokenMs`. Each model alone. */
+  /** Answers like a self-hosted server, slower with more concurrent calls of a model. Replaces `latencyMs` and `perTokenMs`. */
   selfHosted?: SelfHosted | null
-  /** Up to so many milliseconds are added to the latency, evenly spread. Default 0. */
+  /** The most random time added to the latency, ms, uniformly distributed. Default 0. */
   jitterMs?: number
-  /** Of the jitter and the rates of faults; the same seed gives the same run. Default 1. */
+  /** The seed of the jitter and of fault rates; the same seed gives the same run. Default 1. */
   seed?: number
-  /** Mean length of an answer; each prompt has its own between half and one and a half of it. Default 16. */
+  /** The mean length of an answer in tokens; that of each prompt is between 0.5 and 1.5 times the mean. Default 16. */
   outputTokens?: number
   /** Tokens in one chunk of a stream. Default 4. */
   chunkTokens?: number
-  /** Length of vectors where the request names none. Default 1536. */
+  /** The default length of vectors, if the request names none. Default 1536. */
   dimensions?: number
-  /** Embedding requests with an input that contains this are refused as a whole. Default `[[poison]]`. */
+  /** An embedding request is refused as a whole if one of its inputs contains this text. Default `[[poison]]`. */
   poison?: string
-  /** Models that exist; any others answer 404. Default: every name does. */
+  /** The models that exist; others get a 404. Default: every model exists. */
   models?: string[]
   faults?: FaultRule[]
-  /** How its batch APIs behave. */
+  /** Settings of the batch APIs. */
   batches?: Partial<BatchSettings>
-  /** How everything is said: a name of dialects.ts. Default: as OpenAI says it. */
+  /** The dialect of all answers, by its name in dialects.ts. Default: OpenAI's. */
   dialect?: string
   /** The dialects of single models. */
   modelDialects?: Record<string, string>
-  /** Size of the answer of the fault `huge`. Default 80 MiB. */
+  /** The size of the answer for the fault `huge`, bytes. Default 80 MiB. */
   hugeBytes?: number
-  /** Unix milliseconds. */
+  /** The clock, Unix ms. */
   now?: () => number
 }
 

@@ -4,11 +4,11 @@ import type { AnswerPlan } from './answers.ts'
 import type { StreamPiece } from './events.ts'
 import { hashText } from './random.ts'
 
-/** Edge of every picture, in pixels, for every size that is asked for. */
+/** The edge of every picture, in pixels; the requested size does not matter. */
 const EDGE = 16
 const MOST_PICTURES = 10
 
-/** OpenAI's answer with pictures of one colour each, by the prompt and their place: bytes, or addresses where the body asks for them. */
+/** Builds OpenAI's answer with pictures of one colour, which depends on the prompt and the index: as bytes, or as URLs if the body asks for them. */
 export function buildPictures(plan: AnswerPlan, body: JsonObject): JsonObject {
   const count = typeof body.n === 'number' ? Math.max(1, Math.min(MOST_PICTURES, body.n)) : 1
   const data = Array.from({ length: count }, (_, at): JsonObject => {
@@ -27,7 +27,7 @@ export function buildPictures(plan: AnswerPlan, body: JsonObject): JsonObject {
   }
 }
 
-/** The same as events: `partial_images` coarser ones first, then the pictures themselves. */
+/** Lists the same answer as events: `partial_images` previews first, then the pictures. */
 export function listPictureEvents(plan: AnswerPlan, body: JsonObject): StreamPiece[] {
   const kind = plan.type === 'image_edit' ? 'image_edit' : 'image_generation'
   const { data, usage, created, ...members } = buildPictures(plan, { ...body, response_format: 'b64_json' })
@@ -61,10 +61,10 @@ function pictureUsage({ inputTokens }: AnswerPlan, count: number): JsonObject {
   }
 }
 
-/** A picture of 1024×1024 in low quality (OpenAI, "Image generation", "Cost and latency"). */
+/** The tokens of a picture of 1024×1024 in low quality (OpenAI, "Image generation", "Cost and latency"). */
 const PICTURE_TOKENS = 272
 
-/** A true PNG of one colour. */
+/** A valid PNG of one colour. */
 function paint(seed: string): Buffer {
   const colour = hashText(seed)
   const row = Buffer.alloc(1 + EDGE * 3)

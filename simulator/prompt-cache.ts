@@ -8,15 +8,15 @@ const CHARACTERS_PER_TOKEN = 4
 const KEPT_MS = 5 * 60_000
 const MOST_STEPS = 200_000
 
-/** A provider's prompt cache: a prefix is there once the first call with it has begun to answer. */
+/** A provider's prompt cache. A prefix is cached once the first call with it has begun to answer. */
 export function createPromptCache() {
   const steps = new Map<string, { from: number; usedAt: number }>()
 
   return {
     /**
-     * Tokens of the prompt that a call reads from the cache; notes the prompt for later calls.
+     * Returns how many tokens of the prompt a call reads from the cache, and caches the prompt for later calls.
      *
-     * @param answersAt when the call begins to answer, in the unit of `now`, ms
+     * @param answersAt when the call begins to answer, Unix ms like `now`
      */
     read(model: string, body: JsonObject, now: number, answersAt: number): number {
       const prompt = textOf([body.tools, body.system, body.instructions, body.messages ?? body.input])

@@ -1,4 +1,4 @@
-/** A seeded source of numbers in [0, 1): mulberry32, small, fast, and good enough for jitter and vectors. */
+/** A seeded generator of numbers in [0, 1): mulberry32, which is small, fast, and good enough for jitter and vectors. */
 export function createRandom(seed: number): () => number {
   let state = seed >>> 0
   return () => {
@@ -9,7 +9,7 @@ export function createRandom(seed: number): () => number {
   }
 }
 
-/** A 32-bit number from a text: FNV-1a over its UTF-16 units. */
+/** Hashes a text to a 32-bit number: FNV-1a over its UTF-16 units. */
 export function hashText(text: string): number {
   let hash = 0x811c9dc5
   for (let index = 0; index < text.length; index += 1)

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 
-/** The API key as OpenAI, Azure, Anthropic and Gemini are sent it; null: none came. */
+/** Reads the API key from the headers that OpenAI, Azure, Anthropic and Gemini use; null: none was sent. */
 export function readKey({ headers }: Pick<IncomingMessage, 'headers'>): string | null {
   const bearer = /^Bearer (.+)$/i.exec(headers.authorization ?? '')?.[1]
   const other = [headers['api-key'], headers['x-api-key'], headers['x-goog-api-key']].find(

@@ -5,25 +5,25 @@ import type { StreamPiece } from './events.ts'
 import { retryHeaders } from './limit-headers.ts'
 import type { HeaderStyle } from './limits-like.ts'
 
-/** One call's way back: headers fixed at admission, one timer at a time, nothing left behind when it closes. */
+/** Sends the answer of one call. Headers are fixed at admission. It has one timer at a time, and cleans up when the connection closes. */
 export type Reply = {
-  /** Runs the action after so many milliseconds, at once for 0; never after the client has gone. */
+  /** Runs the action after a delay, at once for 0; never after the client has disconnected. */
   later(milliseconds: number, action: () => void): void
   json(status: number, text: string): void
-  /** Sends bytes; `end` in place of the end of the answer. */
+  /** Sends bytes; `end` replaces the regular end of the answer. */
   bytes(contentType: string, content: Buffer, end?: () => void): void
-  /** `style`: in whose headers the wait is named. Default OpenAI's. */
+  /** Sends an error. `style`: the provider whose headers name the wait. Default OpenAI's. */
   error(answer: ErrorAnswer, style?: HeaderStyle): void
-  /** Sends pieces one by one, each `pace(piece)` milliseconds after the one before; then `end`, or a plain end. */
+  /** Sends pieces one by one, each `pace(piece)` milliseconds after the previous one; then `end`, or the regular end. */
   pieces(
     contentType: string,
     pieces: StreamPiece[],
     pace: (piece: StreamPiece) => number,
     end?: () => void,
   ): void
-  /** Repeats a text until so many bytes are out, no faster than they are read. */
+  /** Repeats a text until `bytes` bytes are sent, no faster than the client reads. */
   flood(opening: string, filling: string, bytes: number, closing: string): void
-  /** Repeats a text until the client goes, every so many milliseconds, or for 0 as fast as it is read. */
+  /** Repeats a text every `ms` milliseconds until the client disconnects; for 0, as fast as the client reads. */
   repeat(contentType: string, texts: { opening: string; again: string }, ms: number): void
   /** Drops the connection with a TCP reset. */
   reset(): void
@@ -76,7 +76,7 @@ export function createReply(
     pieces(contentType, pieces, pace, end) {
       response.writeHead(200, [...headers, 'content-type', contentType])
       function send(from: number): void {
-        // Pieces without a pause between them leave together.
+        // Sends pieces without a pause between them in one write.
         let text = ''
         let next = from
         do {

@@ -1,27 +1,27 @@
-/** A server of one's own: how fast it answers depends on how many calls it serves. */
+/** A self-hosted server. Its speed depends on its number of concurrent calls. */
 export type SelfHosted = {
-  /** Calls at once up to which it hardly slows down. */
+  /** The number of concurrent calls up to which it hardly slows down. */
   knee: number
-  /** To the first token of a call alone, ms. */
+  /** The time to the first token of a single call, ms. */
   firstTokenMs: number
-  /** Between two tokens of a call alone, ms. */
+  /** The time between two tokens of a single call, ms. */
   tokenMs: number
 }
 
-/** What a full batch costs each call, below the knee. */
+/** How much a full batch slows down each call, below the knee. */
 const BATCH_COST = 0.3
-/** Beyond the knee calls take turns, and the turns themselves cost time. */
+/** Beyond the knee calls take turns, and switching costs time too. */
 const FIRST_TOKEN_GROWTH = 2
 const TOKEN_GROWTH = 1.5
 
-/** How much longer a first token and a further one take with so many calls at once, beside a call alone. */
+/** The factors by which the first token and further tokens take longer with `calls` concurrent calls than with one. */
 export function slowdownOf(calls: number, knee: number): { first: number; token: number } {
   const batch = 1 + BATCH_COST * Math.min(1, calls / knee)
   const beyond = Math.max(1, calls / knee)
   return { first: batch * beyond ** FIRST_TOKEN_GROWTH, token: batch * beyond ** TOKEN_GROWTH }
 }
 
-/** What vLLM shows of itself under `/metrics`, as far as a queue wants to know it. */
+/** The metrics of vLLM under `/metrics` that matter to a queue. */
 export function writeMetrics(model: string, calls: number, knee: number): string {
   const running = Math.min(calls, knee)
   const label = `{engine="0",model_name=${JSON.stringify(model)}}`

@@ -4,16 +4,16 @@ import { buildStreamError, type StreamPiece } from './events.ts'
 import type { SimulatedFault } from './faults.ts'
 import type { Reply } from './reply.ts'
 
-/** What is sent in the end, in one piece or as a stream. */
+/** An answer that is ready to send, in one piece or as a stream. */
 export type PreparedAnswer = {
   text: string
-  /** In place of the text. */
+  /** Replaces the text. */
   bytes?: { content: Buffer; contentType: string }
   pieces: StreamPiece[] | null
   plan: AnswerPlan
   latencyMs: number
   perTokenMs: number
-  /** Of a stream; default `text/event-stream`. */
+  /** The content type of a stream; default `text/event-stream`. */
   contentType?: string
 }
 
@@ -32,7 +32,7 @@ export function sendAnswer(
   })
 }
 
-/** Sends the answer as the fault changes it. `hang` sends nothing, until the client disconnects. */
+/** Sends the answer with a fault. `hang` sends nothing until the client disconnects. */
 export function sendFaulty(
   reply: Reply,
   prepared: PreparedAnswer,
@@ -78,7 +78,7 @@ export function sendFaulty(
   })
 }
 
-/** What may come again and again: an event with a piece of the answer, or a piece of its text. */
+/** The part that an endless answer repeats: an event with a piece of the answer, or text. */
 function findMiddle(pieces: StreamPiece[] | null, text: string): { opening: string; again: string } {
   if (pieces === null) return { opening: text.slice(0, 1), again: ' '.repeat(4096) }
   const again = pieces.find(({ tokens }) => tokens > 0) ?? pieces[0]!

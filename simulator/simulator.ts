@@ -22,23 +22,23 @@ import { writeMetrics } from './self-hosted.ts'
 import { type BilledCall, createRecorder, type SimulatorState } from './state.ts'
 
 export type Simulator = {
-  /** Port 0 takes any free one. Answers the base URL for clients, `http://host:port/v1`. */
+  /** Port 0 takes any free port. Resolves to the base URL for clients, `http://host:port/v1`. */
   listen(port?: number, host?: string): Promise<string>
-  /** Drops open connections; answers when the port is free. */
+  /** Drops open connections. Resolves when the port is free. */
   close(): Promise<void>
   state(): SimulatorState
-  /** The last billed calls, oldest first. */
+  /** The latest billed calls, the oldest first. */
   calls(): BilledCall[]
-  /** As the routes under `/_sim` do. */
+  /** Like the routes under `/_sim`. */
   setFaults(rules: FaultRule[]): void
   setLimits(limits: SimulatedLimits, model?: string): void
-  /** Moves the knee of a self-hosted server: calls that begin from now on feel it. */
+  /** Moves the knee of a self-hosted server, for calls that begin from now on. */
   setKnee(knee: number): void
   batches: Pick<BatchApi, 'set' | 'endAll' | 'batches' | 'files' | 'reset'>
   reset(): void
 }
 
-/** Endpoints by how their path ends, so that `/v1`, Azure's and any other prefix lead to the same. */
+/** Endpoints by the end of their path, so that `/v1`, Azure's and any other prefix work. */
 const ENDPOINTS: [end: string, type: CallType][] = [
   ['/chat/completions', 'chat'],
   ['/responses', 'response'],
@@ -82,7 +82,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     return build(changed.get(model) ?? changed.get('*') ?? configured)
   }
 
-  /** Where keys are known, each has gates of its own. */
+  /** Finds the gate of a model. If keys are configured, each key has gates of its own. */
   function findGate(model: string, key: string | null): ModelGate {
     const name = JSON.stringify([model, key])
     const known = gates.get(name) ?? { model, key, gate: createGate(model, key) }
@@ -97,7 +97,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     return [findGate(model, keyLimits === null ? null : key), ...ofFamilies.map(({ gate }) => gate)]
   }
 
-  /** Levels start afresh; calls in flight stay counted. */
+  /** Creates new limiters. Calls in flight still count. */
   function rebuildGates(): void {
     const renew = (old: ModelGate, { limits, limiter }: ModelGate) => Object.assign(old, { limits, limiter })
     for (const { model, key, gate } of gates.values()) renew(gate, createGate(model, key))

@@ -4,15 +4,15 @@ import type { StreamPiece } from './events.ts'
 import type { PreparedAnswer } from './send.ts'
 
 const RATE = 8000
-/** Seconds that a character takes to say. */
+/** The spoken length of a character, seconds. */
 const SECONDS_A_CHARACTER = 0.02
 const LONGEST_SECONDS = 10
-/** Of a frame of MPEG-1 Layer III at 32 kbit/s and 44.1 kHz. */
+/** The size and length of a frame of MPEG-1 Layer III at 32 kbit/s and 44.1 kHz. */
 const FRAME_BYTES = 104
 const FRAME_SECONDS = 1152 / 44_100
 const EVENTS = 4
 
-/** The sound of a text: silent mp3 frames, or a true WAV with a tone; as events where the body asks for them. */
+/** Prepares the sound of a text: silent mp3 frames, or a WAV with a tone; as events if the body asks for them. */
 export function prepareSpeech(
   plan: AnswerPlan,
   body: JsonObject,
@@ -55,7 +55,7 @@ function tone(seconds: number): Buffer {
   return samples
 }
 
-/** A true WAV: mono, 16 bits, 8 kHz. */
+/** A valid WAV file: mono, 16 bits, 8 kHz. */
 function wav(seconds: number): Buffer {
   const samples = tone(seconds)
   const head = Buffer.alloc(44)

@@ -1,23 +1,23 @@
 import type { Counted } from './limiter.ts'
-/** One call that the simulator would have put on the bill. */
+/** One call that a provider would have billed. */
 export type BilledCall = {
   /** Unix milliseconds. */
   at: number
   path: string
   model: string
-  /** Of endpoint, model and prompt: two entries with the same hash were paid twice. */
+  /** The hash of endpoint, model and prompt. Two entries with one hash mean that the same call was paid twice. */
   prompt_hash: string
-  /** What it took from the token limit. */
+  /** The tokens that it took from the token limit. */
   tokens: number
   inputs: number
-  /** The API key of the call, where the simulator knows keys. */
+  /** The API key of the call, if keys are configured. */
   key?: string
-  /** Of a line of a batch: the batch, and the line's name in it. */
+  /** For a line of a batch: the batch, and the line's id in it. */
   batch?: string
   custom_id?: string
 }
 
-/** What was admitted in one second of the clock. */
+/** What was admitted and rejected in one second of the clock. */
 export type TimelineEntry = { second: number; requests: number; tokens: number; rejected: number }
 
 export type SimulatorState = {
@@ -29,7 +29,7 @@ export type SimulatorState = {
   billed_calls: number
   billed_tokens: number
   billed_inputs: number
-  /** 429s by what ran out: the simulator's own limits, not faults. */
+  /** 429s of the simulator's own limits, by the exhausted limit; faults do not count. */
   rejected: Record<Counted | 'concurrency', number>
   faults: Record<string, number>
   in_flight: number
@@ -53,7 +53,7 @@ export type Recorder = {
 const MAX_SECONDS = 3600
 const MAX_CALLS = 50_000
 
-/** Counts everything that tests and benchmarks ask about; memory is bounded. */
+/** Counts what tests and benchmarks read. Its memory is bounded. */
 export function createRecorder(now: () => number): Recorder {
   let inFlight = 0
   let state = emptyState(now(), inFlight)
@@ -100,7 +100,7 @@ export function createRecorder(now: () => number): Recorder {
       state.billed_tokens += call.tokens
       state.billed_inputs += call.inputs
       calls.push({ at: now(), ...call })
-      // Cut in halves, so that the cost of cutting spreads.
+      // Cuts only when the list is twice as long, so that the cost of cutting is spread.
       if (calls.length >= MAX_CALLS * 2) calls = calls.slice(-MAX_CALLS)
     },
     inFlight: () => inFlight,

@@ -3,7 +3,7 @@ import type { AnswerPlan } from './answers.ts'
 import type { StreamPiece } from './events.ts'
 import type { PreparedAnswer } from './send.ts'
 
-/** What is said in a file, as OpenAI writes it in each form; the same sound always says the same. */
+/** Prepares the transcript of a file in each of OpenAI's formats. The same sound always has the same transcript. */
 export function prepareTranscript(
   plan: AnswerPlan,
   body: JsonObject,

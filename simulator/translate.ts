@@ -6,7 +6,7 @@ import type { PreparedAnswer } from './send.ts'
 const DATA = 'data: '
 const DONE = 'data: [DONE]\n\n'
 
-/** What is sent, in the words of a dialect; null: as it is. Other calls than chats and embeddings are said alike by all. */
+/** Converts an answer to a dialect; null: leaves it as it is. Dialects differ only in chats and embeddings. */
 export function translate(prepared: PreparedAnswer, dialect: Dialect | null): PreparedAnswer {
   const { plan, pieces, text } = prepared
   if (dialect === null || (plan.type !== 'chat' && plan.type !== 'embedding')) return prepared

@@ -5,10 +5,10 @@ import { type LineOutcome, type LineRequest, toChat, toMessage } from './line.ts
 import type { BatchSettings } from './options.ts'
 
 const CUSTOM_ID = /^[a-zA-Z0-9_-]{1,64}$/
-/** Anthropic's own limit of a batch ("Batch processing"). */
+/** Anthropic's limit of requests in a batch ("Batch processing"). */
 const MAX_LINES = 100_000
 
-/** `/v1/messages/batches` as Anthropic answers it. True: the request was one of these. */
+/** Handles `/v1/messages/batches` like Anthropic. True: the request was for this API. */
 export function createMessageBatchApi(deps: { batches: BatchBook; settings: () => BatchSettings }) {
   const { batches } = deps
   let serial = 0
@@ -157,7 +157,7 @@ function readRequests(body: Buffer): LineRequest[] | string {
   return lines
 }
 
-/** An error as Anthropic says it. */
+/** Sends an error in Anthropic's format. */
 function sendMessageError(exchange: Exchange, status: number, type: string, message: string): void {
   sendJson(exchange, status, { type: 'error', error: { type, message } })
 }

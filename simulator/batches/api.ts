@@ -11,7 +11,7 @@ import { createLineRunner } from './line.ts'
 import { createOpenAiBatchApi } from './openai.ts'
 import { type BatchSettings, DEFAULT_BATCH_SETTINGS } from './options.ts'
 
-/** A batch as `GET /_sim/batches` tells it. */
+/** A batch as `GET /_sim/batches` shows it. */
 export type ToldBatch = {
   id: string
   model: string
@@ -24,18 +24,18 @@ export type ToldBatch = {
 export type BatchApi = {
   /** True: the request was for a batch API, and is answered. */
   handle(request: IncomingMessage, response: ServerResponse, body: Buffer): boolean
-  /** How the path is shown among the calls; null: it is none of these. */
+  /** The path as the list of calls shows it; null: it does not belong to a batch API. */
   shownPath(path: string): string | null
   set(settings: Partial<BatchSettings>): void
   endAll(how: 'complete' | 'expire'): void
   batches(): ToldBatch[]
-  /** Names of the files that are kept. */
+  /** Lists the stored files. */
   files(): { id: string; filename: string }[]
-  /** Forgets all batches and files. */
+  /** Deletes all batches and files. */
   reset(): void
 }
 
-/** The batch APIs of OpenAI (and those like it), Anthropic and Gemini. docs/simulator.md describes them. */
+/** The batch APIs of OpenAI and compatible providers, Anthropic and Gemini. docs/simulator.md describes them. */
 export function createBatchApi(deps: {
   settings: SimulatorSettings
   faults: FaultBook

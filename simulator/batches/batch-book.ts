@@ -2,13 +2,13 @@ import type { LineOutcome, LineRequest } from './line.ts'
 import { countLine } from './line.ts'
 import type { BatchSettings } from './options.ts'
 
-/** A simulated batch of either API. Times are Unix ms; those ahead are when it will happen. */
+/** A simulated batch of any of the APIs. Times are Unix ms and may lie in the future. */
 export type SimulatedBatch = {
   id: string
   lines: LineRequest[]
-  /** By line; absent: not done. */
+  /** Outcomes by line; a line without one is not done. */
   outcomes: Map<number, LineOutcome>
-  /** The order in which results are told. */
+  /** The order in which results are returned. */
   order: number[]
   tokens: number
   model: string
@@ -17,12 +17,12 @@ export type SimulatedBatch = {
   doneAt: number
   expiresAt: number
   cancelAt: number | null
-  /** When it is over after a cancel. */
+  /** When a cancelled batch ends; null: it was not cancelled. */
   cancelledAt: number | null
-  /** Why its validation failed. */
+  /** Why the validation failed; null: it did not fail. */
   failure: { code: string; message: string; line: number | null } | null
   endedAt: number | null
-  /** What the API that made it keeps with it. */
+  /** Data of the API that created the batch. */
   kept: Record<string, unknown>
 }
 
@@ -43,14 +43,14 @@ export type BatchBook = {
   list(): SimulatedBatch[]
   phase(batch: SimulatedBatch): BatchPhase
   cancel(batch: SimulatedBatch): void
-  /** Ends every open batch now: all lines done, or those that are not done expired. */
+  /** Ends every open batch now: completes all lines, or expires those that are not done. */
   endAll(how: 'complete' | 'expire'): void
   clear(): void
 }
 
 /**
- * Batches over time. Nothing runs by itself: what is due is done when somebody looks, so that a clock in tests decides. Lines are
- * done evenly spread over the turnaround, each is run and billed once, and a cancel or an expiry leaves the rest undone.
+ * Simulates batches over time. Nothing runs by itself: due lines run when a batch is read, so tests control the clock. Lines run evenly
+ * spread over the turnaround. Each runs once and is billed once. After a cancel or an expiry the other lines never run.
  */
 export function createBatchBook(deps: {
   settings: () => BatchSettings
@@ -74,7 +74,7 @@ export function createBatchBook(deps: {
     return sum
   }
 
-  /** Runs what is due. */
+  /** Runs the lines that are due. */
   function advance(batch: SimulatedBatch): void {
     if (!isOpen(batch)) return
     const time = now()

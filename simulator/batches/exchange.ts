@@ -10,11 +10,11 @@ export type Exchange = {
   request: IncomingMessage
   response: ServerResponse
   method: string
-  /** Without a prefix and the query: `/batches/x`. */
+  /** The path without prefix and query, such as `/batches/x`. */
   path: string
   query: URLSearchParams
   body: Buffer
-  /** True: the connection is cut in the middle of the answer's body. */
+  /** True: the connection breaks in the middle of the answer's body. */
   isCut: boolean
 }
 
@@ -32,7 +32,7 @@ export function sendError(
   sendJson(exchange, status, { error: { message, type: 'invalid_request_error', param: null, code } })
 }
 
-/** Sends a text of lines; cut in half where the exchange is to be cut. */
+/** Sends lines of text. If `isCut`, sends half of them and breaks the connection. */
 export function sendLines({ response, isCut }: Exchange, lines: string[]): void {
   const text = lines.length === 0 ? '' : `${lines.join('\n')}\n`
   response.writeHead(200, { 'content-type': 'application/octet-stream' })
@@ -42,8 +42,8 @@ export function sendLines({ response, isCut }: Exchange, lines: string[]): void 
 }
 
 /**
- * Lets a fault strike a request to a batch API: a status, no answer, or a reset before or after the work. Rules name the path,
- * as `/v1/batches`, `/v1/files`, `/v1/files/content`, `/v1/messages/batches`.
+ * Applies a fault to a request to a batch API: an error status, no answer, or a reset before or after the work. Rules name the path,
+ * such as `/v1/batches`, `/v1/files`, `/v1/files/content` or `/v1/messages/batches`.
  */
 export function withFaults(
   deps: { faults: FaultBook; recorder: Recorder },

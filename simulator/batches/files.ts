@@ -1,4 +1,4 @@
-/** A file that the simulated provider keeps. */
+/** A file that the simulated provider stores. */
 export type SimulatedFile = {
   id: string
   filename: string
@@ -10,7 +10,7 @@ export type SimulatedFile = {
 /** One part of a `multipart/form-data` body: its name, its file's name, and its content. */
 export type FormPart = { name: string; filename: string | null; content: Buffer }
 
-/** Reads a form; null where the body is none. */
+/** Parses a form; null if the body is not a form. */
 export function parseForm(contentType: string, body: Buffer): FormPart[] | null {
   const boundary = /boundary=(?:"([^"]+)"|([^;\s]+))/.exec(contentType)
   if (!contentType.startsWith('multipart/form-data') || !boundary) return null

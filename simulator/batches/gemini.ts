@@ -3,8 +3,9 @@ import { type Exchange, sendJson, sendLines } from './exchange.ts'
 import type { FileBook } from './files.ts'
 
 /**
- * The files of Gemini, which its OpenAI-compatible endpoint has none of: the resumable upload in two requests, the download, and the
- * removal. `/upload/v1beta/files`, `/download/v1beta/files/{id}:download`, `/v1beta/files/{id}`. True: the request was one of these.
+ * Gemini's own file API, because its OpenAI-compatible endpoint has no files: the resumable upload in two requests, the download and
+ * the deletion. Paths: `/upload/v1beta/files`, `/download/v1beta/files/{id}:download`, `/v1beta/files/{id}`. True: the request was for
+ * this API.
  */
 export function createGeminiFileApi({ files, now }: { files: FileBook; now: () => number }) {
   const sessions = new Map<string, string>()
@@ -16,7 +17,7 @@ export function createGeminiFileApi({ files, now }: { files: FileBook; now: () =
       const body = JSON.parse(exchange.body.toString() || '{}') as { file?: { display_name?: string } }
       name = body.file?.display_name ?? name
     } catch {
-      // Nameless.
+      // The file has no name.
     }
     sessions.set(session, name)
     const url = `http://${exchange.request.headers.host}/upload/v1beta/files?upload_id=${session}`

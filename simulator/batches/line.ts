@@ -17,7 +17,7 @@ import { type FaultBook, LINE_PATH } from '../faults.ts'
 import type { SimulatorSettings } from '../options.ts'
 import type { Recorder } from '../state.ts'
 
-/** One request of a batch: what it asks for, in the form of the calls. */
+/** One request of a batch, in the form of a call. */
 export type LineRequest = { customId: string; type: CallType; path: string; model: string; body: JsonObject }
 
 /** How a line ended. `lost`: it is missing from the results. `zero`: it comes back with status 0. */
@@ -39,7 +39,7 @@ export function readEndpoint(endpoint: JsonValue | undefined): CallType | undefi
     : undefined
 }
 
-/** What a line takes from the queue of its model. */
+/** The tokens that a line takes from its model's queue limit. */
 export function countLine({ type, body }: LineRequest): number {
   return estimateCost({ kind: 'openai', type, body }).inputTokens
 }
@@ -108,7 +108,7 @@ function buildAnswer(plan: AnswerPlan, body: JsonObject, settings: SimulatorSett
   })
 }
 
-/** The text of an Anthropic request's content. */
+/** Extracts the text from the content of an Anthropic message. */
 function textOf(content: JsonValue | undefined): string {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
@@ -117,7 +117,7 @@ function textOf(content: JsonValue | undefined): string {
     .join('')
 }
 
-/** A Messages request as the chat that the simulator answers. */
+/** Converts a request of the Messages API to the chat that the simulator answers. */
 export function toChat(params: JsonObject): JsonObject {
   const system = params.system === undefined ? [] : [{ role: 'system', content: textOf(params.system) }]
   const messages = (Array.isArray(params.messages) ? params.messages : []).map((message) => {
@@ -128,7 +128,7 @@ export function toChat(params: JsonObject): JsonObject {
   return { messages: [...system, ...messages], ...(typeof max_tokens === 'number' ? { max_tokens } : {}) }
 }
 
-/** The answer as Anthropic's Messages API shapes it. */
+/** Converts an answer to the format of Anthropic's Messages API. */
 export function toMessage(plan: AnswerPlan): JsonObject {
   return {
     id: plan.id.replace('chatcmpl-', 'msg_'),

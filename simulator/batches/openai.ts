@@ -5,12 +5,12 @@ import { type FileBook, parseForm, type SimulatedFile } from './files.ts'
 import { type LineOutcome, type LineRequest, readEndpoint } from './line.ts'
 import type { BatchSettings } from './options.ts'
 
-/** OpenAI's own limits of a batch ("Batch API"). */
+/** OpenAI's limit of lines in a batch ("Batch API"). */
 const MAX_LINES = 50_000
 
 type Deps = { batches: BatchBook; files: FileBook; settings: () => BatchSettings; now: () => number }
 
-/** `/v1/files` and `/v1/batches` as OpenAI answers them. True: the request was one of these. */
+/** Handles `/v1/files` and `/v1/batches` like OpenAI. True: the request was for this API. */
 export function createOpenAiBatchApi(deps: Deps) {
   const { batches, files } = deps
   let serial = 0
@@ -81,7 +81,7 @@ export function createOpenAiBatchApi(deps: Deps) {
     sendJson(exchange, 200, showBatch(batch, true))
   }
 
-  /** Makes the result files of a batch that is over, once. */
+  /** Writes the result files of a batch that is over, once. */
   function sealResults(batch: SimulatedBatch): void {
     if (batch.kept.sealed || batch.endedAt === null) return
     batch.kept.sealed = true
@@ -253,7 +253,7 @@ function readLines(content: Buffer, endpoint: string): Pick<SimulatedBatch, 'lin
   return { lines, failure: null }
 }
 
-/** Azure names its endpoints without it. */
+/** Adds `/v1`, which Azure's endpoints leave out. */
 function withVersion(endpoint: string): string {
   return endpoint.startsWith('/v1/') ? endpoint : `/v1${endpoint}`
 }

@@ -1,18 +1,18 @@
-/** How the simulated batch APIs behave; a missing member keeps its default. */
+/** Settings of the simulated batch APIs; a missing member keeps its default. */
 export type BatchSettings = {
-  /** From the creation to the end of its last line, ms; the lines are done evenly spread over it. Default 0. */
+  /** From the creation to the end of the last line, ms; lines end evenly spread over it. Default 0. */
   turnaroundMs: number
   /** How long a batch is `validating`, ms. Default 0. */
   validateMs: number
   /** From a cancel to the end of the batch, ms. Default 0. */
   cancelMs: number
-  /** From the creation on, lines that are not done by then expire, ms. Default 24 h. */
+  /** Time after the creation at which lines that are not done expire, ms. Default 24 h. */
   expiryMs: number
-  /** Most estimated input tokens of a model's open batches together; null: no limit. */
+  /** The most estimated input tokens of a model's open batches together; null: no limit. */
   maxQueuedTokens: number | null
-  /** Most entries in one page of a list. Default 100. */
+  /** The most entries in one page of a list. Default 100. */
   pageSize: number
-  /** Lists say `"data": null` where they have nothing. Default false. */
+  /** True: an empty list has `"data": null`. Default false. */
   nullLists: boolean
 }
 
@@ -26,7 +26,7 @@ export const DEFAULT_BATCH_SETTINGS: BatchSettings = {
   nullLists: false,
 }
 
-/** Reads what `POST /_sim/batches` was given; members of other kinds are left out. */
+/** Parses the body of `POST /_sim/batches`. Ignores members of a wrong type. */
 export function readBatchSettings(body: Record<string, unknown>): Partial<BatchSettings> {
   const read: Partial<BatchSettings> = {}
   for (const name of ['turnaroundMs', 'validateMs', 'cancelMs', 'expiryMs', 'pageSize'] as const) {

@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 
-/** Changes every call of a tool in the deltas of a stream; `nth` counts the pieces of one call from 0. */
+/** Maps every piece of a tool call in the deltas of a stream; `nth` counts the pieces of one call from 0. */
 export function mapCalls(
   chunks: JsonObject[],
   change: (call: JsonObject, nth: number) => JsonObject,
@@ -40,7 +40,7 @@ export function without(value: JsonObject, ...names: string[]): JsonObject {
   return Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name)))
 }
 
-/** Pieces of one call joined into the first, as servers send calls that do not stream their arguments. */
+/** Joins the pieces of each call into the first one, like servers that do not stream the arguments of calls. */
 export function joinCalls(chunks: JsonObject[]): JsonObject[] {
   const whole = new Map<string, JsonObject>()
   const joined = mapDelta(chunks, (delta, choice) => {
@@ -62,7 +62,7 @@ export function joinCalls(chunks: JsonObject[]): JsonObject[] {
   return joined
 }
 
-/** Whether a choice of a chunk says why the answer ended. */
+/** True if a choice of a chunk has a finish reason. */
 export function isEnd(choice: JsonObject): boolean {
   return typeof choice.finish_reason === 'string'
 }

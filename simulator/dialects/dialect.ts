@@ -1,21 +1,21 @@
 import type { JsonObject, JsonValue } from '../../lib/json.ts'
 
-/** How a provider says what OpenAI says otherwise. docs/providers.md lists them, with where each was reported. */
+/** How a provider's messages differ from OpenAI's. docs/providers.md lists the differences with their sources. */
 export type Dialect = {
-  /** A whole chat completion in its words. */
+  /** Converts a complete chat completion. */
   whole?(body: JsonObject): JsonObject
-  /** The chunks of a streamed chat, without `[DONE]`, in its words; a string goes out as it is. */
+  /** Converts the chunks of a streamed chat, without `[DONE]`. A string is sent as it is. */
   chunks?(chunks: JsonObject[]): (JsonObject | string)[]
-  /** Of a stream. */
+  /** The content type of a stream. */
   contentType?: string
-  /** What a line ends with. */
+  /** The line end in streams. */
   lineEnd?: string
-  /** Instead of `data: [DONE]`. */
+  /** Replaces `data: [DONE]`. */
   end?: string
-  /** An embeddings answer in its words. */
+  /** Converts an embeddings answer. */
   embeddings?(body: JsonObject): JsonObject
-  /** The answer with an error status in its words. */
+  /** Converts an error answer. */
   error?(status: number, error: JsonObject): { status: number; body: JsonValue }
-  /** A member that it does not accept, and its refusal. */
+  /** A request member that the provider refuses, and the refusal. */
   refuses?: { member: string; status: number; body: (member: string) => JsonValue }
 }

@@ -2,7 +2,7 @@ import type { JsonObject } from '../../lib/json.ts'
 import { isEnd, joinCalls, mapCalls, mapChoices, mapDelta } from './change-chunks.ts'
 import type { Dialect } from './dialect.ts'
 
-/** Of servers that you run yourself, and of proxies before them. */
+/** Dialects of servers that you run yourself, and of proxies in front of them. */
 export const SERVERS: Record<string, Dialect> = {
   vllm: {
     chunks: (chunks) =>

@@ -23,7 +23,7 @@ const STATUSES: Record<number, string> = {
   503: 'UNAVAILABLE',
 }
 
-/** Of services that others run. */
+/** Dialects of hosted services. */
 export const SERVICES: Record<string, Dialect> = {
   openai: {
     chunks: (chunks) =>

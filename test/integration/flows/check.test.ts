@@ -11,14 +11,14 @@ const say = (content: unknown, members: object = {}) => ({
 const FAULTS: [string, object, string, RegExp][] = [
   ['no steps', {}, 'steps', /at least one step/],
   [
-    'a circle',
+    'a cycle',
     {
       a: { needs: ['b'], ...say('x') },
       b: { ...say('${{ steps.c.result }}') },
       c: { needs: ['a'], ...say('x') },
     },
     'steps.a',
-    /circle: a → b → c → a/,
+    /cycle: a → b → c → a/,
   ],
   ['a step that needs itself', { a: { needs: ['a'], ...say('x') } }, 'steps.a', /itself/],
   ['an unknown step in needs', { a: { needs: ['nope'], ...say('x') } }, 'steps.a.needs[0]', /no step "nope"/],
@@ -64,7 +64,12 @@ const FAULTS: [string, object, string, RegExp][] = [
     'steps.a.job.body["${{ input.t }}"]',
     /name takes no expression/,
   ],
-  ['no JMESPath', { a: say('${{ input..x }}') }, 'steps.a.job.body.messages[0].content', /no JMESPath/],
+  [
+    'an expression that is not JMESPath',
+    { a: say('${{ input..x }}') },
+    'steps.a.job.body.messages[0].content',
+    /not valid JMESPath/,
+  ],
   [
     'an expression without an end',
     { a: say('${{ input') },
@@ -148,7 +153,7 @@ const FAULTS: [string, object, string, RegExp][] = [
     'more than its expressions may come to together',
     { a: say('${{ input.t }}${{ [input.t, input.t] }}'.repeat(9_000)) },
     'steps.a.job.body.messages[0].content',
-    /larger value than they may together/,
+    /larger value than allowed, together/,
   ],
   [
     'more than its expressions may look at, step by step',
