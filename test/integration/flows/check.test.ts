@@ -62,7 +62,7 @@ const FAULTS: [string, object, string, RegExp][] = [
     'an expression in a name',
     { a: { job: { type: 'chat', body: { model: 'openai/small', '${{ input.t }}': 1 } } } },
     'steps.a.job.body["${{ input.t }}"]',
-    /name takes no expression/,
+    /name cannot contain an expression/,
   ],
   [
     'an expression that is not JMESPath',

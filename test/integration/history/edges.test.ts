@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { searchQuery } from '../../../api/jobs/search-query.ts'
+import { createCopyState } from '../../../history/copy-state.ts'
 import { openDatabase } from '../../../history/database.ts'
 import { HistoryUnavailableError } from '../../../history/errors.ts'
 import { createFinder } from '../../../history/find.ts'
@@ -541,6 +542,24 @@ test('a database that takes no more answers what it has, and is away until it ta
   await sql`pragma max_page_count = 1000000`.execute(database.db)
   await remove()
   expect([watch.state().isUp, said]).toEqual([true, ['down', 'up']])
+})
+
+test('a failed copy is reported with its innermost message, for every thrown value', async () => {
+  const { redis, prefix } = await openTestStore()
+  const reports = [
+    [new Error('disk full'), 'disk full'],
+    [new Error('outer', { cause: new Error('inner') }), 'inner'],
+    [new Error('outer', { cause: 'no Error' }), 'no Error'],
+    [new Error('outer', { cause: { code: 5 } }), '[object Object]'],
+    ['text', 'text'],
+    [null, 'null'],
+    [undefined, 'undefined'],
+  ] as const
+  for (const [thrown, error] of reports) {
+    const state = createCopyState({ redis, prefix, now: () => 1_000, elapsed: () => 0 })
+    await state.fails(thrown)
+    expect(await state.read()).toEqual({ since: 1_000, error })
+  }
 })
 
 test.each([
