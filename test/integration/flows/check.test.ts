@@ -74,7 +74,7 @@ const FAULTS: [string, object, string, RegExp][] = [
     'an expression without an end',
     { a: say('${{ input') },
     'steps.a.job.body.messages[0].content',
-    /without the "}}"/,
+    /without a closing "}}"/,
   ],
   ['item without for_each', { a: say('${{ item }}') }, 'steps.a.job.body.messages[0].content', /for_each/],
   [
