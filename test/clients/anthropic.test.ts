@@ -118,7 +118,7 @@ const tools = [
 ]
 
 describe('a lane of kind anthropic', () => {
-  test('gets the body as the client wrote it, but for the model, and gives the answer back as it came', async () => {
+  test('passes the body on as the client wrote it, except for the model, and returns the answer unchanged', async () => {
     claude.script = (_call, response) => answer(response, 200, thoughtful)
     const text = JSON.stringify(fresh())
     const body = `{"max_tokens":20, "model":"claude/model","messages":[{"role":"user","content":[{"type":"text","text":${text},"cache_control":{"type":"ephemeral"}}]}],"thinking":{"budget_tokens":1024.0,"type":"enabled"},"tomorrow":1e2}`
@@ -141,7 +141,7 @@ describe('a lane of kind anthropic', () => {
     expect(call.headers['x-api-key']).toBe('key-of-the-provider')
   })
 
-  test('streams tools and thinking, and gives them again from the cache', async () => {
+  test('streams tools and thinking, and replays them from the cache', async () => {
     streamMessage(claude)
     const body = { model: 'claude/model', max_tokens: 2000, messages: user(), tools }
     const first = await client.messages.stream(body).finalMessage()
@@ -154,7 +154,7 @@ describe('a lane of kind anthropic', () => {
     }
   })
 
-  test('passes events on as they came', async () => {
+  test('passes events on unchanged', async () => {
     streamMessage(claude)
     const body = { model: 'claude/model', max_tokens: 2000, messages: user(), tools, stream: true }
     const response = await fetch(`${stack.urls[0]}/v1/messages`, {
@@ -175,7 +175,7 @@ describe('a lane of kind anthropic', () => {
     [404, 'not_found_error', Anthropic.NotFoundError],
     [529, 'overloaded_error', Anthropic.InternalServerError],
   ])(
-    'gives an error of the provider back: %i %s',
+    'returns an error of the provider: %i %s',
     async (status, type, expected) => {
       claude.script = (_call, response) =>
         answer(response, status, { type: 'error', error: { type, message: 'so it is' } })
@@ -194,7 +194,7 @@ describe('a lane of kind anthropic', () => {
 })
 
 describe('a lane of another kind', () => {
-  test('gets a chat, and its answer comes back as a message', async () => {
+  test('sends a chat, and its answer comes back as a message', async () => {
     const call = { id: 'call_1', type: 'function', function: { name: 'find', arguments: '{"query":"Elbe"}' } }
     const usage = {
       prompt_tokens: 30,
@@ -325,7 +325,7 @@ describe('a lane of another kind', () => {
   })
 })
 
-test('counts tokens by the provider where it is Anthropic, and gives its errors back', async () => {
+test('counts tokens by the provider where that is Anthropic, and returns its errors', async () => {
   claude.script = (_call, response) => answer(response, 200, { input_tokens: 1234 })
   const asked = { model: 'claude/model', system: 'Be brief.', messages: user(), tools }
   expect(await client.messages.countTokens(asked)).toEqual({ input_tokens: 1234 })
@@ -341,7 +341,7 @@ test('counts tokens by the provider where it is Anthropic, and gives its errors 
   })
 })
 
-test('counts tokens, and says what is wrong in the shape that the package reads', async () => {
+test('counts tokens, and reports faults in the shape that the package reads', async () => {
   const { input_tokens } = await client.messages.countTokens({
     model: 'chats/model',
     messages: user('a b c d'),
@@ -358,7 +358,7 @@ test('counts tokens, and says what is wrong in the shape that the package reads'
   })
 })
 
-test('takes what the package sends for betas, which the provider gets too', async () => {
+test('accepts what the package sends for betas, which the provider gets too', async () => {
   claude.script = (_call, response) => answer(response, 200, thoughtful)
   const body = { model: 'claude/model', max_tokens: 100, messages: user(), tools, betas: ['new-2026'] }
   expect((await client.beta.messages.create(body)).stop_reason).toBe('tool_use')
@@ -369,7 +369,7 @@ test('takes what the package sends for betas, which the provider gets too', asyn
   expect(claude.calls.length).toBe(calls + 1)
 })
 
-test('makes a job of each call, which the job API takes as well', async () => {
+test('makes a job of each call, which the job API accepts as well', async () => {
   chats.script = (_call, response) => answer(response, 200, completion('Elbe.'))
   const body = { model: 'chats/model', max_tokens: 10, messages: user() }
   const headers = { 'content-type': 'application/json' }

@@ -183,7 +183,7 @@ describe('the AI SDK', () => {
     expect(embeddings.map((vector) => vector.length)).toEqual([1536, 1536, 1536])
   })
 
-  test('fails with the words of the provider, and does not retry what will not get better', async () => {
+  test('fails with the message of the provider, and does not retry what cannot succeed', async () => {
     own.script = (_call, response) => answer(response, 400, { error: { message: 'Too hot.', code: 'hot' } })
     const model = providers().chat('own/model')
     const failed = await generateText({ model, prompt: fresh() }).catch((error) => error)

@@ -63,7 +63,7 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     client = new OpenAI({ baseURL: `${stack.urls[0]}/v1`, apiKey: 'unused', maxRetries: 0 })
   })
 
-  test('chats, whole and streamed, say the same', async () => {
+  test('chats, whole and streamed, give the same answer', async () => {
     const body = { model: 'sim/chat', messages: messages() }
     const whole = await client.chat.completions.create(body)
     let text = ''
@@ -276,7 +276,7 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     await client.files.delete(file.id)
   })
 
-  test('text completions, whole, streamed and from the cache, say the same', async () => {
+  test('text completions, whole, streamed and from the cache, give the same answer', async () => {
     const body = { model: 'sim/chat', prompt: fresh('Once'), max_tokens: 30, n: 2 }
     const read = async () => {
       const said = ['', '']
@@ -320,7 +320,7 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     expect((await stack.simulator.calls()).length - before).toBeLessThan(12)
   })
 
-  test('errors have their classes, with our words and those of the provider', async () => {
+  test('errors have their classes, with our messages and those of the provider', async () => {
     const missing = await failureOf(
       client.chat.completions.create({ model: 'sim/none', messages: messages() }),
     )
@@ -441,7 +441,7 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
   })
 })
 
-test('documents are ordered, as Cohere and Jina do it, and each is a job like any other', async () => {
+test('documents are ranked in the formats of Cohere and Jina, and each call is a job like any other', async () => {
   const body = {
     model: 'sim/chat',
     query: fresh('river in Saxony'),

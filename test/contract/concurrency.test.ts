@@ -55,7 +55,7 @@ describe('max_concurrency: auto', () => {
     }
   })
 
-  it('goes down to one call where the server bears no more, and stays while there is little to do', () => {
+  it('goes down to one call where the server bears no more, and stays there while there is little work', () => {
     const state = createConcurrency()
     const call = { latencyMs: 1000, firstTokenMs: 100, outputTokens: 50, overloaded: true }
     for (let now = 10_000; now < 100_000; now += 10_000) hearCall(state, call, 1, now)
@@ -65,7 +65,7 @@ describe('max_concurrency: auto', () => {
     expect(idle.limit).toBe(2)
   })
 
-  it('keeps to what a server serves at once where it tells that more wait', () => {
+  it('keeps to what a server runs at once where it reports that more requests wait', () => {
     const state = createConcurrency()
     const call = { latencyMs: 900, firstTokenMs: 100, outputTokens: 50, overloaded: false }
     const seen: number[] = []

@@ -79,7 +79,7 @@ function open() {
 }
 
 describe('turns inside a tenant', () => {
-  it('go round its fair keys, and leave the turns of other tenants as they are', async () => {
+  it('go round its fair keys, and leave the turns of other tenants unchanged', async () => {
     const { queues, entry, serve } = open()
     await queues.add(Array.from({ length: 300 }, () => entry('acme', 'flood')))
     await queues.add(Array.from({ length: 20 }, () => entry('other')))
@@ -92,7 +92,7 @@ describe('turns inside a tenant', () => {
     expect(served.filter((one) => one === 'other/')).toHaveLength(6)
   })
 
-  it('come to ten thousand keys behind the flood of one, each at its share', async () => {
+  it('reach ten thousand keys behind the flood of one, each at its share', async () => {
     const { queues, entry, serve } = open()
     await queues.add(Array.from({ length: 1000 }, () => entry('acme', 'flood')))
     await serve(10)

@@ -53,7 +53,7 @@ function keepBusy(lane: SimulatedLane, tenants: Busy[], band: Band = 'normal') {
 }
 
 describe('the order of a lane', () => {
-  it('keeps the entries of a tenant in a band in the order they came', () => {
+  it('keeps the entries of a tenant in a band in the order in which they came', () => {
     const steps = fc.array(
       fc.oneof(
         { weight: 3, arbitrary: fc.tuple(fc.constantFrom('a', 'b', 'c'), anyBand, anySeconds, anyWeight) },
@@ -222,7 +222,7 @@ describe('the order of a lane', () => {
 })
 
 describe('the priority of an entry', () => {
-  it('is one that the queue takes, whatever the tag', () => {
+  it('is one that the queue accepts, for any tag', () => {
     const anyStart = fc.oneof(
       fc.double({ min: 0, max: 2e6, noNaN: true }),
       fc.double({ min: 0, noNaN: true }),
@@ -241,7 +241,7 @@ describe('the priority of an entry', () => {
     expect(priorityOf(Number.POSITIVE_INFINITY, 'high')).toBe(2 ** 21 - 1)
   })
 
-  it('follows the tag, a step for each half second, and parts the bands', () => {
+  it('follows the tag, a step for each half second, and separates the bands', () => {
     const anyStart = fc.double({ min: 0, max: 1e6, noNaN: true })
     fc.assert(
       fc.property(anyStart, anyStart, anyBand, (a, b, band) => {

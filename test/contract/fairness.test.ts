@@ -51,8 +51,8 @@ const anyEntry: fc.Arbitrary<Tagged> = fc.record({
   weight: fc.double({ min: 0.001, max: 1000, noNaN: true }),
 })
 
-describe('the script that gives tags', () => {
-  it('gives those of its twin, for any sequence of entries and service', async () => {
+describe('the script that assigns tags', () => {
+  it('assigns those of its twin, for any sequence of entries and service', async () => {
     const steps = fc.array(
       fc.oneof(
         { weight: 4, arbitrary: fc.array(anyEntry, { minLength: 1, maxLength: 20 }) },
@@ -94,7 +94,7 @@ describe('the script that gives tags', () => {
     )
   })
 
-  it('begins anew once nothing of the lane is left anywhere', async () => {
+  it('starts over once nothing of the lane is left', async () => {
     const { id, held } = newLane()
     const entry: Tagged = { tenant: 'a', band: 'normal', seconds: 10, weight: 1 }
     for (const key of [...held.sets, ...held.lists]) {
@@ -123,7 +123,7 @@ describe('the script that gives tags', () => {
 })
 
 describe('the queue', () => {
-  it('serves in the order of the twin, whatever comes in between', async () => {
+  it('serves in the order of the twin, with any events in between', async () => {
     const connection = createRedis({ ...place, role: 'bullmq', name: 'test-fairness-queue' })
     onTestFinished(() => closeRedis(connection))
     const moved: Promise<void>[] = []
@@ -273,7 +273,7 @@ describe('the service of a lane', () => {
     expect((await fairness.read(id)).rate).toBeNull()
   })
 
-  it('counts in that jobs dear in requests and jobs dear in tokens go side by side', async () => {
+  it('accounts for jobs that need many requests and run beside jobs that need many tokens', async () => {
     const { id } = newLane()
     expect((await fairness.read(id)).overlap).toBe(1)
     await fairness.mix(id, 10, { requests: 10, tokens: 1 })

@@ -87,7 +87,7 @@ describe.each([
     expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 0 })
   })
 
-  it('hears nothing in calls that say nothing, nor in a 429', async () => {
+  it('ignores calls that say nothing about the provider, and 429s', async () => {
     const subject = create()
     await breakCalls(subject, 4)
     await settle(subject, await take(subject), null)
@@ -192,7 +192,7 @@ describe.each([
     }
   })
 
-  it('hears a probe whose lease has run out', async () => {
+  it('counts the outcome of a probe whose lease has ended', async () => {
     const subject = create(5000)
     await breakCalls(subject, 5)
     subject.clock.now += 15_000
@@ -202,7 +202,7 @@ describe.each([
     expect(await breakerOf(subject)).toMatchObject({ state: 'closed' })
   })
 
-  it('sends the next probe at once when one said nothing', async () => {
+  it('sends the next probe at once when the outcome of one says nothing', async () => {
     const subject = create()
     await breakCalls(subject, 5)
     subject.clock.now += 15_000
@@ -223,7 +223,7 @@ describe.each([
     await refusal(subject)
   })
 
-  it('is closed by hand, open or half-open, and what left before then says nothing', async () => {
+  it('is closed by hand, open or half-open, and ignores calls that left before', async () => {
     for (const waitMs of [1000, 16_000]) {
       const subject = create()
       const earlier = await take(subject, 5)
@@ -256,7 +256,7 @@ describe.each([
     await refusal(subject)
   })
 
-  it('tells times on the clock of the server, whatever happened to it', async () => {
+  it('tells times on the clock of the server, however that is set', async () => {
     const subject = create()
     await take(subject)
     subject.clock.now -= 3_600_000
@@ -283,13 +283,13 @@ describe.each([
       expect(await breakerOf(subject)).toMatchObject({ state: 'open', heldTenants: [tenant] })
     }
 
-    it('and stays closed whatever one job breaks', async () => {
+    it('and stays closed however many calls one job breaks', async () => {
       const subject = create()
       for (let i = 0; i < 30; i++) await breakOf(subject, 'a', 'poison', 'the job')
       expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 30 })
     })
 
-    it('and stays closed whatever four prompts break, each of one job', async () => {
+    it('and stays closed however many calls four prompts break, each of one job', async () => {
       const subject = create()
       for (let i = 0; i < 40; i++) await breakOf(subject, 'a', `poison ${i % 4}`)
       expect(await breakerOf(subject)).toMatchObject({ state: 'closed' })
@@ -316,7 +316,7 @@ describe.each([
       await take(subject, 20)
     })
 
-    it('and is not opened again for 15 s by those whom another tenant has refuted, but by others and thereafter', async () => {
+    it('and is not opened again for 15 s by tenants that another one has refuted, but by others, and by all after that', async () => {
       const subject = create()
       await poison(subject)
       const permit = await takeOf(subject, 'healthy')
@@ -334,7 +334,7 @@ describe.each([
       await poison(again)
     })
 
-    it('and hears a tenant at once that its own probe has freed', async () => {
+    it('and lets a tenant go on at once that its own probe has freed', async () => {
       const subject = create()
       await poison(subject)
       subject.clock.now += 15_000
@@ -343,7 +343,7 @@ describe.each([
       await poison(subject)
     })
 
-    it('and tries other tenants one after the other, whatever becomes of the trials before', async () => {
+    it('and tries other tenants one after the other, however the trials before end', async () => {
       const subject = create()
       await poison(subject)
       const { gate, clock } = subject
@@ -355,7 +355,7 @@ describe.each([
       expect(answer.permits).toHaveLength(1)
     })
 
-    it('and holds a tenant back whose trial broke, for no longer than the others', async () => {
+    it('and holds a tenant back whose trial failed, for no longer than the others', async () => {
       const subject = create()
       await poison(subject)
       const { openUntil } = await breakerOf(subject)
@@ -368,7 +368,7 @@ describe.each([
       expect(await breakerOf(subject)).toMatchObject({ state: 'closed' })
     })
 
-    it('and lets a healthy tenant wait for a second at the most, however many have poison and whatever their trials do', async () => {
+    it('and lets a healthy tenant wait for at most a second, however many others have poison and however their trials end', async () => {
       await fc.assert(
         fc.asyncProperty(fc.integer({ min: 1, max: 70 }), fc.integer(), async (tenants, chance) => {
           const random = createRandom(chance)

@@ -98,7 +98,7 @@ describe.each(LANES)('with a window $window', ({ lane }) => {
   })
 })
 
-test('a provider that begins to keep estimates is noticed, and what was refunded is taken back', async () => {
+test('a provider that begins to keep estimates is noticed, and refunds are taken back', async () => {
   const subject = makeTwin().create()
   const [{ lane }] = LANES as [(typeof LANES)[0]]
   const counting = (minute: number): Counting => (minute < 3 ? 'used' : 'estimate')

@@ -42,14 +42,14 @@ describe.each([
     expect(await gate.retry(LANE, 3)).toEqual([0, 0, 1000])
   })
 
-  it('saves no more than ten, whatever the traffic and the time', async () => {
+  it('saves no more than ten, at any traffic and for any time', async () => {
     const subject = maker.create()
     await takeMany(subject, 1000)
     subject.clock.now += 3_600_000
     expect((await subject.gate.retry(LANE, 11)).filter((ms) => ms === 0)).toHaveLength(10)
   })
 
-  it('does not give away again what it promised, though traffic earns more meanwhile', async () => {
+  it('does not give away again what it promised, though traffic earns more in between', async () => {
     const subject = maker.create()
     await subject.gate.retry(LANE, 15)
     await takeMany(subject, 5)
@@ -58,7 +58,7 @@ describe.each([
     expect(await subject.gate.retry(LANE, 1)).toEqual([2000])
   })
 
-  it('never puts a retry off by more than ten minutes, and comes back from that', async () => {
+  it('never puts a retry off by more than ten minutes, and recovers from that', async () => {
     const { gate, clock } = maker.create()
     const waits = await gate.retry(LANE, 400)
     expect(waits[309]).toBe(600_000)
@@ -81,7 +81,7 @@ describe.each([
     expect(await gate.retry({ ...LANE, id: 'provider/other' }, 1)).toEqual([0])
   })
 
-  it('answers no retries with nothing, and leaves the rest of the lane as it is', async () => {
+  it('answers no retries with an empty list, and leaves the rest of the lane unchanged', async () => {
     const { gate } = maker.create()
     const before = await gate.read(LANE)
     expect(await gate.retry(LANE, 0)).toEqual([])

@@ -95,7 +95,7 @@ describe.each([
     expect(used.tokens).toBe(1000)
   })
 
-  it('never admit what is larger than one of them, and say so at once', async () => {
+  it('never admit a call that is larger than one of them, and say so at once', async () => {
     const { gate } = maker.create()
     const [lane] = lanesSharing({ tokens_per_minute: 1000 }, { tokens_per_minute: 100_000 }) as [Lane]
     expect(await gate.take(lane, [callOf(1001)])).toMatchObject({ never: true, waitingFor: 'tokens' })
@@ -143,7 +143,7 @@ describe.each([
     expect(shared[0]!.learned.requests).toMatchObject({ limit: 800 })
   })
 
-  it('stand while lanes come under them and leave them', async () => {
+  it('stay as lanes join and leave them', async () => {
     const { gate, clock } = maker.create({ leaseMs: 1000 })
     const [lane] = lanesSharing({ max_concurrency: 2 }, {}) as [Lane]
     const alone = { ...lane, shared: [] }
@@ -159,7 +159,7 @@ describe.each([
   })
 })
 
-it('what a shared limit leaves behind when it is renamed or removed ends by itself', async ({
+it('the state that a shared limit leaves behind when it is renamed or removed expires', async ({
   expect,
   onTestFinished,
 }) => {

@@ -106,7 +106,7 @@ describe.each([
     expect(countOf(await takeNames(gate, weighted, 100), 's1')).toBe(30)
   })
 
-  it('admit a call that any of them could ever admit, at that one', async () => {
+  it('admit a call that any of them could ever admit, at that source', async () => {
     const { gate } = maker.create()
     const lane = laneOf({ tokens_per_minute: 500 }, { tokens_per_minute: 5000 })
     expect((await gate.take(lane, [callOf(2000)])).permits.map(sourceOfPermit)).toEqual(['s1'])

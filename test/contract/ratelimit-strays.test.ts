@@ -27,7 +27,7 @@ async function average(
   return result
 }
 
-test('one stray 429 costs its second of pause, and hardly more', async () => {
+test('one stray 429 costs its second of pause, and little more', async () => {
   const found = await average(1, [MINUTE], 2 * MINUTE, MINUTE)
   expect(found.refused).toBe(1)
   expect(found.share).toBeGreaterThan(0.97)
@@ -47,7 +47,7 @@ test.each([
 })
 
 test.each([10, 20, 60])(
-  'a lane that learns its window finds out half the limit as one that knows it, where each 429 asks for %d s',
+  'a lane that learns its window finds out half the limit as fast as one that knows it, where each 429 asks for %d s',
   async (seconds) => {
     const run = (lane: Lane) =>
       average(0.5, [], 20 * MINUTE, 10 * MINUTE, { lane, retryAfterMs: seconds * 1000 })

@@ -82,7 +82,7 @@ describe.each([
     },
   )
 
-  it('lets later calls of other tiers leave where the first of a take is of a shut one', async () => {
+  it('lets later calls of other tiers leave where the first call of a take is of a shut one', async () => {
     const subject = maker.create()
     const { gate, clock } = subject
     await end(subject, LANE, 'flex', 1, { throttledMs: 30_000 })

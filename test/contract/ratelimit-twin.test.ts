@@ -235,7 +235,7 @@ describe('Lua and twin', () => {
   const sequenceOf = (passing: fc.Arbitrary<Passing>, one: fc.Arbitrary<Step>) =>
     fc.array(fc.tuple(passing, one), { minLength: 5, maxLength: 60 })
 
-  it('answer the same to the same sequence of calls, whatever it is', async () => {
+  it('answer the same to any sequence of calls', async () => {
     await fc.assert(
       fc.asyncProperty(anyLimits, sequenceOf(anyPassing, anyStep), async (limits, steps) => {
         await playBoth(limits, steps)
@@ -258,7 +258,7 @@ describe('Lua and twin', () => {
     )
   }, 120_000)
 
-  it('answer the same where a lane has several sources, which fail, are shut, go and come back', async () => {
+  it('answer the same where a lane has several sources, which fail, are shut, leave and come back', async () => {
     const anySources = fc
       .array(fc.tuple(anyLimits, fc.constantFrom(0.5, 1, 3)), { minLength: 2, maxLength: 3 })
       .map((list) =>

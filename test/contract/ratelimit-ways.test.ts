@@ -22,7 +22,7 @@ test.each(LIMITS_LIKE_NAMES)('a lane finds out how limits like those of %s count
 })
 
 test.each(['openai', 'azure-10s'] as const)(
-  'workers that stand still at times lose little of limits like those of %s',
+  'workers that pause at times lose little of limits like those of %s',
   async (way) => {
     let sum = 0
     for (const seed of SEEDS) {

@@ -30,7 +30,7 @@ describe.each([
       expect(answer).toEqual({ permits: [expect.any(String)], waitMs: 0, waitingFor: null, never: false })
     })
 
-    it('lets the next call leave when the refill has paid for the one before, and not a millisecond sooner', async () => {
+    it('lets the next call leave when the refill has paid for the one before, and not a millisecond earlier', async () => {
       const { gate, clock } = create()
       const lane = laneWith({ requests_per_minute: 60, headroom: 1 })
       await gate.take(lane, [CALL])
@@ -65,7 +65,7 @@ describe.each([
       expect((await drain(gate, lane, callOf(0))).permits).toHaveLength(calls)
     })
 
-    it('takes a call larger than the burst on credit and waits until that is paid', async () => {
+    it('admits a call larger than the burst on credit, and waits until that is paid', async () => {
       const { gate } = create()
       const lane = laneWith({ tokens_per_minute: 60_000, headroom: 1 })
       expect((await gate.take(lane, [callOf(30_000)])).permits).toHaveLength(1)
@@ -129,7 +129,7 @@ describe.each([
       expect((await gate.take(lane, [callOf(4)])).waitingFor).toBe('tokens')
     })
 
-    it('follows a change of the limits at the next take', async () => {
+    it('applies a change of the limits at the next take', async () => {
       const { gate, clock } = create()
       await gate.take(laneWith({ requests_per_minute: 60, headroom: 1 }), [CALL])
       expect((await gate.take(laneWith({ requests_per_minute: 600, headroom: 1 }), [CALL])).waitMs).toBe(100)
@@ -219,7 +219,7 @@ describe.each([
       expect((await gate.read(lane)).used.requests).toBe(0)
     })
 
-    it('keeps counting what was taken when the window is configured anew', async () => {
+    it('keeps counting what was taken when the window changes', async () => {
       const { gate, clock } = create()
       await gate.take(laneWith({ tokens_per_minute: 60_000 }), [callOf(50_000)])
       clock.now += 1000
@@ -231,7 +231,7 @@ describe.each([
 
     const SPANS = [60_000, 1000].map((window) => laneWith({ requests_per_minute: 60_000, window }))
 
-    it('keeps the time of each call where the window is configured anew', async () => {
+    it('keeps the time of each call when the window changes', async () => {
       for (const [from, to] of [SPANS, SPANS.toReversed()] as [Lane, Lane][]) {
         const { gate, clock } = create()
         // The shorter window no longer holds this one.
@@ -246,7 +246,7 @@ describe.each([
       }
     })
 
-    it('forgets in time what was taken while processes use two windows in turn', async () => {
+    it('forgets in time what was taken while processes use two windows alternately', async () => {
       const { gate, clock } = create()
       let granted = 0
       for (let i = 0; i < 300; i++, clock.now += 17) {
@@ -257,7 +257,7 @@ describe.each([
       expect(granted).toBeGreaterThan(2950)
     })
 
-    it('lets a large call have its turn among small ones, and small ones theirs meanwhile', async () => {
+    it('gives a large call its turn among small ones, and small ones theirs in between', async () => {
       const { gate, clock } = create()
       const lane = laneWith({ tokens_per_minute: 60_000, headroom: 1 })
       const large = callOf(20_000)
@@ -296,7 +296,7 @@ describe.each([
       expect((await gate.read(lane)).inFlight).toBe(3)
     })
 
-    it('counts within one take too', async () => {
+    it('counts within one take as well', async () => {
       const { gate } = create()
       const lane = laneWith({ max_concurrency: 3 })
       expect((await gate.take(lane, [CALL, CALL, CALL, CALL, CALL])).permits).toHaveLength(3)
@@ -312,7 +312,7 @@ describe.each([
       expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
     })
 
-    it('keeps the slot of a call whose lease is renewed, and knows it again after a lapse', async () => {
+    it('keeps the slot of a call whose lease is renewed, and restores it after a lapse', async () => {
       const { gate, clock } = create({ leaseMs: 5000 })
       const lane = laneWith({ max_concurrency: 1 })
       const { permits } = await gate.take(lane, [CALL])
@@ -433,7 +433,7 @@ describe.each([
       expect(await gate.read(lane)).toEqual(once)
     })
 
-    it('changes nothing for a permit that it does not know', async () => {
+    it('changes nothing for an unknown permit', async () => {
       const { gate } = create()
       const before = await gate.read(lane)
       await gate.settle(lane, [{ permit: '0-0', actual: null, throttledMs: 1000 }])
@@ -457,7 +457,7 @@ describe.each([
   describe('feedback', () => {
     const lane = laneWith({ requests_per_minute: 600, tokens_per_minute: 600_000, headroom: 1 })
 
-    it('waits for the provider where that has no room left', async () => {
+    it('waits for the provider when that has no room left', async () => {
       const { gate, clock } = create()
       const { permits } = await gate.take(lane, [CALL])
       clock.now += 200
@@ -467,7 +467,7 @@ describe.each([
       expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
     })
 
-    it('counts what has left since the call that brought the news', async () => {
+    it('counts what has left since the call that brought the report', async () => {
       const { gate, clock } = create()
       const { permits } = await gate.take(lane, [CALL])
       for (let i = 0; i < 4; i++) {
@@ -480,7 +480,7 @@ describe.each([
       expect((await gate.read(lane)).levels.tokens).toBe(2000 - 4000 - 1000)
     })
 
-    it('does not let plenty of room lift the level', async () => {
+    it('does not raise the level when there is plenty of room', async () => {
       const { gate } = create()
       const { permits } = await gate.take(lane, [CALL])
       const before = await gate.read(lane)
@@ -490,7 +490,7 @@ describe.each([
       expect((await gate.read(lane)).levels).toEqual(before.levels)
     })
 
-    it('ignores news older than what it heard already', async () => {
+    it('ignores reports older than the last one', async () => {
       const { gate, clock } = create()
       const older = await gate.take(lane, [CALL])
       clock.now += 100
@@ -527,7 +527,7 @@ describe.each([
       expect((await gate.take(lane, [CALL])).waitMs).toBeLessThanOrEqual(100)
     })
 
-    it('is not confused by reports that are no numbers', async () => {
+    it('ignores reports that are no numbers', async () => {
       const { gate } = create()
       const { permits } = await gate.take(lane, [CALL])
       const before = await gate.read(lane)
@@ -539,7 +539,7 @@ describe.each([
       expect(state.speed).toBe(0.9)
     })
 
-    it('learns nothing for a dimension without a configured limit, nor from a limit of nothing', async () => {
+    it('learns nothing for a dimension without a configured limit, or from a limit of zero', async () => {
       const { gate } = create()
       const free = laneWith({ requests_per_minute: 600 })
       const { permits } = await gate.take(free, [CALL])
@@ -572,7 +572,7 @@ describe.each([
       expect(await gate.read(lane)).toMatchObject({ pausedUntil: null, pausedReason: null })
     })
 
-    it('adds up to a tenth to the pause, by chance', async () => {
+    it('adds up to a tenth to the pause, at random', async () => {
       const { gate } = create({ random: () => 0.5 })
       const { permits } = await gate.take(lane, [CALL])
       await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: 10_000 }])
@@ -620,7 +620,7 @@ describe.each([
       }
     })
 
-    it('tells waits during recovery that are exact', async () => {
+    it('gives exact waits during recovery', async () => {
       const { gate, clock } = create()
       const slow = laneWith({ requests_per_minute: 6, headroom: 1 })
       const { permits } = await gate.take(slow, [CALL])
@@ -707,7 +707,7 @@ describe.each([
       expect((await gate.take(lane, many)).permits).toHaveLength(5)
     })
 
-    it('an hour itself is waited for, and then all go', async () => {
+    it('a wait of exactly an hour is kept, and then all calls go', async () => {
       const { gate, clock } = await asked(HOUR)
       clock.now += HOUR
       expect((await gate.take(lane, many)).permits).toHaveLength(5)
@@ -754,7 +754,7 @@ describe.each([
   describe('the clock', () => {
     const lane = laneWith({ requests_per_minute: 60, headroom: 1 })
 
-    it('goes on where the server clock falls back, and neither admits more nor stalls', async () => {
+    it('goes on when the server clock falls back, and neither admits more nor stalls', async () => {
       const { gate, clock } = create()
       await gate.take(lane, [CALL])
       clock.now -= 3_600_000
@@ -763,7 +763,7 @@ describe.each([
       expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
     })
 
-    it('refills no more than the burst where the server clock leaps ahead', async () => {
+    it('refills no more than the burst when the server clock jumps ahead', async () => {
       const { gate, clock } = create()
       await gate.take(lane, [CALL])
       clock.now += 3_600_000
@@ -772,7 +772,7 @@ describe.each([
       expect((await gate.take(lane, [CALL])).waitMs).toBe(900)
     })
 
-    it('tells times on the clock of the server, whatever happened to it', async () => {
+    it('tells times on the clock of the server, however that is set', async () => {
       const { gate, clock } = create()
       await gate.take(lane, [CALL])
       clock.now -= 3_600_000
@@ -781,7 +781,7 @@ describe.each([
     })
   })
 
-  it('keeps lanes apart', async () => {
+  it('keeps lanes separate', async () => {
     const { gate } = create()
     const lane = laneWith({ requests_per_minute: 1 })
     await gate.take(lane, [CALL])

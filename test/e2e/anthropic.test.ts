@@ -128,7 +128,7 @@ test('the openai package gets a streamed call of a tool', async () => {
   })
 })
 
-test('what Anthropic cannot do is told as a bad request, by its member', async () => {
+test('what Anthropic cannot do is a bad request that names the member', async () => {
   const call = client.chat.completions.create({ model, messages: messages(), n: 2 })
   await expect(call).rejects.toMatchObject({ status: 400, code: 'invalid_request', param: 'n' })
   const embedding = client.embeddings.create({ model, input: 'x' })
@@ -136,7 +136,7 @@ test('what Anthropic cannot do is told as a bad request, by its member', async (
   expect(anthropic.calls).toHaveLength(0)
 })
 
-test('Anthropic’s refusals reach the client in their own words', async () => {
+test('Anthropic’s refusals reach the client with their own messages', async () => {
   replay('invalid.json')
   const call = client.chat.completions.create({ model, messages: messages() })
   await expect(call).rejects.toMatchObject({
@@ -183,7 +183,7 @@ function withoutParsed({ parsed_arguments: _parsed, content, ...item }: Record<s
   return { ...item, content: content.map(({ parsed: _one, ...part }) => part) }
 }
 
-test('a response goes on from another, with all that was said before', async () => {
+test('a response continues another one, with all that was said before', async () => {
   replay('chat.json')
   const first = await client.responses.create({ model, input: 'First?', instructions: 'Be brief.' })
   const second = await client.responses.create({ model, input: 'Second?', previous_response_id: first.id })
@@ -222,7 +222,7 @@ test('a route does not go on to a lane that cannot serve the request', async () 
   expect(await waitForJob(stack.urls[0]!, id)).toMatchObject({ status: 'completed', lane: 'sim/chat' })
 })
 
-test('what on_unsupported: drop leaves out is told in a header and in the job', async () => {
+test('what on_unsupported: drop leaves out is shown in a header and in the job', async () => {
   replay('chat.json')
   const { response } = await client.chat.completions
     .create({ model: 'lax', messages: messages(), seed: 7, logit_bias: { 5: 1 } })

@@ -7,7 +7,7 @@ import { startProcess } from '../helpers/processes.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 
 describe('npm run bench:agents', () => {
-  it('agents that die of the first error they see live behind Sluice, and not without it', {
+  it('agents that stop at the first error complete behind Sluice, and not without it', {
     timeout: 120_000,
   }, async () => {
     const out = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'bench-agents-'))

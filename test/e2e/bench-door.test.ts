@@ -7,7 +7,7 @@ import { startProcess } from '../helpers/processes.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 
 describe('npm run bench:door', () => {
-  it('calls every system in every way and judges what it found', { timeout: 120_000 }, async () => {
+  it('calls every system in every way and judges the results', { timeout: 120_000 }, async () => {
     const out = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'bench-door-'))
     onTestFinished(() => rm(out, { recursive: true, force: true }))
     const bench = await startProcess({

@@ -73,7 +73,7 @@ test('two thousand jobs in one call are all answered, in order, and complete', a
   expect(ended.size).toBe(2000)
 })
 
-test('a webhook of the real sender is believed, and one that was changed is not', async () => {
+test('a webhook of the real sender is accepted, and one that was changed is not', async () => {
   const { promise, resolve } = Promise.withResolvers<{ headers: IncomingHttpHeaders; body: string }>()
   const server = createServer(async (request, response) => {
     resolve({ headers: request.headers, body: await text(request) })
@@ -94,7 +94,7 @@ test('a webhook of the real sender is believed, and one that was changed is not'
   }
 })
 
-test('events go on over an API process that is killed in the middle of a stream, and in another process', async () => {
+test('events go on after an API process is killed in the middle of a stream, and in another process', async () => {
   const client = open()
   const { id } = await client.submit(create('tell me a story', { cache: 'off' }, { stream: true }))
   const events: SluiceEvent[] = []
@@ -123,7 +123,7 @@ test('events go on over an API process that is killed in the middle of a stream,
 
 type DeltaChunk = { choices?: { delta?: { content?: string } }[] }
 
-test('run answers though the API process that it waits at closes', async () => {
+test('run answers though the API process at which it waits closes', async () => {
   const first = stack.urls[1]!
   const running = open().run<Completion>(create('think for a while [[fault:slow:ms=1500]]'))
   await expect.poll(async () => (await stack.simulator.state()).in_flight, { timeout: 5_000 }).toBe(1)

@@ -38,7 +38,7 @@ test('three thousand embeddings travel in a few requests, of which a poisoned on
 /** Base64 and decimals of one vector are equal as what they stand for. */
 const toFloats = (vector: number[]) => Float32Array.from(vector)
 
-test('of lists that overlap, several workers buy what is new, and each client gets its own vectors', async () => {
+test('several workers buy only the new inputs of lists that overlap, and each client gets its own vectors', async () => {
   const stack = await startStack({
     apis: 2,
     workers: 2,
@@ -93,7 +93,7 @@ tenants:
   expect(theirs.usage).toEqual(first.usage)
 }, 60_000)
 
-test('embeddings of two tenants share requests, whose tokens are divided among them to the last', async () => {
+test('embeddings of two tenants share requests, whose tokens are divided among them exactly', async () => {
   const stack = await startStack({
     simulator: ['--latency', '50', '--dimensions', '16'],
     extra: `

@@ -19,7 +19,7 @@ async function paidTwice(stack: Stack): Promise<string[]> {
   return hashes.filter((hash, index) => hashes.indexOf(hash) !== index)
 }
 
-test.concurrent('what a killed worker had under way runs again within 20 s, marked as ambiguous, and every job completes', async ({
+test.concurrent('the jobs of a killed worker run again within 20 s, marked as ambiguous, and every job completes', async ({
   expect,
   onTestFinished,
 }) => {
@@ -56,7 +56,7 @@ test.concurrent('what a killed worker had under way runs again within 20 s, mark
   expect((await paidTwice(stack)).length).toBeLessThanOrEqual(lost.length)
 }, 90_000)
 
-test.concurrent('a worker that is told to go under load finishes its calls, leaves with 0, and nothing is paid twice', async ({
+test.concurrent('a worker that gets SIGTERM under load finishes its calls, exits with 0, and nothing is paid for twice', async ({
   expect,
   onTestFinished,
 }) => {

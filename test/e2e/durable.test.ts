@@ -97,7 +97,7 @@ test.skipIf(!canTrace())(
   60_000,
 )
 
-test('with redis.durable, an API does not start over a Redis that acknowledges what is not on its disk', async () => {
+test('with redis.durable, an API does not start over a Redis that acknowledges writes before they are on its disk', async () => {
   const { url, prefix } = testRedis()
   const { path } = await writeConfig(`{ url: "${url}", prefix: ${prefix}, durable: true }`)
   const api = await startProcess({
@@ -108,7 +108,7 @@ test('with redis.durable, an API does not start over a Redis that acknowledges w
   expect((await api.exited).code).toBe(78)
 }, 60_000)
 
-test('with redis.durable, an API serves over a Redis with appendfsync always, and one that may not look says so', async () => {
+test('with redis.durable, an API serves over a Redis with appendfsync always, and reports one that it may not inspect', async () => {
   const server = await startTestRedis({ durable: true, extraArgs: ['--appendfsync', 'always'] })
   onTestFinished(() => server.close())
   const admin = new Redis(server.url)

@@ -45,7 +45,7 @@ async function submit(url: string, job: object): Promise<Job> {
 const textOf = (job: Job) =>
   (job.result as { choices: { message: { content: string } }[] }).choices[0]!.message.content
 
-test('no prompt and no answer is in Redis, packed or not, nor in a log: by every way in and out', async () => {
+test('no prompt and no answer is in Redis, packed or not, or in a log, by every way in and out', async () => {
   const receiver = await startReceiver()
   onTestFinished(() => receiver.close())
   const { stack, url, redis } = await openStack(

@@ -67,7 +67,7 @@ async function send(method: string, path: string, body?: string, headers: Record
 }
 
 describe('a job', () => {
-  test('sends its body and shows its result as text, wherever either is read', async () => {
+  test('sends its body and shows its result as text, in every place', async () => {
     const answer = chatAnswer()
     answerWith(answer)
     const hook = Promise.withResolvers<string>()
@@ -102,7 +102,7 @@ describe('a job', () => {
     expect(await hook.promise).toContain(`"result":${answer}`)
   })
 
-  test('in an upload of many is no other', async () => {
+  test('in an upload of many is treated like one by itself', async () => {
     answerWith(chatAnswer())
     const [first, second] = [chatBody(), chatBody()]
     const line = (body: string) => `{"type":"chat","group":"bulk-odd","body":${toOneLine(body)}}`

@@ -62,7 +62,7 @@ test('the openai package uploads a file from disk, finds it, reads it and delete
   expect(gone.code).toBe('not_found')
 })
 
-test('the order of the members of a call to the openai package is of no account', async () => {
+test('the order of the members of a call to the openai package does not matter', async () => {
   const upload = await toFile(Buffer.from('{}\n'), 'größe.jsonl')
   const expires_after = { anchor: 'created_at', seconds: 7_200 } as const
   for (const members of [

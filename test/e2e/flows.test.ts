@@ -8,7 +8,7 @@ import { chat, createJob, startStack } from '../helpers/stack.ts'
 const FLOWS = 12
 const SLOTS = 'a slot each second'
 
-test('slots and flows come to their ends while workers, an API process and Redis are killed: each is bought once, and all events are heard once', async () => {
+test('slots and flows end while workers, an API process and Redis are killed: each is bought once, and all events are read once', async () => {
   const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
   console.log(`seed ${seed} (SLUICE_SEED)`)
   const redis = await startTestRedis({ durable: true })

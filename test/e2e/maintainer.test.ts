@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { Overview } from '../../api/overview/snapshot.ts'
 import { chat, createJob, get, startStack, waitForJob } from '../helpers/stack.ts'
 
-test('another worker takes over from a maintainer that is frozen, and scheduled jobs start within a second of their time', async () => {
+test('another worker takes over from a frozen maintainer, and scheduled jobs start within a second of their time', async () => {
   const stack = await startStack({ workers: 2 })
   onTestFinished(async () => {
     await stack.stop()

@@ -195,7 +195,7 @@ test.each([
   ['image_edit', 'image', { prompt: 'p', image: 'file-nobody' }],
   ['image_edit', 'mask', { prompt: 'p', image: () => input.picture, mask: 'file-nobody' }],
   ['transcription', 'file', { file: 'file-nobody' }],
-])('%s whose %s is not there is refused with its place', async (type, member, members) => {
+])('%s without %s is refused with its place', async (type, member, members) => {
   const filled = Object.entries(members).map(([name, value]) => [
     name,
     typeof value === 'function' ? value() : value,
@@ -212,7 +212,7 @@ test.each([
   })
 })
 
-test('equal contents are one call, whatever their files are called', async () => {
+test('equal contents are one call, under any file names', async () => {
   const other = await upload(sound, 'another name.wav')
   const ask = (file: string) =>
     createJob(url, { type: 'transcription', body: { model: 'sim/chat', prompt: 'once', file } })
@@ -301,7 +301,7 @@ test.each([
   expect((await stack.simulator.state()).rejected[counted]).toBe(0)
 })
 
-test('a plan asks the server how long the files of its jobs sound', async () => {
+test('a plan asks the server how long the sound of its jobs is', async () => {
   const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'plan-'))
   const limits = 'limits: { audio_seconds_per_minute: 60, headroom: 0.5 }'
   await writeFile(
@@ -333,7 +333,7 @@ test('a call that its lane could never admit is refused', async () => {
   })
 })
 
-test('a form that is no job leaves no file', async () => {
+test('a form that is not a job leaves no file', async () => {
   const count = async () =>
     (await get<{ data: FileObject[] }>(url, '/v1/files?purpose=job_input')).data.length
   const before = await count()
@@ -488,7 +488,7 @@ test.each(['bytes', 'events'] as const)(
   },
 )
 
-test('a speech that nobody hears while it comes is made again where it breaks off', async () => {
+test('a speech that nobody listens to is made again where it breaks off', async () => {
   const calls = speaker.calls.length
   const speaking = speakInHalves('bytes')
   const body = { model: 'speaker/tts', voice: 'alloy', input: fresh() }
@@ -507,7 +507,7 @@ test('a speech that nobody hears while it comes is made again where it breaks of
   await speaker.broken()
 })
 
-test('what was staged of a speech is gone when its job has its file', async () => {
+test('the staged parts of a speech are gone when its job has its file', async () => {
   const redis = createRedis({ ...place, role: 'commands', name: 'test-media' })
   try {
     // Parts of files that are not sealed have a time to live.

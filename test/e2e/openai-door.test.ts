@@ -135,7 +135,7 @@ describe('chat completions of the openai package', () => {
 })
 
 describe('embeddings of the openai package', () => {
-  test('come in the format asked for, whatever the first one asked for', async () => {
+  test('come in the requested format, independent of the first request', async () => {
     const before = (await stack.simulator.state()).billed_calls
     const ask = (encoding_format?: 'float' | 'base64') =>
       client.embeddings
@@ -163,7 +163,7 @@ describe('embeddings of the openai package', () => {
     expect((await stack.simulator.state()).billed_calls - before).toBe(1)
   })
 
-  test('take tokens, lists of tokens and dimensions, and keep them apart', async () => {
+  test('take tokens, lists of tokens and dimensions, and keep them separate', async () => {
     const ask = async (input: string | number[] | number[][], dimensions: number) => {
       const { data, usage } = await client.embeddings.create({ model: 'sim/embed', input, dimensions })
       return { vectors: data.map(({ embedding }) => embedding), tokens: usage.prompt_tokens }
@@ -243,7 +243,7 @@ describe('errors in the openai package', () => {
     expect(own.calls.length).toBe(2)
   })
 
-  test('a provider without words gets ours: garbage is a bad gateway, silence a gateway time-out', async () => {
+  test('a provider without a message gets ours: garbage is a bad gateway, silence a gateway time-out', async () => {
     own.script = (_call, response) => answer(response, 502, '<html>bad gateway</html>')
     const garbage = await failureOf(ask('hello', 'own/garbage'))
     expect([garbage.status, garbage.code, garbage.type]).toEqual([502, 'http_502', 'server_error'])
@@ -274,7 +274,7 @@ describe('errors in the openai package', () => {
 })
 
 describe('streams that fail', () => {
-  test('before the first chunk are tried again unseen', async () => {
+  test('before the first chunk are tried again, invisible to the client', async () => {
     const content = 'hello [[fault:500:times=1]]'
     const { data, response } = await client.chat.completions
       .create({ model: 'sim/chat', messages: messages(content), stream: true })

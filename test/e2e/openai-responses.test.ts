@@ -252,7 +252,7 @@ describe('responses in the background', () => {
 })
 
 describe('streams that fail', () => {
-  test('before anything of the answer was said are tried again unseen', async () => {
+  test('before anything of the answer was sent are tried again, invisible to the client', async () => {
     own.script = (_call, response) => {
       const open = openEvents(response)
       const events = textEvents(['Hel', 'lo'])

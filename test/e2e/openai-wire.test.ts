@@ -155,7 +155,7 @@ test('an answer of the cache is replayed as a stream', async () => {
   expect(own.calls.length).toBe(1)
 })
 
-test('of two that stream the same at once, over two processes, one call serves both', async () => {
+test('one call serves two equal streams at once, over two processes', async () => {
   const release = Promise.withResolvers<void>()
   own.script = async (_call, response) => {
     const events = openEvents(response)
@@ -175,7 +175,7 @@ test('of two that stream the same at once, over two processes, one call serves b
   expect(own.calls.length).toBe(1)
 })
 
-test('who streams what another asks for in one piece gets it when it is there', async () => {
+test('a stream gets the answer that another client asked for in one piece, when it is there', async () => {
   const release = Promise.withResolvers<void>()
   own.script = async (_call, response) => {
     await release.promise
@@ -192,7 +192,7 @@ test('who streams what another asks for in one piece gets it when it is there', 
   expect(own.calls.length).toBe(1)
 })
 
-test('a follower of a stream whose client goes away has the call to itself', async () => {
+test('a follower of a stream whose client goes away keeps the call for itself', async () => {
   const release = Promise.withResolvers<void>()
   own.script = async (_call, response) => {
     const events = openEvents(response)
@@ -212,7 +212,7 @@ test('a follower of a stream whose client goes away has the call to itself', asy
   expect(own.calls.length).toBe(1)
 })
 
-test('who shares a stream that fails underway gets a call of its own', async () => {
+test('a follower of a stream that fails midway gets a call of its own', async () => {
   const release = Promise.withResolvers<void>()
   own.script = async (_call, response) => {
     const events = openEvents(response)
@@ -334,7 +334,7 @@ test('Prefer: respond-async answers with the job, at once', async () => {
   expect(embedding.status).toBe(200)
 })
 
-test('with an Idempotency-Key the same request is the same job, with another body it is refused', async () => {
+test('with an Idempotency-Key the same request is the same job, and with another body it is refused', async () => {
   own.script = (_call, response) => answer(response, 200, completion('once'))
   const body = newBody()
   const headers = { 'idempotency-key': `key-${body.messages}-${texts}`, 'cache-control': 'no-store' }

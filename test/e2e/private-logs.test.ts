@@ -163,7 +163,7 @@ const states: Record<string, { begin: () => Promise<unknown>; end: () => Promise
   },
 }
 
-test('nothing private is in a log or in metrics, whatever error Redis, a provider, a receiver or a file brings', async () => {
+test('no error of Redis, a provider, a receiver or a file brings anything private into a log or into metrics', async () => {
   const seen: string[] = []
   const ids = [await submitted(), await submitted('[refuse]'), await submitted('[garbage]')]
   for (const id of ids) seen.push((await call('GET', `/v1/jobs/${id}?wait=10`)).text)

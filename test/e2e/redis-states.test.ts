@@ -52,7 +52,7 @@ async function end(running: RunningProcess): Promise<{ code: number | null; isPr
   return { code, isPrompt: performance.now() - begun < 10_000 }
 }
 
-test.concurrent('processes that are there before Redis say so once, begin when it comes, go on when it is emptied, and stop without it', async (context) => {
+test.concurrent('processes that start before Redis say so once, begin when it comes, go on when it is emptied, and stop without it', async (context) => {
   const { expect, onTestFinished } = context
   const server = await openServer(context)
   const receiver = await startReceiver()
@@ -107,7 +107,7 @@ test.concurrent('processes that are there before Redis say so once, begin when i
   expect((await readdir(stack.spool)).filter((name) => name.endsWith('.json'))).toHaveLength(2)
 }, 90_000)
 
-test.concurrent('a Redis that evicts takes no new work, one behind a line that died in silence is found again, and neither needs a restart', async (context) => {
+test.concurrent('a Redis that evicts gets no new work, one behind a connection that died silently is found again, and neither needs a restart', async (context) => {
   const { expect, onTestFinished } = context
   const server = await openServer(context)
   await server.start('--maxmemory-policy', 'allkeys-lru')

@@ -37,7 +37,7 @@ afterAll(async () => {
 const list = async () => (await get<Page<Schedule>>(url, '/v1/schedules')).data
 const named = async (name: string) => (await list()).find((one) => one.name === name)
 
-test('schedules of the file are there, run, are read-only, change with the file, and go with it', async () => {
+test('schedules of the file exist, run, are read-only, change with the file, and go with it', async () => {
   await expect
     .poll(async () => (await named('every-second'))?.runs ?? 0, { timeout: 15_000 })
     .toBeGreaterThan(0)
@@ -69,7 +69,7 @@ test('schedules of the file are there, run, are read-only, change with the file,
   expect((await named('nightly'))!.id).toBe(nightly.id)
 }, 60_000)
 
-test('each slot has one job, whichever worker is killed in the middle', async () => {
+test('each slot has one job, no matter which worker is killed in the middle', async () => {
   console.info(`seed ${SEED}`)
   const random = createRandom(SEED)
   const made = await Promise.all(

@@ -60,13 +60,13 @@ async function call(
   return { status: response.status, headers: response.headers, text: await response.text() } satisfies Called
 }
 
-describe('what nobody but its owner may read', () => {
+describe('what only its owner may read', () => {
   const prompt = canary('prompt')
   /** Long enough to be kept compressed. */
   const longPrompt = `${prompt} ${'lorem ipsum '.repeat(1_000)}`
   const webhook = () => ({ url: receiver.url })
 
-  test('is in no log down to trace and in no error, whatever fails, and nowhere in Redis once deleted', async () => {
+  test('is in no log down to trace and in no error, on any failure, and nowhere in Redis once deleted', async () => {
     const refused: Called[] = []
     const refuse = async (...request: Parameters<typeof call>) => {
       const answer = await call(...request)
@@ -174,7 +174,7 @@ test('a key that is taken out of the file is refused by every process within 5 s
   expect(performance.now() - changedAt).toBeLessThan(5_000)
 })
 
-test('a weak key is told of by its place, not by its text', async () => {
+test('a weak key is reported by its place, not by its text', async () => {
   const weak = 'weak-key-0123456'
   await stack.rewriteConfig((config) => config.replace(keys.ops, weak))
   await stack.workers[0]!.waitForOutput(/"keys":\["tenants\.ops\.keys\[0\]"\]/)

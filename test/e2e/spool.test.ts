@@ -33,7 +33,7 @@ async function fillWithResults() {
   return { redis, stack, url, ids, files }
 }
 
-test('results that Redis did not take survive the death of their worker: the next one stores them, and no call is repeated', async () => {
+test('results that Redis did not accept survive the death of their worker: the next one stores them, and no call is repeated', async () => {
   const { redis, stack, url, ids, files } = await fillWithResults()
   for (const name of await files()) expect((await stat(join(stack.spool, name))).mode & 0o777).toBe(0o600)
   const [victim] = stack.workers
@@ -50,7 +50,7 @@ test('results that Redis did not take survive the death of their worker: the nex
   await expect.poll(files).toEqual([])
 }, 60_000)
 
-test('a worker that lives stores its results when Redis has room again, and takes them off its disk', async () => {
+test('a worker that lives stores its results when Redis has room again, and removes them from its disk', async () => {
   const { redis, stack, url, files } = await fillWithResults()
   // Longer than jobs.stalled_after: the locks are kept all the while.
   await new Promise((resolve) => setTimeout(resolve, 3_000))

@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { chat, createJob, getAttempts, getJob, startStack, waitForJob } from '../helpers/stack.ts'
 import { answer, startUpstream } from '../helpers/upstream.ts'
 
-test('a lane that answers 429 for ever, and never says for how long, is left for the next one of the route', async () => {
+test('a lane that always answers 429, and never says for how long, is left for the next one of the route', async () => {
   const busy = await startUpstream()
   onTestFinished(() => busy.close())
   busy.script = (_call, response) => answer(response, 429, { error: { message: 'slow down', type: 'busy' } })

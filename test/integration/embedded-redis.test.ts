@@ -73,7 +73,7 @@ test('keeps what was written over a stop and a start', async () => {
   expect(await ask(await start(), 'GET', 'kept')).toBe('yes')
 })
 
-test('is gone after close, and closing twice is as good as once', async () => {
+test('is gone after close, and closing twice is allowed', async () => {
   const redis = await start()
   await Promise.all([redis.close(), redis.close()])
   expect(await readProcessIdentity(redis.pid)).toBeNull()
@@ -136,7 +136,7 @@ test('a server that outlived both its program and its keeper is ended by the nex
   expect(await readProcessIdentity(Number(pid))).toBeNull()
 })
 
-test('it is closed to whoever has not the password, which no command line shows, before and after a crash', async () => {
+test('nobody gets in without the password, which no command line shows, before and after a crash', async () => {
   const redis = await start()
   const stranger = { url: `redis://127.0.0.1:${redis.port}` }
   await expect(ask(stranger, 'KEYS', '*')).rejects.toThrow(/NOAUTH/)
@@ -155,7 +155,7 @@ test('it is closed to whoever has not the password, which no command line shows,
   await expect(ask(stranger, 'KEYS', '*')).rejects.toThrow(/NOAUTH/)
 })
 
-test('its folder is its own user alone, also one of old that all could read, whose data it keeps', async () => {
+test('its folder is private to its own user, also an old one that all could read, whose data it keeps', async () => {
   const first = await start({ hasPassword: false })
   await ask(first, 'SET', 'kept', 'yes')
   await first.close()

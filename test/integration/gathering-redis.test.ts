@@ -48,7 +48,7 @@ it('counts what it sends, and in how many writes', async () => {
   expect(client.meter.commands).toBe(commands + 1)
 })
 
-it('holds no command back until the ones before it are answered', async () => {
+it('does not hold a command back until the ones before it are answered', async () => {
   const { url, prefix } = testRedis()
   const client = await connect(url)
   const blocked = client.blpop(`${prefix}:list`, 5)
@@ -63,7 +63,7 @@ it('holds no command back until the ones before it are answered', async () => {
   expect(await next).toBe('PONG')
 })
 
-it('goes on after a lost connection, and loses nothing but what was under way', async () => {
+it('goes on after a lost connection, and loses only what was under way', async () => {
   const redis = await startTestRedis()
   onTestFinished(() => redis.close())
   const client = await connect(redis.url)
@@ -75,7 +75,7 @@ it('goes on after a lost connection, and loses nothing but what was under way', 
   expect(answers).toEqual(['a', 'b'])
 })
 
-it('closes in the middle of a turn without losing what was said before', async () => {
+it('closes in the middle of a turn without losing earlier commands', async () => {
   const { url, prefix } = testRedis()
   const client = await connect(url)
   const said = client.set(`${prefix}:last`, 'word', 'PX', 5000)

@@ -5,7 +5,7 @@ import { createOverviewHistoryTask } from '../../services/overview-history.ts'
 import { chatJob, createTestApi } from '../helpers/api.ts'
 import { testRedis } from '../helpers/redis.ts'
 
-it('the server remembers how all went, so much and no more, for whoever opens the page', async () => {
+it('the server remembers the recent past, up to a bound, for every page that is opened', async () => {
   const place = testRedis()
   const { prefix } = place
   const api = await createTestApi({ place })

@@ -30,7 +30,7 @@ describe.each<[state: string, fault: string, put: Command, mend: Command]>([
     ['CONFIG', 'SET', 'maxmemory-policy', 'noeviction'],
   ],
 ])('processes that start while Redis %s', { concurrent: true }, (_, fault, put, mend) => {
-  it('take no job, say why once, and serve when it is well', async ({ onTestFinished }) => {
+  it('accept no job, say why once, and serve when Redis is ready', async ({ onTestFinished }) => {
     const server = await startTestRedis()
     onTestFinished(() => server.close())
     const redis = new Redis(server.url)

@@ -34,7 +34,7 @@ test('a client can be told from others by its name', async () => {
   expect(await client.call('CLIENT', 'GETNAME')).toBe('api-gateway')
 })
 
-test('a unix socket serves as well as a port', async () => {
+test('a unix socket works as well as a port', async () => {
   const folder = await mkdtemp(join(tmpdir(), 's-'))
   cleanups.push(() => rm(folder, { recursive: true, force: true }))
   const redis = await startTestRedis({ hasPassword: false, extraArgs: ['--unixsocket', join(folder, 'r')] })
@@ -73,7 +73,7 @@ describe('while Redis is away', () => {
     cleanups.push(() => redis.close())
   }
 
-  test('commands fail within a second or so, each time, and succeed when it is back', async () => {
+  test('commands fail within about a second, each time, and succeed when it is back', async () => {
     const client = connect({ url: redis.url, role: 'commands' })
     await client.set('kept', 'yes')
     await redis.close()
@@ -86,7 +86,7 @@ describe('while Redis is away', () => {
     await expect.poll(() => client.get('kept').catch(() => null), { timeout: 5_000 }).toBe('yes')
   })
 
-  test('a blip is waited out', async () => {
+  test('a short outage is waited out', async () => {
     const client = connect({ url: redis.url, role: 'commands' })
     await client.set('kept', 'yes')
     await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'no').catch(() => {})
@@ -129,7 +129,7 @@ describe('while Redis is away', () => {
   })
 })
 
-describe('a line that dies in silence', () => {
+describe('a connection that dies silently', () => {
   /** What a test opens is closed with it, and not with another that runs beside it. */
   async function connectByRelay(role: CreateRedisOptions['role'], { onTestFinished }: TestContext) {
     const redis = await startTestRedis()
@@ -145,7 +145,7 @@ describe('a line that dies in silence', () => {
   }
 
   test.concurrent.for(['commands', 'subscriber', 'bullmq'] as const)(
-    'is dropped by the role %s for a new one',
+    'is replaced by a new one in the role %s',
     async (role, context) => {
       const { expect } = context
       const { relay, client } = await connectByRelay(role, context)
@@ -160,7 +160,7 @@ describe('a line that dies in silence', () => {
     },
   )
 
-  test.concurrent('is dropped by a subscriber that sends nothing', async (context) => {
+  test.concurrent('is replaced by a subscriber that sends nothing', async (context) => {
     const { expect } = context
     const { relay, client, other } = await connectByRelay('subscriber', context)
     const heard: string[] = []
@@ -174,7 +174,7 @@ describe('a line that dies in silence', () => {
     await expect.poll(tell, { timeout: 20_000, interval: 200 }).toContain('told')
   })
 
-  test.concurrent('is tried anew while every new one is silent as well', async (context) => {
+  test.concurrent('is replaced again and again while every new one is silent as well', async (context) => {
     const { expect } = context
     const { relay, client } = await connectByRelay('subscriber', context)
     await client.set('kept', 'yes')
@@ -186,7 +186,7 @@ describe('a line that dies in silence', () => {
   })
 })
 
-test('a full Redis is known for what it is, in commands, scripts and transactions', async () => {
+test('a full Redis is recognized in commands, scripts and transactions', async () => {
   const redis = await startTestRedis({ maxmemory: '1' })
   cleanups.push(() => redis.close())
   const client = connect({ url: redis.url, role: 'commands' })

@@ -641,7 +641,7 @@ describe('the time to live of', () => {
     await expectKnownKeys(house)
   })
 
-  it('what is there already is not prolonged by whoever asks again', async () => {
+  it('a key does not change when it is used again', async () => {
     const house = await openHouse()
     await submit(house, { idempotencyKey: 'k' })
     await complete(house, await house.start())
@@ -821,7 +821,7 @@ describe('the retention of a job that', () => {
     await expectKnownKeys(house)
   })
 
-  it('is over takes everything of the job along, its group and its deliveries too', async () => {
+  it('is over deletes everything of the job, its group and its deliveries too', async () => {
     const house = await openHouse()
     const events = ['job.failed' as const]
     const { id } = await submit(house, { group: 'g', webhook: { url: 'https://a.example/', events } })
@@ -961,7 +961,7 @@ describe('a durable run', () => {
     expect(await keysOf(house.redis, `${house.root}:durable*`)).toEqual([])
   })
 
-  it('loses the step whose job is deleted, and is no job in what a tenant has done', async () => {
+  it('loses the step whose job is deleted, and is not counted as a job of its tenant', async () => {
     const house = await openHouse()
     const { id } = await house.beginJob(RUN, 'one')
     await house.durable.begin(TENANT, RUN, 'nap', { kind: 'sleep', ms: 0 })
@@ -1037,7 +1037,7 @@ describe('a flow', () => {
 })
 
 describe('what is held for a while', () => {
-  it('is a reference to an event for a day and no longer, but for the newest', async () => {
+  it('is a reference to an event for a day and no longer, except for the newest', async () => {
     const house = await openHouse()
     const streams = ['events', 'events:deltas'].map(house.key)
     const now = await timeOf(house.redis)
@@ -1077,7 +1077,7 @@ describe('what is held for a while', () => {
     await expectKnownKeys(house)
   })
 
-  it('is what a source or a shared limit leaves that is named no more, for a day after its last use', async () => {
+  it('is the state of a source or a shared limit that is not configured any more, for a day after its last use', async () => {
     const house = await openHouse()
     let now = await timeOf(house.redis)
     // A slice of its ledgers closes between any two calls.
@@ -1162,7 +1162,7 @@ it('a fair key with limits is forgotten with its last open job, or when its minu
   }
 })
 
-it('budgets of groups, and what fair keys spent of theirs, are forgotten by themselves', async () => {
+it('budgets of groups, and the spending of fair keys, expire by themselves', async () => {
   const house = await openHouse()
   const { redis, atRest } = house
   const budgets = createBudgets({
@@ -1182,7 +1182,7 @@ it('budgets of groups, and what fair keys spent of theirs, are forgotten by them
   await expectKnownKeys(house)
 })
 
-it('a tenant that no job was made for lately has a bucket of submissions, and no more', async () => {
+it('a tenant without recent jobs has a bucket of submissions, and no more', async () => {
   const house = await openHouse()
   const limits = { maxQueued: 10, requestsPerMinute: 60, budgetUsdPerDay: 5 }
   const outcome = await house.jobs.create(newJob({ limits, estimateUsd: 0.1 }))

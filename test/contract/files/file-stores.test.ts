@@ -111,7 +111,7 @@ async function* cutOff(parts: number) {
 }
 
 describe.each(['redis', ...outside] as const)('files in %s', (kind) => {
-  it('are read back byte for byte, from any byte on, and every key has its end', async () => {
+  it('are read back byte for byte, from any byte on, and every key expires', async () => {
     const { store, tenant, upload, objects, keys } = open(kind, { keys: [testKeys[0]] })
     // More than one request to S3, and more than one window to read.
     const content = randomBytes(9 * PART_BYTES + 12_345)
@@ -166,7 +166,7 @@ describe.each(['redis', ...outside] as const)('files in %s', (kind) => {
     expect(page.files.map(({ bytes }) => bytes)).toEqual([6, 4])
   })
 
-  it('written part by part are put together in order, once, however many seal them', async () => {
+  it('written part by part are put together in order, once, however many callers seal them', async () => {
     const { store, tenant, objects, keys } = open(kind)
     const id = store.newId()
     await store.writePart(tenant, id, 12, Buffer.from('c'))
@@ -218,7 +218,7 @@ describe.each(['redis', ...outside] as const)('files in %s', (kind) => {
     expect([await store.readPart(tenant, id, 3), await keys()]).toEqual([null, []])
   })
 
-  it('expire, and the sweeper deletes them wherever they lie', async () => {
+  it('expire, and the sweeper deletes them in every place', async () => {
     const { store, tenant, upload, clock, objects, keys } = open(kind)
     const { id } = await upload('abc', { expiresAt: clock.now + HOUR })
     clock.now += HOUR
@@ -227,7 +227,7 @@ describe.each(['redis', ...outside] as const)('files in %s', (kind) => {
     expect([await objects(), await keys()]).toEqual([[], []])
   })
 
-  it('of another tenant are not there, and odd ids name nothing', async () => {
+  it('of another tenant do not exist, and odd ids name nothing', async () => {
     const { store, tenant, upload } = open(kind)
     const { id } = await upload('abc')
     expect(await store.read('nobody', id)).toBeNull()
@@ -302,7 +302,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     expect([await objects(), await keys()]).toEqual([[], []])
   })
 
-  it('are not sealed once they are given up, so no record names what is deleted', async () => {
+  it('are not sealed once they are given up, so that no record names what is deleted', async () => {
     const { store: files, tenant, clock, objects, keys } = open(kind)
     async function* slow() {
       yield Buffer.from('abc')
@@ -315,7 +315,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     expect([await objects(), await keys()]).toEqual([[], []])
   })
 
-  it('that Redis never heard of are deleted after a day, and nothing else is', async () => {
+  it('that Redis does not know are deleted after a day, and nothing else is', async () => {
     const { store: files, tenant, upload, clock, objects, key } = open(kind)
     const { id } = await upload('kept')
     const written = `${STORE_ID}/${tenant}/file-1.aaaa`
@@ -332,7 +332,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     expect(await store().read(`other-store/${tenant}/file-3.cccc`, 0, 9)).toEqual(Buffer.from('of others'))
   })
 
-  it('are encrypted, part by part, and one part is no other', async () => {
+  it('are encrypted part by part, and no part can take the place of another', async () => {
     const { store: files, tenant, upload, objects } = open(kind, { keys: [testKeys[0]] })
     const content = `${'a secret '.repeat(PART_BYTES / 4)}`
     const { id } = await upload(content)
@@ -372,7 +372,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     expect((await keys()).filter((name) => !name.endsWith(':files:deleting'))).toEqual([])
   })
 
-  it('whose content was taken away are not there; a store that is away is another matter', async () => {
+  it('whose content was removed do not exist; a store that is unavailable is a different error', async () => {
     const broken = new Set<keyof ObjectStore>()
     const { store: files, tenant, upload, objects } = open(kind, { stores: { [kind]: breaking(broken) } })
     const { id } = await upload('abc')
@@ -386,7 +386,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     expect((await readAll(files, tenant, other))?.toString()).toBe('def')
   })
 
-  it('that are results stay in Redis while their store is away, or wait as parts where they are large', async () => {
+  it('that are results stay in Redis while their store is unavailable, or wait as parts if they are large', async () => {
     const broken = new Set<keyof ObjectStore>(['write'])
     const { store: files, tenant, objects, keys } = open(kind, { stores: { [kind]: breaking(broken) } })
     const small = files.newId()
@@ -405,7 +405,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     expect((await keys()).filter((key) => key.endsWith(`${large}:0`))).toEqual([])
   })
 
-  it('are read where they lie after the store was changed', async () => {
+  it('are read from where they are after the store was changed', async () => {
     const before = open(kind)
     const { id } = await before.upload('as before')
     for (const next of ['redis', ...outside] as const) {
@@ -423,7 +423,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
 describe('the folder', () => {
   const inside = () => createFolderStore({ folder })
 
-  it('leads nowhere else, whatever an object is called', async () => {
+  it('never leads outside of itself, for any name of an object', async () => {
     const outsider = join(folder, '..', 'outside')
     for (const name of [
       '../outside',
@@ -444,7 +444,7 @@ describe('the folder', () => {
     await expect(readFile(outsider)).rejects.toThrow('ENOENT')
   })
 
-  it('has an object whole or not at all; of one that is being written there is a half that nobody reads', async () => {
+  it('has an object complete or not at all; nobody reads one that is still being written', async () => {
     const name = 'half/a/object'
     async function* watched() {
       yield Buffer.from('first')
@@ -460,12 +460,12 @@ describe('the folder', () => {
     expect(await readdir(join(folder, 'half/a'))).toEqual(['object'])
   })
 
-  it('that is not there any more is said to be away: files are not taken for deleted', async () => {
+  it('that has disappeared is reported as unavailable: its files do not count as deleted', async () => {
     const elsewhere = createFolderStore({ folder: join(folder, 'not-mounted') })
     await expect(elsewhere.read('store/tenant/file', 0, 1)).rejects.toMatchObject({ fault: 'missing' })
   })
 
-  it('says in words why it cannot be used', async () => {
+  it('says why it cannot be used', async () => {
     const path = join(folder, 'a-file')
     await writeFile(path, '')
     const blocked = createFolderStore({ folder: path })
@@ -478,13 +478,13 @@ describe('the folder', () => {
     await expect(blocked.write('a/b', inChunks(Buffer.from('x')))).rejects.toThrow('files.folder')
   })
 
-  it.skipIf(process.getuid?.() === 0)('that is read-only is a fault with a name', async () => {
+  it.skipIf(process.getuid?.() === 0)('that is read-only is reported by a name of its own', async () => {
     const path = await mkdtemp(join(folder, 'readonly-'))
     await chmod(path, 0o500)
     await expect(createFolderStore({ folder: path }).check()).rejects.toMatchObject({ fault: 'refused' })
   })
 
-  it('is read by its times: what is new is no orphan', async () => {
+  it('is read with its times: a new object is not an orphan', async () => {
     const name = 'times/a/object'
     await inside().write(name, inChunks(Buffer.from('x')))
     await utimes(join(folder, name), 1, 1)
@@ -510,7 +510,7 @@ describe('S3', () => {
     ])
   })
 
-  it('is asked again where that may help, and an upload that fails is aborted', async () => {
+  it('gets a request again where that may help, and an upload that fails is aborted', async () => {
     s3.fail((request) => request.includes('partNumber'), 503)
     await bucket.write('s/t/again', content(9 * 1024 * 1024))
     expect((await bucket.read('s/t/again', 8 * 1024 * 1024, 5))?.length).toBe(5)
@@ -522,7 +522,7 @@ describe('S3', () => {
     expect(await bucket.read('s/t/refused', 0, 5)).toBeNull()
   })
 
-  it('is rid of uploads that a dead process left, by the name of the object', async () => {
+  it('loses uploads that a dead process left, found by the name of the object', async () => {
     s3.fail((request) => request.startsWith('DELETE'), 403)
     s3.fail((request) => request.includes('partNumber'), 403)
     await expect(bucket.write('s/t/left', content(9 * 1024 * 1024))).rejects.toThrow()
@@ -543,7 +543,7 @@ describe('S3', () => {
     ['a secret that is another', { secret_access_key: 'guessed' }, 'refused'],
     ['a bucket that does not exist', { bucket: 'no-such-bucket' }, 'missing'],
     ['an address where nobody is', { endpoint: 'http://127.0.0.1:9' }, 'away'],
-  ] as const)('tells of %s', async (_, settings, fault) => {
+  ] as const)('reports %s', async (_, settings, fault) => {
     const store = createS3Store(
       { bucket: s3.bucket, endpoint: s3.url, region: 'us-east-1', prefix: '', ...s3Key, ...settings },
       { proxy: null, now: Date.now },

@@ -33,7 +33,7 @@ const cases = writes.flatMap(([operation, oddities, content]) =>
 )
 const named = <T>(outcomes: T[]) => Object.fromEntries(outcomes.map((one, at) => [cases[at]!.bucket, one]))
 
-test('what a store does wrong once costs nothing: the object is there, whole, and no part of an upload is left', async () => {
+test('a fault that happens once costs nothing: the object is complete, and no part of an upload is left', async () => {
   const s3 = await startOddS3()
   onTestFinished(() => s3.close())
   const outcomes = await Promise.all(
@@ -48,7 +48,7 @@ test('what a store does wrong once costs nothing: the object is there, whole, an
   expect(named(outcomes)).toEqual(named(cases.map(() => ({ isWhole: true, uploads: 0, left: 0 }))))
 })
 
-test('what a store goes on doing wrong is told as a store that is away, and what is left goes with the name', async () => {
+test('a fault that persists is reported as a store that is unavailable, and what is left is deleted by its name', async () => {
   const s3 = await startOddS3()
   onTestFinished(() => s3.close())
   const outcomes = await Promise.all(
@@ -70,7 +70,7 @@ test('what a store goes on doing wrong is told as a store that is away, and what
   expect(named(outcomes)).toEqual(named(cases.map(() => ({ fault: 'away', left: 0 }))))
 })
 
-test('an object is never read shorter or other than it is, and one that is deleted stays so', async () => {
+test('an object is never read short or changed, and one that is deleted stays deleted', async () => {
   const s3 = await startOddS3()
   onTestFinished(() => s3.close())
   const oddities: [S3Operation, S3Oddity][] = [

@@ -51,7 +51,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
   beforeAll(open, 30_000)
   afterAll(() => database.close())
 
-  test('is migrated once, by whichever of several processes comes first', async () => {
+  test('is migrated once, by the first of several processes', async () => {
     const url = await place()
     const several = Array.from({ length: 6 }, () => openDatabase(url))
     const done = await Promise.all(several.map(migrate))
@@ -133,7 +133,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect([...(await finder.contents(root, [shared.key, 'result:job_3'])).keys()]).toEqual(['result:job_3'])
   })
 
-  test('walks what is rarest of all that is asked', async () => {
+  test('walks the index of the rarest condition of a query', async () => {
     const root = 'p:{t:rarest}'
     const metadata = '{"feature":"f"}'
     const jobs = Array.from({ length: 30 }, (_, at) =>
@@ -176,7 +176,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect(await usageOf(root)).toEqual([])
   })
 
-  test('finds jobs by all that can be asked for, in one order, page after page', async () => {
+  test('finds jobs by every filter, in one order, page after page', async () => {
     const root = 'p:{t:find}'
     const jobs = Array.from({ length: 60 }, (_, at) =>
       job(`job_${String(at).padStart(3, '0')}`, {
@@ -280,7 +280,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     ])
   })
 
-  test('adds up the dearest of very many fair keys, and the rest as one', async () => {
+  test('adds up the most expensive of very many fair keys, and the rest as one', async () => {
     const root = 'v:{t:many}'
     const many = Array.from({ length: 12_000 }, (_, at) => ({
       ...{ day: '2026-11-30', model: 'a/one', tier: 'standard', jobs: 2 },
@@ -308,7 +308,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect(await read('model', 3)).toMatchObject({ entries: [{ model: 'a/one', jobs: 24_000 }], rest: null })
   })
 
-  test('takes texts of any kind', async () => {
+  test('stores texts of any kind', async () => {
     const root = 'p:{t:texts}'
     const odd = job('job_1', { model: 'a/"ö\u{1F600}', group: 'g' })
     await store.save(root, 1, [odd], DAY)
@@ -389,7 +389,7 @@ describe('an upgrade of a PostgreSQL that is in use', () => {
     expect(await indexes(database)).toEqual([{ name: 'history_jobs_listed', valid: true }])
   })
 
-  test('begins again where one was cut off, and leaves no lock where one failed', async () => {
+  test('begins again where one was interrupted, and leaves no lock where one failed', async () => {
     const database = await openOld()
     await sql`create index history_jobs_listed on history_jobs (root)`.execute(database.db)
     await sql`update pg_index set indisvalid = false where indexrelid = 'history_jobs_listed'::regclass`.execute(

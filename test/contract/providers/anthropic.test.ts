@@ -51,7 +51,7 @@ test('streamed thinking adds up to the same answer', async () => {
   expect(reasoning.map(({ delta }) => delta.reasoning_content ?? '').join('')).toBe('Rayleigh scattering.')
 })
 
-test('the prompt counts with what the cache took and gave, and the cache’s part is told', async () => {
+test('the prompt counts with what the cache read and wrote, and the cache’s part is shown', async () => {
   const { upstream, ask } = await openBench(kind)
   for (const file of ['thinking.json', 'stream-thinking.sse']) {
     replay(upstream, 'anthropic', file)
@@ -94,7 +94,7 @@ test.each([
   ['tool_use', 'tool_calls'],
   ['refusal', 'content_filter'],
   ['of_tomorrow', 'stop'],
-])('what stopped by %s finished by %s', (stop_reason, finish_reason) => {
+])('the stop reason %s is the finish reason %s', (stop_reason, finish_reason) => {
   const answer = { content: [], stop_reason, stop_sequence: stop_reason === 'stop_sequence' ? 'END' : null }
   expect(toChatCompletion(answer, 0)?.choices).toMatchObject([
     { finish_reason, stop_reason, ...(stop_reason === 'stop_sequence' ? { stop_sequence: 'END' } : {}) },
@@ -116,7 +116,7 @@ test('a tool without parameters is called with an empty object, streamed or not'
   expect(body.choices).toMatchObject([{ message: { tool_calls: [{ function: { arguments: '{}' } }] } }])
 })
 
-test('what Anthropic has no word for fails before it is sent, naming the member', async () => {
+test('what Anthropic does not support fails before it is sent, naming the member', async () => {
   const { upstream, ask } = await openBench(kind)
   expect(await ask({ body: chatBody({ n: 2 }) })).toEqual({
     ok: false,

@@ -21,7 +21,7 @@ describe.each(KINDS)('a provider of kind $kind', (kind) => {
     expect(answer.ok && answer.body.choices).toMatchObject([{ finish_reason: 'stop' }])
   })
 
-  test('is called once, at its endpoint, with its key and none of the environment’s', async () => {
+  test('is called once, at its endpoint, with its key and none from the environment', async () => {
     const { upstream, ask } = await openBench(kind)
     replay(upstream, kind.kind, 'chat.json')
     const before = { ...process.env }

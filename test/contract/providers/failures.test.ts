@@ -7,7 +7,7 @@ const CASES = KINDS.flatMap((kind) =>
   Object.entries(kind.failures).map(([name, expected]) => ({ kind, named: kind.kind, name, expected })),
 )
 
-test.each(CASES)('$name of kind $named is told for what it is', async ({ kind, name, expected }) => {
+test.each(CASES)('$name of kind $named is recognized', async ({ kind, name, expected }) => {
   const { upstream, ask } = await openBench(kind)
   replay(upstream, kind.kind, `${name}.json`)
   const failure = await ask()
@@ -22,7 +22,7 @@ test.each(CASES)('$name of kind $named is told for what it is', async ({ kind, n
 })
 
 describe.each(KINDS)('a provider of kind $kind', (kind) => {
-  test('that answers with something else is asked again', async () => {
+  test('that answers with something else gets another call', async () => {
     const { upstream, ask } = await openBench(kind)
     for (const body of ['<html>Sign in</html>', '{"choices":', '[]', '{}', '{"object":"list"}']) {
       upstream.script = (_call, response) =>
@@ -37,7 +37,7 @@ describe.each(KINDS)('a provider of kind $kind', (kind) => {
     }
   })
 
-  test('that hangs up is asked again, and may have done the work', async () => {
+  test('that hangs up gets another call, and may have done the work', async () => {
     const { upstream, ask } = await openBench(kind)
     upstream.script = (_call, response) => response.destroy()
     expect(await ask()).toMatchObject({
@@ -48,7 +48,7 @@ describe.each(KINDS)('a provider of kind $kind', (kind) => {
     })
   })
 
-  test('that is not there has seen nothing', async () => {
+  test('that cannot be reached has seen nothing', async () => {
     const { upstream, ask } = await openBench(kind)
     await upstream.close()
     expect(await ask()).toMatchObject({
@@ -59,7 +59,7 @@ describe.each(KINDS)('a provider of kind $kind', (kind) => {
     })
   })
 
-  test('that does not answer in time, and one that is not needed any more, are left', async () => {
+  test('is left when it does not answer in time, and when nobody needs the answer any more', async () => {
     const { upstream, ask } = await openBench(kind)
     upstream.script = () => {}
     expect(await ask({ timeoutMs: 50 })).toMatchObject({ class: 'timeout', status: null, ambiguous: true })
@@ -70,7 +70,7 @@ describe.each(KINDS)('a provider of kind $kind', (kind) => {
     await upstream.broken()
   })
 
-  test('cannot make its key be seen', async () => {
+  test('cannot make its key visible', async () => {
     const { upstream, ask } = await openBench(kind)
     const error = { type: 'odd', message: `your key ${API_KEY} is odd` }
     upstream.script = (_call, response) => reply(response, 400, { type: 'error', error })

@@ -68,7 +68,7 @@ describe.each(KINDS)('a stream of kind $kind', (kind) => {
     expect(JSON.parse(call!.function.arguments)).toEqual({ city: 'Oslo' })
   })
 
-  test('that breaks off is no answer, wherever it breaks', async () => {
+  test('that breaks off at any place is not an answer', async () => {
     const { upstream, ask } = await openBench(kind)
     const text = readFixture(kind.kind, 'stream.sse')
     const last = text.indexOf(
@@ -94,7 +94,7 @@ describe.each(KINDS)('a stream of kind $kind', (kind) => {
     expect(await ask({ body: streamed })).toMatchObject({ ok: true, usage: { output_tokens: 5 } })
   })
 
-  test('with an error in it fails by that error, and may have been paid for', async () => {
+  test('with an error in it fails with that error, and may have been paid for', async () => {
     const { upstream, ask } = await openBench(kind)
     const { chunks, onDelta } = collectChunks()
     replay(upstream, kind.kind, 'error-in-stream.sse')
@@ -104,14 +104,14 @@ describe.each(KINDS)('a stream of kind $kind', (kind) => {
     expect(answer).toHaveProperty('providerError')
   })
 
-  test('of something else is no answer', async () => {
+  test('of something else is not an answer', async () => {
     const { upstream, ask } = await openBench(kind)
     replayStream(upstream, 'data: <html>\n\n')
     const expected = { ok: false, class: 'retryable', code: 'invalid_answer', ambiguous: true }
     expect(await ask({ body: streamed })).toMatchObject(expected)
   })
 
-  test('that comes in one piece after all is taken', async () => {
+  test('that comes in one piece after all is accepted', async () => {
     const { upstream, ask } = await openBench(kind)
     replay(upstream, kind.kind, 'chat.json')
     expect(await ask({ body: streamed })).toMatchObject({ ok: true, usage: { total_tokens: 17 } })

@@ -40,7 +40,7 @@ const createId = async (key: string, tenant?: string): Promise<string> => {
 }
 
 describe('an admin key with x-tenant', () => {
-  it('reads and steers what the tenant named has, as that tenant would', async () => {
+  it('reads and steers what the named tenant has, as that tenant would', async () => {
     const id = await createId(acmeKey)
     expect((await call(opsKey, { url: `/v1/jobs/${id}` })).statusCode).toBe(404)
     expect((await call(opsKey, { url: `/v1/jobs/${id}` }, 'acme')).json()).toMatchObject({ id })
@@ -49,13 +49,13 @@ describe('an admin key with x-tenant', () => {
     expect(cancelled.json()).toMatchObject({ id, status: 'cancelled' })
   })
 
-  it("makes jobs that are the tenant's, within its limits", async () => {
+  it('makes jobs that belong to the tenant, within its limits', async () => {
     const id = await createId(opsKey, 'acme')
     expect((await call(acmeKey, { url: `/v1/jobs/${id}` })).statusCode).toBe(200)
     expect((await call(opsKey, { url: `/v1/jobs/${id}` })).statusCode).toBe(404)
   })
 
-  it('is answered 404 for a tenant that there is not', async () => {
+  it('gets 404 for a tenant that does not exist', async () => {
     for (const name of ['nobody', '', 'acme, other', '__proto__', 'toString']) {
       const answer = await call(opsKey, { url: '/v1/jobs' }, name)
       expect([answer.statusCode, answer.json().error.code], name).toEqual([404, 'not_found'])
@@ -100,7 +100,7 @@ it('ignores x-tenant where no tenants are configured', async () => {
 })
 
 describe('what a job was asked', () => {
-  it("is what its tenant sent, and nobody else's to see", async () => {
+  it('is what its tenant sent, and visible to nobody else', async () => {
     const id = await createId(acmeKey)
     const url = `/v1/jobs/${id}/request`
     expect((await call(acmeKey, { url })).json()).toEqual({

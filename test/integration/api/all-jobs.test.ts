@@ -55,7 +55,7 @@ describe('GET /v1/jobs/all', () => {
       expect((await list(query)).body, query).toMatchObject({ data: [], has_more: false, last_id: null })
   })
 
-  it('is for administrators, and names what is wrong with a question', async () => {
+  it('is for administrators, and names what is wrong with a query', async () => {
     expect(await list('', acmeKey)).toMatchObject({ status: 403, body: { error: { code: 'forbidden' } } })
     for (const [query, param] of [
       ['after=job_1', 'query.after'],

@@ -45,7 +45,7 @@ const batchOf = (inputFileId: string, members: object = {}) => ({
 const create = (body: object, options: Options = {}) => call('POST', '/v1/batches', { ...options, body })
 
 describe('a new batch', () => {
-  it('is answered as OpenAI shapes it, every member there', async () => {
+  it('is answered as OpenAI shapes it, with every member', async () => {
     const input = await upload('acme')
     const { status, body } = await create(batchOf(input, { metadata: { a: 'b' } }))
     expect(status).toBe(200)
@@ -93,7 +93,7 @@ describe('a new batch', () => {
     ['endpoint', { endpoint: '/v1/nothing' }],
     ['metadata.a', { metadata: { a: 1 } }],
     ['output_expires_after.seconds', { output_expires_after: { anchor: 'created_at', seconds: 60 } }],
-  ])('is refused for a %s that is none', async (param, members) => {
+  ])('is refused for an invalid %s', async (param, members) => {
     const { status, body } = await create(batchOf(await upload('acme'), members))
     expect(status).toBe(400)
     expect(body.error).toMatchObject({ code: 'invalid_request', param })
@@ -119,7 +119,7 @@ describe('a new batch', () => {
 })
 
 describe('a batch or file of another tenant', () => {
-  it('answers with the very bytes of one that does not exist', async () => {
+  it('gets exactly the bytes of one that does not exist', async () => {
     const foreignFile = await upload('other')
     const { body: foreign } = await create(batchOf(foreignFile), { key: otherKey })
     const pairs: [string, string, object?][] = [
@@ -160,7 +160,7 @@ describe('the list of batches', () => {
     expect(last.body).toMatchObject({ has_more: false, first_id: ids[4], last_id: ids[4] })
   })
 
-  it('passes over those whose time is over', async () => {
+  it('skips those that have expired', async () => {
     const input = await upload('acme')
     const ids: string[] = []
     for (let count = 0; count < 3; count++) ids.unshift((await create(batchOf(input))).body.id)
@@ -171,7 +171,7 @@ describe('the list of batches', () => {
   })
 })
 
-it('a batch is cancelling at once, also when it is asked for twice', async () => {
+it('a batch is cancelling at once, also when that is requested twice', async () => {
   const { body } = await create(batchOf(await upload('acme')))
   const path = `/v1/batches/${body.id}/cancel`
   for (const { status, body: answer } of [await call('POST', path), await call('POST', path)]) {

@@ -24,7 +24,7 @@ describe('pages of other origins', () => {
   })
   afterAll(() => Promise.all([api, closed, open].map((one) => one.close())))
 
-  it('that are listed are told what they may send, without a key', async () => {
+  it('that are listed learn what they may send, without a key', async () => {
     const answer = await api.app.inject({
       method: 'OPTIONS',
       url: '/v1/chat/completions',

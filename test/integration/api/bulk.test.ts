@@ -85,7 +85,7 @@ describe('a bulk upload', () => {
     expect(answers[1]?.error).toMatchObject({ code: 'invalid_request', param: 'type' })
   })
 
-  it('of nothing is answered with nothing', async () => {
+  it('of nothing gets an empty answer', async () => {
     const { url } = await start()
     expect(JSON.parse((await upload(url, ['[]'], json)).body)).toEqual([])
     expect((await upload(url, ['\n \n'])).body).toBe('')
@@ -155,7 +155,7 @@ describe('a bulk upload', () => {
     )
   })
 
-  it('ends at the job that is one too many, and says so last', async () => {
+  it('ends at the first job over the limit, and says so last', async () => {
     const api = await start({ limits: { bulkJobs: 3 } })
     const answers = answersOf(await upload(api.url, [lines(Array(10).fill(chatJob({ group: 'g' })))]))
     expect(answers).toHaveLength(4)
@@ -171,7 +171,7 @@ describe('a bulk upload', () => {
     expect(await countOf(api, 'g')).toBe(0)
   })
 
-  it('ends where it has grown too large, and says so last', async () => {
+  it('ends where it has become too large, and says so last', async () => {
     const { url } = await start({ limits: { bulkBytes: 50_000 } })
     const chunk = lines(Array(10).fill(chatJob()))
     const answers = answersOf(await upload(url, Array(2000).fill(chunk)))
@@ -235,7 +235,7 @@ describe('a bulk upload', () => {
     expect([wrong.status, JSON.parse(wrong.body).error.param]).toEqual([400, 'Idempotency-Key-Policy'])
   })
 
-  it('is a plain 503 where the store is away from the beginning', async () => {
+  it('is a plain 503 where the store is unavailable from the beginning', async () => {
     const { url, server } = await start({ own: true })
     await server!.close()
     const reply = await upload(url, [lines([chatJob()])])
@@ -246,7 +246,7 @@ describe('a bulk upload', () => {
     ])
   })
 
-  it('answers the rest with unavailable where the store goes away underway', async () => {
+  it('answers the rest with unavailable where the store goes away midway', async () => {
     const { url, server } = await start({ own: true })
     const answered = Promise.withResolvers<void>()
     async function* source() {
@@ -281,7 +281,7 @@ describe('a bulk upload', () => {
     expect(await countOf(api, 'good')).toBe(answers.filter(({ id }) => id !== undefined).length)
   })
 
-  it('says of a job whose fate nobody knows that it may be there, and comes to it when it is sent again', async () => {
+  it('says that a job whose outcome is unknown may exist, and finds it when it is sent again', async () => {
     const api = await start({ own: true })
     const jobs = Array.from({ length: 260 }, (_, index) =>
       chatJob({ group: 'all', idempotency_key: `key ${index}` }, `job ${index}`),
@@ -324,7 +324,7 @@ describe('a bulk upload', () => {
     expect(late.at(-1)).toMatchObject({ index: 251, error: { code: 'request_timeout' } })
   })
 
-  it('is read no faster than the store takes it', async () => {
+  it('is read no faster than the store accepts it', async () => {
     const { url, freeze } = await start({ own: true, patient: true })
     const thaw = freeze()
     let sent = 0

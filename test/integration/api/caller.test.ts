@@ -35,7 +35,7 @@ const open = async (options: TestApiOptions = {}) => {
   }
 }
 
-it('tells what each key may do, and how its tenant stands', async () => {
+it('shows what each key may do, and how its tenant stands', async () => {
   const ask = await open({ tenants: { ...testTenants, viewers: { keys: [viewerKey], admin: 'read' } } })
   expect((await ask('/v1/jobs', acmeKey, { method: 'POST', payload: chatJob() })).status).toBe(202)
   expect((await ask('/v1/caller', acmeKey)).body).toMatchObject({
@@ -112,7 +112,7 @@ it('shows usage and budgets of all tenants to keys that read all, and to others 
   }
 })
 
-it('tells an open service that it is one', async () => {
+it('says that an open service is one', async () => {
   const ask = await open()
   expect((await ask('/v1/caller', 'any')).body).toMatchObject({
     ...{ tenant: 'default', scopes: ['admin'], reads_all: true, open: true },

@@ -45,7 +45,7 @@ it('ends event streams and held answers at once, each properly', async () => {
   expect(performance.now() - startedAt).toBeLessThan(2000)
 })
 
-it('completes the answer underway and takes no more over its connection', async () => {
+it('completes the answer under way and takes no more over its connection', async () => {
   const api = await start({ own: true })
   const handled = onHandled(api, '/v1/jobs/job_')
   const url = await api.listen()

@@ -26,7 +26,7 @@ describe('the page for operators', () => {
     await rm(folder, { recursive: true })
   })
 
-  it('is served without a key, is asked for anew each time, and may load from its own house alone', async () => {
+  it('is served without a key, is revalidated each time, and may load from its own origin alone', async () => {
     const page = await api.app.inject({ url: '/dashboard/' })
     expect([page.statusCode, page.body]).toEqual([200, '<!doctype html><title>page</title>'])
     expect(page.headers).toMatchObject({
@@ -43,7 +43,7 @@ describe('the page for operators', () => {
     expect([again.statusCode, again.body]).toEqual([304, ''])
   })
 
-  it('has parts that are kept for ever, for their names change with their content', async () => {
+  it('has parts that are cached for ever, because their names change with their content', async () => {
     const part = await api.app.inject({ url: '/dashboard/assets/index-abc123.js' })
     expect([part.statusCode, part.body]).toEqual([200, 'script'])
     expect(part.headers['cache-control']).toBe('public, max-age=31536000, immutable')
@@ -69,7 +69,7 @@ describe('the page for operators', () => {
     expect(answer.json().error.code).toBe('not_found')
   })
 
-  it('leaves the root of the house to programs as it was', async () => {
+  it('leaves the root path as it was for programs', async () => {
     const answer = await api.app.inject({ url: '/' })
     expect([answer.statusCode, answer.json().error.code]).toEqual([404, 'not_found'])
   })

@@ -85,7 +85,7 @@ describe('a step that is a job', () => {
     expect(body).toMatchObject({ id: run, steps: [{ name: 'out/line', status: 'completed', job_id: id }] })
   })
 
-  it('is the same for equal JSON, whatever the order of its members, and a fault when it is another', async () => {
+  it('is the same for equal JSON in any order of members, and an error for other JSON', async () => {
     const run = newRun()
     const { type, body, ...rest } = chatJob({ metadata: { a: 'b' } }, run)
     const { status } = await put(run, 'step', { job: { type, body, ...rest } })
@@ -106,7 +106,7 @@ describe('a step that is a job', () => {
     expect((await call('GET', runPath(run))).body).toMatchObject({ steps: [{ name: 'step' }] })
   })
 
-  it('is told as failed, and waited for again once its job is queued again', async () => {
+  it('is shown as failed, and waited for again once its job is queued again', async () => {
     const run = newRun()
     const step = { job: chatJob({ cache: 'off' }, run) }
     const { id } = (await put(run, 'step', step)).body.job!
@@ -123,7 +123,7 @@ describe('a step that is a job', () => {
     expect((await put(run, 'other', step)).body).toMatchObject({ status: 'cancelled' })
   })
 
-  it('that is refused is no step, and says which member is at fault', async () => {
+  it('that is refused is not a step, and names the member at fault', async () => {
     const run = newRun()
     const unknown = { ...chatJob(), body: { ...chatJob().body, model: 'openai/none' } }
     expect(await put(run, 'step', { job: unknown })).toMatchObject({
@@ -150,7 +150,7 @@ describe('a step that is a job', () => {
     expect((await call('GET', runPath(run))).status).toBe(404)
   })
 
-  it('for which there is no room is made when it is asked for again, from what is asked then', async () => {
+  it('for which there is no room is made when it is asked for again, from the later request', async () => {
     const full = await createTestApi({ tenants: { acme: { keys: [acmeKey], limits: { max_queued: 1 } } } })
     try {
       const ask = (text: string) =>
@@ -171,7 +171,7 @@ describe('a step that is a job', () => {
     }
   })
 
-  it('that is over is answered though its model is gone from the configuration', async () => {
+  it('that is over is answered though its model has left the configuration', async () => {
     const run = newRun()
     const step = { job: chatJob({}, run) }
     const { id } = (await put(run, 'step', step)).body.job!
@@ -188,7 +188,7 @@ describe('a step that is a job', () => {
     }
   })
 
-  it('begins anew when its job is deleted', async () => {
+  it('begins again when its job is deleted', async () => {
     const run = newRun()
     const step = { job: chatJob({ cache: 'off' }, run) }
     const { id } = (await put(run, 'step', step)).body.job!
@@ -201,7 +201,7 @@ describe('a step that is a job', () => {
 })
 
 describe('a step that sleeps', () => {
-  it('is over when its time has passed since it began, whoever asks', async () => {
+  it('is over when its time has passed since it began, for every caller', async () => {
     const run = newRun()
     const begun = await put(run, 'nap', { sleep_ms: 400 })
     expect(begun).toMatchObject({ status: 201, body: { kind: 'sleep', status: 'waiting', job: null } })
@@ -241,7 +241,7 @@ describe('a step that waits for a signal', () => {
     )
   })
 
-  it('gets one value: another is refused, the same sending is not', async () => {
+  it('gets one value: another is refused, the same request again is not', async () => {
     const run = newRun()
     await put(run, 'approve', { signal: {} })
     const key = { 'idempotency-key': 'one' }
@@ -266,7 +266,7 @@ describe('a step that waits for a signal', () => {
     expect((await put(run, 'approve', step)).body).toMatchObject({ status: 'timed_out' })
   })
 
-  it('is the only one that takes a value, of a run that there is', async () => {
+  it('is the only kind that takes a value, and only of a run that exists', async () => {
     const run = newRun()
     expect((await signal(run, 'approve', true)).status).toBe(404)
     await put(run, 'nap', { sleep_ms: 0 })
@@ -286,7 +286,7 @@ describe('a step that waits for a signal', () => {
 })
 
 describe('a run', () => {
-  it('is its tenant’s: the same id is another run of another tenant', async () => {
+  it('belongs to its tenant: the same id is another run for another tenant', async () => {
     const run = newRun()
     const other = { authorization: `Bearer ${otherKey}` }
     const step = { job: chatJob({}, run) }
@@ -299,7 +299,7 @@ describe('a run', () => {
     expect(theirs.body.job!.id).not.toBe(mine.body.job!.id)
   })
 
-  it('is forgotten with everything of it, and begins anew', async () => {
+  it('is deleted with all its data, and begins again', async () => {
     const run = newRun()
     const keys = async () => (await keysOf(api.redis, `${api.root('acme')}:durable:*`)).length
     const before = await keys()
@@ -317,7 +317,7 @@ describe('a run', () => {
     expect((await put(run, 'approve', { signal: {} })).body).toMatchObject({ status: 'waiting', value: null })
   })
 
-  it('stands in the list of its tenant, newest first, until it is deleted; a page begins behind one that is gone', async () => {
+  it('is in the list of its tenant, newest first, until it is deleted; a page begins behind one that is gone', async () => {
     type List = {
       data: { id: string; step_count: number; signal_count: number; created_at: string; expires_at: string }[]
       has_more: boolean

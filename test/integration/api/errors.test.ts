@@ -117,7 +117,7 @@ describe('every error has the one shape', () => {
     expectShape(await post('{"type":"chat","body":{"__proto__":{"model":"x"}}}'), 400, 'invalid_request')
   })
 
-  it('a store that is away: 503 with Retry-After, and a log line', async () => {
+  it('a store that is unavailable: 503 with Retry-After, and a log line', async () => {
     const { app, server, logged } = await start({ own: true })
     await app.ready()
     await server!.close()
@@ -165,7 +165,7 @@ describe('every error has the one shape', () => {
     }
   })
 
-  it('a body that dribbles in too slowly', async () => {
+  it('a body that arrives too slowly', async () => {
     const { app } = await start({ limits: { bodyTimeout: 50 } })
     const { port } = new URL(await app.listen({ host: '127.0.0.1', port: 0 }))
     const bytes =
@@ -220,7 +220,7 @@ describe('validation', () => {
     expect((await worker.start(response.json().id)).claimed.body).toEqual(payload.body)
   })
 
-  it('refuses keys and models with their own codes', async () => {
+  it('names the error codes of keys and models', async () => {
     const { app } = await start({ tenants: testTenants })
     const headers = { authorization: `Bearer ${acmeKey}` }
     const post = (members: Record<string, unknown>, key = 'k') =>
@@ -257,7 +257,7 @@ function sendRaw(port: number, bytes: string): Promise<{ head: string[]; body: s
   })
 }
 
-describe('a path that is not there', () => {
+describe('a path that does not exist', () => {
   it.each([
     ['POST', '/v1/chat/completion', 'POST /v1/chat/completion; did you mean POST /v1/chat/completions?'],
     ['POST', '/v1/job?a=b', 'POST /v1/job; did you mean GET or POST /v1/jobs?'],
@@ -291,7 +291,7 @@ describe("paths of Azure's clients", () => {
     expect((await shared.app.inject({ url })).json().object).toBe('list')
   })
 
-  it('that are not there stay what they are', async () => {
+  it('that do not exist stay unchanged', async () => {
     const response = await shared.app.inject({ url: '/openai/deployments/a' })
     expect(expectShape(response, 404, 'not_found').message).toContain('GET /openai/deployments/a')
   })

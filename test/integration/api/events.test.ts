@@ -125,7 +125,7 @@ describe("a job's events", () => {
     await until(async () => (await subscribed()) === 0)
   })
 
-  it('break off when the store fails underway, so that the client comes again', async () => {
+  it('break off when the store fails midway, so that the client comes again', async () => {
     const id = await createId()
     const response = await follow(`/v1/jobs/${id}/events`)
     const text = response.text()

@@ -29,7 +29,7 @@ const linesOf = (body: string) =>
     .map((line) => JSON.parse(line) as FailedRequest)
 
 describe('GET /v1/failures', () => {
-  it('counts the failed jobs of the tenant, and of nobody else', async () => {
+  it('counts the failed jobs of the tenant, and of no other', async () => {
     await fail()
     await fail()
     await fail({}, 'timeout')
@@ -101,7 +101,7 @@ describe('GET /v1/failures/export', () => {
     })
   })
 
-  it('is empty where nothing is meant, and refuses what it does not know', async () => {
+  it('is empty where nothing matches, and refuses what it does not know', async () => {
     await fail()
     const empty = await get('/v1/failures/export?failed_before=2020-01-01T00:00:00Z')
     expect([empty.statusCode, empty.body]).toEqual([200, ''])
@@ -137,7 +137,7 @@ describe('GET /v1/failures/export', () => {
         .end(),
     )
 
-  it('ends when its key is revoked, and not as if that were all', async () => {
+  it('breaks off when its key is revoked, so that it does not look complete', async () => {
     await failLarge()
     const waiting = (await post('/v1/jobs', chatJob({}, 'one that waits'))).json().id as string
     const url = await api.listen()

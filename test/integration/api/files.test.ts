@@ -149,7 +149,7 @@ describe('an uploaded file', () => {
     expect(decodeURIComponent(encoded)).toBe(body.filename)
   })
 
-  it('may come cut anywhere', async () => {
+  it('may arrive in pieces cut anywhere', async () => {
     const api = await start()
     const content = randomBytes(500)
     const whole = Buffer.concat([
@@ -404,7 +404,7 @@ describe('the size of an upload', () => {
     await until(async () => (await fileKeys(api)).length === 0)
   })
 
-  it('that is said in the headers is taken at its word', async () => {
+  it('that the headers state is believed', async () => {
     const api = await start({ limits: { fileBytes: 1_000_000 } })
     const headers = { ...formType, 'content-length': String(5_000_000) }
     const { status } = await sendPieces(
@@ -435,7 +435,7 @@ describe('the size of an upload', () => {
 })
 
 describe('an upload that stalls', () => {
-  it('is answered 408, and what came of it is removed', async () => {
+  it('is answered 408, and what arrived is removed', async () => {
     const api = await start({ limits: { bulkIdleTimeout: 200 } })
     const { answered } = sendPieces(
       api,
@@ -452,7 +452,7 @@ describe('an upload that stalls', () => {
     expect(await fileKeys(api)).toEqual([])
   })
 
-  it('before its file is answered likewise', async () => {
+  it('before its file gets the same answer', async () => {
     const api = await start({ limits: { bulkIdleTimeout: 200 } })
     const { answered } = sendPieces(
       api,
@@ -464,7 +464,7 @@ describe('an upload that stalls', () => {
     expect((await answered).status).toBe(408)
   })
 
-  it('no single time but takes too long altogether is answered likewise', async () => {
+  it('at no single time, but takes too long altogether, gets the same answer', async () => {
     const api = await start({ limits: { bulkIdleTimeout: 5_000, bulkTimeout: 400 } })
     const { answered } = sendPieces(
       api,
@@ -496,8 +496,8 @@ describe('an upload that stalls', () => {
   })
 })
 
-describe('while the store is in trouble', () => {
-  it('an upload into full memory is answered 503, as is nothing else', async () => {
+describe('while the store has problems', () => {
+  it('an upload into full memory is answered 503, and nothing else is', async () => {
     const api = await start({ own: true })
     const { body } = await upload(api)
     await api.redis.config('SET', 'maxmemory', '1')
@@ -509,7 +509,7 @@ describe('while the store is in trouble', () => {
     expect((await call(api, 'DELETE', `/${body.id}`)).status).toBe(200)
   })
 
-  it('the upload waits with it, and memory does not fill', async () => {
+  it('an upload waits with it, and memory does not fill', async () => {
     const api = await start({ own: true, patient: true })
     await upload(api)
     const thaw = api.freeze()
@@ -545,7 +545,7 @@ describe('while the store is in trouble', () => {
 })
 
 describe('a download', () => {
-  it('is read no faster than the client takes it, and no further once it is gone', async () => {
+  it('is read no faster than the client takes it, and no further once the client has left', async () => {
     const api = await start({ own: true })
     const { body } = await upload(api, new Uint8Array(randomBytes(40_000_000)))
     const reads = async () => {
@@ -568,7 +568,7 @@ describe('a download', () => {
     expect((await reads()) - seen).toBeLessThanOrEqual(1)
   })
 
-  it('of a file that is deleted underway breaks off rather than ends', async () => {
+  it('of a file that is deleted midway breaks off rather than ends', async () => {
     const api = await start()
     const { body } = await upload(api, new Uint8Array(randomBytes(40_000_000)))
     const response = await fetch(`${api.url}/v1/files/${body.id}/content`)
@@ -606,13 +606,13 @@ describe('the list of files', () => {
     expect(reply.body.error).toMatchObject({ param: `query.${query.split('=')[0]}` })
   })
 
-  it('takes a limit of 10,000', async () => {
+  it('accepts a limit of 10,000', async () => {
     expect((await call(await start(), 'GET', '?limit=10000')).status).toBe(200)
   })
 })
 
 describe('a file of another tenant', () => {
-  it('is answered with the very bytes of one that never was', async () => {
+  it('gets exactly the bytes of one that never existed', async () => {
     const api = await start({ tenants: testTenants })
     const { body } = await upload(api, 'secret', acmeKey)
     const missing = 'file-00000000000070008000000000000000'
@@ -640,7 +640,7 @@ describe('a file of another tenant', () => {
   })
 })
 
-it.each([':0', ':sizes', '%2F..', '%00'])('an id that ends in %s is no file', async (end) => {
+it.each([':0', ':sizes', '%2F..', '%00'])('an id that ends in %s is not a file', async (end) => {
   const api = await start()
   const { body } = await upload(api)
   const reply = await call(api, 'GET', `/${body.id}${end}`)

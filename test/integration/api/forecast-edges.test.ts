@@ -30,7 +30,7 @@ const many = (count: number, extra: Record<string, unknown> = {}) =>
 const forgetForecasts = () => new Promise((resolve) => setTimeout(resolve, 300))
 
 describe('a deadline', { timeout: 20_000 }, () => {
-  it('is no reason to refuse the job that an idempotency key made already', async () => {
+  it('is no reason to refuse the job that an idempotency key has made already', async () => {
     const { service } = await open()
     const job = chatJob({ deadline: inMs(20_000) }, 'first')
     const first = await service.submit(job, acmeKey, { 'idempotency-key': 'once' })
@@ -72,7 +72,9 @@ describe('a deadline', { timeout: 20_000 }, () => {
 })
 
 describe('the forecast of a follower', () => {
-  it('is that of the job whose answer it gets, whatever its own priority', { timeout: 20_000 }, async () => {
+  it('is that of the job whose answer it gets, independent of its own priority', {
+    timeout: 20_000,
+  }, async () => {
     const { service } = await open()
     await service.submitAll(many(20), acmeKey)
     const leader = await service.submit(chatJob({ priority: 'low' }, 'same'), acmeKey)

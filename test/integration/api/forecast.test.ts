@@ -117,7 +117,7 @@ describe('a job that waits', () => {
     await expect.poll(() => slotsOf(ids.slice(3)), eventually).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('waits by turns with the jobs of other tenants, by their weights', async () => {
+  it('alternates with the jobs of other tenants, by their weights', async () => {
     const flood = await fill(60)
     const others = await fill(3, otherKey)
     const heavy = await fill(4, heavyKey)
@@ -135,7 +135,7 @@ describe('a job that waits', () => {
     expect(await slotsOf(low)).toEqual([22, 23])
   })
 
-  it('is fetched in the order that the estimates tell', async () => {
+  it('is fetched in the order of the estimates', async () => {
     const worker = openServiceWorker(config)
     const groups = [
       { key: acmeKey, ids: await fill(6, acmeKey, { priority: 'low' }) },
@@ -193,7 +193,7 @@ describe('a job that waits', () => {
     }
   })
 
-  it('starts at once in a lane without limits, whatever waits there', async () => {
+  it('starts at once in a lane without limits, however much waits there', async () => {
     const body = { model: 'open/small', messages: [{ role: 'user', content: 'hello' }] }
     const ids = await fill(5, acmeKey, { body, cache: 'off' })
     await expect.poll(() => slotsOf(ids), eventually).toEqual([0, 0, 0, 0, 0])
@@ -223,7 +223,7 @@ describe('a job that waits for more than its turn', () => {
     expect(list.body.data).toMatchObject([told])
   })
 
-  it('for its next attempt starts then, or in its turn where that is later', async () => {
+  it('for its next attempt starts then, or in its turn if that is later', async () => {
     const worker = openServiceWorker(config)
     const ids = await fill(1)
     const at = Date.now() + 20 * SLOT_MS
@@ -238,7 +238,7 @@ describe('a job that waits for more than its turn', () => {
     })
   })
 
-  it('no more has no estimate', async () => {
+  it('no longer has no estimate', async () => {
     const worker = openServiceWorker(config)
     const ids = await fill(2)
     const running = await worker.start(ids[0]!)
@@ -295,7 +295,7 @@ describe('a deadline', () => {
     expect((await submit(inMs(2 * SLOT_MS), acmeKey, { priority: 'low' })).status).toBe(422)
   })
 
-  it('that a pause makes unreachable is refused likewise', async () => {
+  it('that a pause makes unreachable is refused in the same way', async () => {
     const pause = { key: opsKey, body: { for_ms: 600_000 } }
     await service.call('POST', '/v1/lanes/openai/small/pause', pause)
     const refused = await service.submit(jobOf({ deadline: inMs(60_000) }), acmeKey)
@@ -315,7 +315,7 @@ describe('a deadline', () => {
     }
   })
 
-  it('costs in a bulk submission only its own line', async () => {
+  it('in a bulk submission costs only its own line', async () => {
     await fill(20)
     const lines = [jobOf(), jobOf({ deadline: inMs(SLOT_MS) }), jobOf({ deadline: inMs(60 * SLOT_MS) })]
     await expect

@@ -26,7 +26,7 @@ type List = { data: GroupEntry[]; has_more: boolean; first_id: string | null; la
 const list = async (query = ''): Promise<List> => (await api.app.inject({ url: `/v1/groups${query}` })).json()
 const names = async (query = '') => (await list(query)).data.map(({ group }) => group)
 
-it('lists groups by their last change, with what became of their jobs', async () => {
+it('lists groups by their last change, with the states of their jobs', async () => {
   expect(await list()).toEqual({ object: 'list', data: [], has_more: false, first_id: null, last_id: null })
   const before = Date.now()
   const id = await createId('a')
@@ -71,7 +71,7 @@ it('pages through groups that changed within one millisecond', async () => {
   expect(seen).toEqual(all)
 })
 
-it('forgets a group with its last job', async () => {
+it('deletes a group with its last job', async () => {
   const ids = [await createId('a'), await createId('a')]
   await createId('b')
   await api.app.inject({ method: 'DELETE', url: `/v1/jobs/${ids[0]}` })

@@ -82,7 +82,7 @@ describe('the guide', () => {
     expect([answer.statusCode, answer.json().error.code]).toEqual([404, 'not_found'])
   })
 
-  it('leads to the slash of a folder, and from a missing page below one to the first folder', async () => {
+  it('redirects to the slash of a folder, and from a missing page below one to the first folder', async () => {
     const lead = async (url: string) => {
       const { statusCode, headers } = await api.app.inject({ url, headers: browser })
       return [statusCode, headers.location]
@@ -92,13 +92,13 @@ describe('the guide', () => {
     expect(await lead('/docs/guide/recipes/none/')).toEqual([302, '../../404'])
   })
 
-  it('tells a browser of a missing page by a page', async () => {
+  it('answers a browser that asks for a missing page with a page', async () => {
     const answer = await api.app.inject({ url: '/docs/guide/none', headers: browser })
     expect([answer.statusCode, answer.body]).toEqual([404, 'no such page'])
   })
 })
 
-it('where it is not built the answer says how to', async () => {
+it('says how to build it where it is not built', async () => {
   const api = await createTestApi()
   onTestFinished(api.close)
   for (const url of ['/docs/guide', '/docs/guide/', '/docs/guide/openai']) {

@@ -31,7 +31,7 @@ describe('creating a job', () => {
     expect(estimated_start_at).toEqual(expect.any(String))
   })
 
-  it('answers 200 where the job is finished already', async () => {
+  it('answers 200 where the job has ended already', async () => {
     await api.worker.finish((await create(chatJob())).json().id, { result: { a: [1] } })
     const response = await create(chatJob())
     expect(response.statusCode).toBe(200)
@@ -95,7 +95,7 @@ describe('waiting for a job', () => {
   const isAwaited = async (id: string) =>
     Number((await api.redis.pubsub('NUMSUB', jobChannel(api.root(), id)))[1]) > 0
 
-  it('holds the answer until the job is finished', async () => {
+  it('holds the answer until the job has ended', async () => {
     const id = await createId()
     const waiting = get(`/v1/jobs/${id}?wait=30`)
     await until(() => isAwaited(id))
@@ -103,14 +103,14 @@ describe('waiting for a job', () => {
     expect((await waiting).json()).toMatchObject({ status: 'completed', result: { ok: true } })
   })
 
-  it('answers 200 with the job as it stands when the time is up', async () => {
+  it('answers 200 with the job as it is when the time is up', async () => {
     const id = await createId()
     const response = await get(`/v1/jobs/${id}?wait=0.05`)
     expect([response.statusCode, response.json().status]).toEqual([200, 'queued'])
     expect(response.headers['preference-applied']).toBeUndefined()
   })
 
-  it('takes the time from Prefer also, and says so', async () => {
+  it('takes the time from Prefer as well, and says so', async () => {
     const id = await createId()
     const waiting = get(`/v1/jobs/${id}`, { prefer: 'wait=900' })
     await until(() => isAwaited(id))
@@ -205,7 +205,7 @@ describe('steering a job', () => {
     expect((await post('/v1/jobs/retry', { grup: 'a' })).json().error.param).toBe('grup')
   })
 
-  it('forgets it', async () => {
+  it('deletes it', async () => {
     const id = await createId()
     const response = await api.app.inject({ method: 'DELETE', url: `/v1/jobs/${id}` })
     expect([response.statusCode, response.json()]).toEqual([200, { id, object: 'job', deleted: true }])

@@ -93,7 +93,7 @@ describe('the list of lanes', () => {
 })
 
 describe('a lane', () => {
-  it('is found by its id, its slashes plain or encoded', async () => {
+  it('is found by its id, with slashes plain or encoded', async () => {
     for (const [path, id] of [
       ['openai/small', 'openai/small'],
       ['openai%2Fsmall', 'openai/small'],
@@ -116,7 +116,7 @@ describe('a lane', () => {
     },
   )
 
-  it('shows the window that it begins with where it is to find out', async () => {
+  it('shows the window that it begins with where it has to find it out', async () => {
     const { body } = await get('/v1/lanes/any/thing')
     expect(body).toMatchObject({ window: { configured: 'auto', learned: 1000 }, limits: { window_ms: 1000 } })
   })
@@ -228,7 +228,7 @@ describe('steering a lane', () => {
     expect((await get('/v1/lanes/openai/small')).body.paused_until).toBeNull()
   })
 
-  it('pauses for so long, and says why', async () => {
+  it('pauses for the requested time, and says why', async () => {
     const before = Date.now()
     const { body } = await post('/v1/lanes/openai/small/pause', { for_ms: 60_000, reason: 'maintenance' })
     expect(body.paused_reason).toBe('maintenance')
@@ -242,7 +242,7 @@ describe('steering a lane', () => {
     expect((await get('/v1/lanes/openai/org/large:v2')).body.paused_until).toBeNull()
   })
 
-  it('reaches lanes of a wildcard also, and those whose name ends like an action', async () => {
+  it('reaches lanes of a wildcard as well, and those whose name ends like an action', async () => {
     for (const id of ['any/thing', 'any/a/b', 'any/pause', 'any/resume']) {
       expect((await post(`/v1/lanes/${id}/pause`)).body).toMatchObject({ id, waiting_for: 'provider_pause' })
       expect((await get(`/v1/lanes/${id}`)).body.paused_until).not.toBeNull()
@@ -276,7 +276,7 @@ describe('steering a lane', () => {
     expect((await get('/v1/lanes/openai/small')).body.paused_until).toBeNull()
   })
 
-  it('knows no other actions', async () => {
+  it('has no other actions', async () => {
     for (const path of ['openai/small', 'openai/small/stop', 'openai/small/pause/']) {
       expect((await post(`/v1/lanes/${path}`)).status).toBe(404)
     }

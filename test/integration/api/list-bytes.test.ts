@@ -144,7 +144,7 @@ describe('jobs with answers of 1.6 MB each', () => {
     expect(events.length).toBeLessThan((JOBS + FAILED) * 4_000)
   })
 
-  it('are whole in the events of their own', async () => {
+  it('are whole in their own events', async () => {
     const { body } = await get(`/v1/jobs/${ids[0]}/events`)
     expect(body).toContain('event: job.completed')
     expect(body).not.toContain('result_omitted')

@@ -74,7 +74,7 @@ it('lists the models that the tenant used, and no other tenant', async () => {
   expect(await idsOf(otherKey)).toEqual(['openai/small', 'openai//models/named here', 'fast'])
 })
 
-it('has lanes whose models begin with a slash or have blanks, by every way to write them', async () => {
+it('has lanes whose models begin with a slash or have blanks, in every spelling', async () => {
   const { api, create, get, as } = await start()
   expect((await create('/models/llama 3.gguf')).statusCode).toBe(202)
   const id = 'openai//models/llama 3.gguf'

@@ -48,7 +48,7 @@ const batch = (api: TestApi, file: string) =>
     payload: { input_file_id: file, endpoint: '/v1/chat/completions', completion_window: '24h' },
   })
 
-it('new work is refused while the memory of Redis is short, what was accepted is completed, and then it is taken again', async () => {
+it('new work is refused while the memory of Redis is short, accepted work is completed, and then new work is accepted again', async () => {
   const { api, fill } = await openShort()
   const accepted = await create(api, 'accepted', { 'idempotency-key': 'known' })
   expect(accepted.statusCode).toBe(202)

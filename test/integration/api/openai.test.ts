@@ -62,7 +62,7 @@ describe('a streamed answer', () => {
     expect(text.replaceAll(': keep-alive\n', '')).toBe(`data: ${JSON.stringify(rest)}\n\ndata: [DONE]\n\n`)
   })
 
-  it('ends with an error where chunks were lost on their way', async () => {
+  it('ends with an error where chunks were lost', async () => {
     const { response, running } = await begin()
     await api.worker.complete(running, { result: completion('Hello') })
     const text = await response.text()
@@ -70,7 +70,7 @@ describe('a streamed answer', () => {
     expect(text).not.toContain('[DONE]')
   })
 
-  it('ends with an error, and its job with it, when the attempt fails underway', async () => {
+  it('ends with an error, and its job with it, when the attempt fails midway', async () => {
     const { response, running } = await begin()
     await api.worker.retry(running, Date.now())
     const text = await response.text()
@@ -78,7 +78,7 @@ describe('a streamed answer', () => {
     await until(async () => (await statusOf(running)) === 'cancelled')
   })
 
-  it('shows the failure that ends the job underway as the provider told it', async () => {
+  it('shows the failure that ends the job midway as the provider reported it', async () => {
     const { response, running } = await begin()
     await api.worker.fail(running, { provider_error: { message: 'Too hot.', code: 'heat' } })
     expect(await response.text()).toContain(
@@ -99,7 +99,7 @@ describe('a held answer', () => {
     expect(text).toContain('[DONE]')
   })
 
-  it('says that its job was cancelled by somebody else, or deleted', async () => {
+  it('says that its job was cancelled by another client, or deleted', async () => {
     const asked = [ask(), ask({ stream: true })]
     const ids = [(await api.worker.next()).claimed.id, (await api.worker.next()).claimed.id]
     await api.app.inject({ method: 'POST', url: `/v1/jobs/${ids[0]}/cancel` })
@@ -131,7 +131,7 @@ describe('a held answer', () => {
     expect([await statusOf(running), await statusOf(streaming)]).toEqual(['running', 'running'])
   })
 
-  it('leaves nothing behind when its client went away', async () => {
+  it('leaves nothing behind when its client has gone away', async () => {
     const leaving = new AbortController()
     const asked = ask({}, { signal: leaving.signal })
     const running = await api.worker.next()
@@ -147,7 +147,7 @@ describe('a request with an Idempotency-Key', () => {
   const headers = { 'idempotency-key': 'the-key' }
   const messages = [{ role: 'user', content: 'the same' }]
 
-  it('brings the job back whose client went away', async () => {
+  it('returns the job whose client went away', async () => {
     const leaving = new AbortController()
     const first = ask({ messages }, { headers, signal: leaving.signal })
     const running = await api.worker.next()
@@ -161,7 +161,7 @@ describe('a request with an Idempotency-Key', () => {
     expect(await (await second).json()).toEqual(completion('here'))
   })
 
-  it('waits for the job that another request made, and does not take it along when its client leaves', async () => {
+  it('waits for the job that another request made, and does not cancel it when its client leaves', async () => {
     const first = ask({ messages, stream: true }, { headers })
     const running = await api.worker.next()
     const leaving = new AbortController()

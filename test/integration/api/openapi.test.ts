@@ -78,7 +78,7 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  it('refers only to components it has, and has only those it refers to', () => {
+  it('refers only to components that it has, and has only those it refers to', () => {
     const referred = new Set(
       [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name),
     )

@@ -101,7 +101,7 @@ describe('the overview', () => {
     }
   })
 
-  it('shows the tenant of an open service', async () => {
+  it('shows the default tenant of an open service', async () => {
     const api = await open({ tenants: {} })
     const overview = (await get(api, '/v1/overview')).json() as Overview
     expect(overview.tenants.map(({ id }) => id)).toEqual(['default'])
@@ -132,7 +132,7 @@ describe('the list of tenants', () => {
 
 // Each waits for a second to pass, so they wait together.
 describe.concurrent('the stream of overviews', () => {
-  it('brings one at once and then one after the other, to all that watch from one sampler', async () => {
+  it('come at once and then one after the other, to all that watch from one sampler', async () => {
     const api = await open()
     const url = await api.listen()
     const first = await watch(url)

@@ -101,7 +101,7 @@ it('conversations are passed on to the provider that keeps them, whole', async (
   expect(asked()).toHaveLength(8)
 })
 
-it('a conversation of another tenant is not there, on no way, and its provider is not asked', async () => {
+it('a conversation of another tenant does not exist, by every route, and its provider is not asked', async () => {
   const id = await createConversation()
   const missing = await other.conversations.retrieve('conv_none').catch((error) => error)
   for (const reach of [
@@ -145,7 +145,7 @@ it('a conversation is continued where it is kept', async () => {
   expect((error as Error).message).toContain('is stored at openai')
 })
 
-it('ids lead nowhere else at the provider', async () => {
+it('ids cannot lead to other paths of the provider', async () => {
   const id = await createConversation()
   const headers = { authorization: `Bearer ${acmeKey}` }
   for (const path of [`${id}%2F..%2F..%2Fmodels`, `${id}/items/..%2F..`, `..%2Fmodels`, `${id}%3Fx`]) {
@@ -154,7 +154,7 @@ it('ids lead nowhere else at the provider', async () => {
   expect(asked()).toEqual([])
 })
 
-it('ids that come percent-encoded lead to the same thing', async () => {
+it('percent-encoded ids lead to the same object', async () => {
   const id = await createConversation()
   upstream.script = (_call, response) => answer(response, 200, { object: 'list', data: [] })
   const headers = { authorization: `Bearer ${acmeKey}` }
@@ -166,7 +166,7 @@ it('ids that come percent-encoded lead to the same thing', async () => {
   expect(asked()).toEqual([`GET ${at}`, `GET ${at}/items?limit=2&after=a%3Fb`, `GET ${at}/items/msg_1`])
 })
 
-it('errors of the provider come back with their status, without keys; none at all is a bad gateway', async () => {
+it('errors of the provider come back with their status, without keys; no answer at all is a bad gateway', async () => {
   const id = await createConversation()
   upstream.script = (_call, response) =>
     answer(response, 400, {
@@ -182,7 +182,7 @@ it('errors of the provider come back with their status, without keys; none at al
   })
 })
 
-it('a client that goes away is no fault of ours', async () => {
+it('a client that goes away is not an error of the service', async () => {
   const id = await createConversation()
   const leaving = new AbortController()
   let reached = () => {}
@@ -199,7 +199,7 @@ it('a client that goes away is no fault of ours', async () => {
   expect(api.logged.filter(({ msg }) => msg === 'request failed')).toEqual([])
 })
 
-it('stored completions are read, changed and deleted by who made them', async () => {
+it('stored completions are read, changed and deleted by the tenant that made them', async () => {
   await api.deps.providers.state.remember('acme', 'chatcmpl-1', 'openai')
   upstream.script = (_call, response) =>
     answer(response, 200, { id: 'chatcmpl-1', object: 'list', data: [], has_more: false })
@@ -249,7 +249,7 @@ it('compaction is passed on, and takes its turn in the limits of the lane', asyn
   expect(asked()).toHaveLength(1)
 })
 
-it('requests that are no jobs keep to the limits of their tenant', async () => {
+it('requests that are not jobs keep to the limits of their tenant', async () => {
   upstream.script = (_call, response) => answer(response, 200, { object: 'x', input_tokens: 5, output: [] })
   const ask = async (key: string, path = 'input_tokens') => {
     const response = await fetch(`${url}/v1/responses/${path}`, {
@@ -283,7 +283,7 @@ it('requests that are no jobs keep to the limits of their tenant', async () => {
   expect(asked()).toHaveLength(4)
 })
 
-it('a new conversation goes to the provider that is named, or to the first that keeps them', async () => {
+it('a new conversation goes to the named provider, or to the first that keeps conversations', async () => {
   upstream.script = (_call, response) =>
     answer(response, 200, { id: `conv_${++made}`, object: 'conversation' })
   await acme.conversations.create({}, { headers: { 'x-provider': 'compatible' } })

@@ -37,7 +37,7 @@ describe('a query parameter that a route does not know', () => {
     }
   })
 
-  it('is ignored where clients of OpenAI call, for they send more than is needed here', async () => {
+  it('is ignored where clients of OpenAI call, because they send more than is needed here', async () => {
     const sent = 'include[]=file_search_call.results&order=desc&limit=2&extra=1'
     for (const operation of operations.filter((one) => COMPATIBLE.test(one.path))) {
       const answer = await ask(operation, sent)

@@ -47,7 +47,7 @@ const shown = (event: JsonObject, number: number, id: string, members: JsonObjec
 })
 
 describe('a response', () => {
-  it("is the provider's but for its id, which names the job", async () => {
+  it("is the provider's except for its id, which names the job", async () => {
     const asked = ask()
     const running = await api.worker.next()
     await api.worker.complete(running, { result: responseOf('Hello') })
@@ -109,7 +109,7 @@ describe('a response', () => {
     }
   })
 
-  it('lists what it was asked with', async () => {
+  it('lists its input', async () => {
     const { id } = await read(
       await ask({
         background: true,
@@ -185,7 +185,7 @@ describe('a response in the background', () => {
     expect(await read(third)).toMatchObject({ status: 'completed', background: true })
   })
 
-  it('tells that it failed, and why', async () => {
+  it('says that it failed, and why', async () => {
     const { id } = await read(await ask({ background: true }))
     await api.worker.fail(await api.worker.next(), {
       provider_error: { message: 'Too hot.', code: 'heat', type: 'server_error' },
@@ -206,7 +206,7 @@ describe('a response in the background', () => {
     expect(await read(await get(id))).toMatchObject({ status: 'incomplete', incomplete_details })
   })
 
-  it('is cancelled on demand, and stays what it is after its end', async () => {
+  it('is cancelled on request, and keeps its state after its end', async () => {
     const { id } = await read(await ask({ background: true }))
     const running = await api.worker.next()
     const cancelled = await cancel(id)
@@ -245,7 +245,7 @@ describe('a response in the background', () => {
     expect((await asked).status).toBe(200)
   })
 
-  it('is a job for who prefers one', async () => {
+  it('is a job for a client that prefers one', async () => {
     const response = await ask({ background: true, stream: true }, { prefer: 'respond-async' })
     expect([response.status, await read(response)]).toMatchObject([202, { object: 'job', type: 'response' }])
   })
@@ -312,7 +312,7 @@ describe('a stream', () => {
     expect(await read(await get(id))).toEqual({ ...whole, id, background: true })
   })
 
-  it('of an answer that came in one piece is what it would have been', async () => {
+  it('of an answer that came in one piece is what a streamed one would have been', async () => {
     const input = 'the same'
     const asked = ask({ input })
     await api.worker.complete(await api.worker.next(), { result: responseOf('Zürich 🏔️') })
@@ -334,7 +334,7 @@ describe('a stream', () => {
     expect(told.at(-1)).toMatchObject({ type: 'response.completed', response: { background: true } })
   })
 
-  it('that had but begun goes on with an answer that comes in one piece', async () => {
+  it('that had only begun goes on with an answer that comes in one piece', async () => {
     const asked = ask({ stream: true })
     const first = await api.worker.next()
     await api.worker.stream(first, [...events.slice(0, 2), { type: 'response.failed', response: whole }])
@@ -347,7 +347,7 @@ describe('a stream', () => {
     expect(await follow(idOf(running))).toEqual(told)
   })
 
-  it("of another's answer has numbers of its own, the same whenever it is read", async () => {
+  it('of the answer of another job has numbers of its own, the same at every reading', async () => {
     const body = { input: 'the same', stream: true }
     const first = ask(body)
     const running = await api.worker.next()
@@ -381,7 +381,7 @@ describe('a stream', () => {
     }
   })
 
-  it('of a client that comes back begins anew', async () => {
+  it('begins again for a client that comes back', async () => {
     const headers = { 'idempotency-key': 'the-key' }
     const body = { input: 'the same', stream: true }
     const leaving = new AbortController()
@@ -402,7 +402,7 @@ describe('a stream', () => {
     expect(await follow(idOf(running), 1)).toEqual(expected.slice(2))
   })
 
-  it('passes over attempts that showed nothing', async () => {
+  it('leaves out attempts that showed nothing', async () => {
     const asked = ask({ stream: true })
     const first = await api.worker.next()
     await api.worker.stream(first, events.slice(0, 1))
@@ -424,7 +424,7 @@ describe('a stream that fails', () => {
     return { response: await asked, running }
   }
 
-  it('ends with an error in both of the shapes that clients look for, the same whenever it is read', async () => {
+  it('ends with an error in both of the shapes that clients look for, the same at every reading', async () => {
     const { response, running } = await begin()
     await api.worker.fail(running, { provider_error: { message: 'Too hot.', code: 'heat' } })
     const told = parseEvents(await response.text())
@@ -440,7 +440,7 @@ describe('a stream that fails', () => {
     expect(await follow(idOf(running), 2)).toEqual(told.slice(3))
   })
 
-  it("keeps the provider's own word that the response failed", async () => {
+  it("keeps the provider's own message that the response failed", async () => {
     const { response, running } = await begin()
     const error = { code: 'server_error', message: 'It broke.' }
     await api.worker.stream(running, [
@@ -484,7 +484,7 @@ describe('a stream that fails', () => {
     expect(await follow(idOf(running))).toEqual(told)
   })
 
-  it('says that texts were lost on their way', async () => {
+  it('says that texts were lost', async () => {
     const { response, running } = await begin()
     await api.worker.stream(running, events.slice(6))
     await api.worker.complete(running, { result: whole })
@@ -493,7 +493,7 @@ describe('a stream that fails', () => {
     expect(typesOf(told)).not.toContain('response.completed')
   })
 
-  it('with the server takes no number, for the stream goes on elsewhere', async () => {
+  it('with the server has no number, because the stream goes on elsewhere', async () => {
     const { response, running } = await begin({ background: true })
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
     let text = ''
@@ -510,8 +510,8 @@ describe('a stream that fails', () => {
   })
 })
 
-describe('what is not a response', () => {
-  it('is answered with the same bytes: other jobs, those of others, and what was never there', async () => {
+describe('a response that does not exist', () => {
+  it('gets the same bytes: other jobs, those of other tenants, and ids that never existed', async () => {
     const guarded = await createTestApi({ tenants: testTenants })
     const address = await guarded.listen()
     const send = (key: string, path: string, body?: JsonObject, method = body ? 'POST' : 'GET') =>
@@ -558,7 +558,7 @@ describe('what is not a response', () => {
     await guarded.close()
   })
 
-  it('is what was deleted', async () => {
+  it('is a deleted one', async () => {
     const { id } = await read(await ask({ background: true }))
     const gone = await fetch(`${url}/v1/responses/${id}`, { method: 'DELETE' })
     expect([gone.status, await read(gone)]).toEqual([200, { id, object: 'response', deleted: true }])

@@ -164,7 +164,7 @@ describe('a new schedule', () => {
     expect(await house.redis.zcard(`${house.root('acme')}:schedules`)).toBe(before)
   })
 
-  it('comes of a key once', async () => {
+  it('is made once for a key', async () => {
     const first = await create({}, { 'idempotency-key': 'k' })
     const again = await create({}, { 'idempotency-key': 'k' })
     expect([first.status, again.status]).toEqual([201, 200])
@@ -175,7 +175,7 @@ describe('a new schedule', () => {
     )
   })
 
-  it('is one too many behind the limit, which the error names', async () => {
+  it('is refused behind the limit, which the error names', async () => {
     const known = await house.redis.zcard(`${house.root('acme')}:schedules`)
     house.config.jobs.max_schedules = known + 1
     const { id } = await make()
@@ -260,7 +260,7 @@ describe('a change', () => {
     expect(renamed.body).toEqual({ ...body, name: 'b', updated_at: renamed.body.updated_at })
   })
 
-  it('pauses, and what comes is shown all the same', async () => {
+  it('pauses, and its next times are still shown', async () => {
     const { id } = await make()
     const { body } = await call('PATCH', `/v1/schedules/${id}`, { body: { paused: true } })
     expect(body).toMatchObject({ paused: true })
@@ -278,7 +278,7 @@ describe('a change', () => {
     house.config.routes = routes
   })
 
-  it('that meets others is not lost', async () => {
+  it('that conflicts with others is not lost', async () => {
     const { id } = await make()
     const changes = [{ name: 'b' }, { overlap: 'skip' }, { metadata: { c: 'd' } }, { catch_up: 'all' }]
     const answers = await Promise.all(changes.map((body) => call('PATCH', `/v1/schedules/${id}`, { body })))
@@ -289,7 +289,7 @@ describe('a change', () => {
 })
 
 describe('a run that is asked for', () => {
-  it('makes a flow where that is what the schedule is for', async () => {
+  it('makes a flow where the schedule makes flows', async () => {
     const { id, flow, job } = await make({ job: null, flow: flowOf('fast') })
     expect({ flow, job }).toEqual({ flow: flowOf('fast'), job: null })
     const { status, headers, body } = await call('POST', `/v1/schedules/${id}/run`)
@@ -319,7 +319,7 @@ describe('a run that is asked for', () => {
     expect((await call('GET', `/v1/jobs?schedule=${id}`)).body.data).toMatchObject([{ id: job.id }])
   })
 
-  it('comes of a key once', async () => {
+  it('is made once for a key', async () => {
     const { id } = await make()
     const headers = { 'idempotency-key': 'k' }
     const first = await call('POST', `/v1/schedules/${id}/run`, { headers })
@@ -349,7 +349,7 @@ it('lists go on behind any entry, also behind one that was deleted', async () =>
   expect(await runs('after=run_2')).toMatchObject({ has_more: false, first_id: 'run_1', last_id: 'run_1' })
 })
 
-it('jobs of a schedule are found by it, also beside other filters', async () => {
+it('jobs of a schedule are found by it, also together with other filters', async () => {
   const { id } = await make()
   const { id: other } = await make()
   const made: string[] = []
@@ -370,7 +370,7 @@ it('jobs of a schedule are found by it, also beside other filters', async () => 
   expect(await list('')).toEqual(made)
 })
 
-it('a schedule of another tenant is as one that does not exist, to the byte', async () => {
+it('a schedule of another tenant gets exactly the bytes of one that does not exist', async () => {
   const { id } = await make()
   for (const [method, path] of [
     ['GET', ''],
@@ -398,7 +398,7 @@ it('a schedule of another tenant is as one that does not exist, to the byte', as
   expect((await call('GET', `/v1/jobs?schedule=${id}`, { key: otherKey })).body.data).toEqual([])
 })
 
-it('what is deleted is gone, its jobs are not', async () => {
+it('a deleted schedule is gone, its jobs are not', async () => {
   const { id } = await make()
   const { body: job } = await call('POST', `/v1/schedules/${id}/run`)
   expect((await call('DELETE', `/v1/schedules/${id}`)).body).toEqual({

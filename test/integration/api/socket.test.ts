@@ -57,7 +57,7 @@ const told = (id: string, job: string, ...names: string[]) =>
 const codeOf = ({ error }: Message) => (error as { code: string }).code
 
 describe('a socket', () => {
-  it('follows a job, from its first event or behind a cursor, and says its end', async () => {
+  it('follows a job, from its first event or behind a cursor, and reports its end', async () => {
     const job = await create()
     const one = await connect()
     one.send({ type: 'subscribe', id: 'a', job })
@@ -175,7 +175,7 @@ describe('a socket', () => {
     })
   })
 
-  it('hands a body on as it was written', async () => {
+  it('passes a body on as it was written', async () => {
     const socket = await connect()
     const body =
       '{ "model": "openai/small", "messages": [{"role":"user","content":"exact"}], "seed": 12345678901234567890 }'
@@ -185,7 +185,7 @@ describe('a socket', () => {
     expect(read.body).toContain('12345678901234567890')
   })
 
-  it('ends a subscription that is given up, whose id is free then', async () => {
+  it('ends a subscription that is closed, whose id is free then', async () => {
     const [job, next] = [await create(), await create()]
     const socket = await connect()
     socket.send({ type: 'subscribe', id: 'a', job })
@@ -242,7 +242,7 @@ describe('the key of a socket', () => {
     await expect(connect({ headers: { 'x-tenant': 'other' } })).rejects.toMatchObject({ status: 403 })
   })
 
-  it('shows its tenant’s things alone', async () => {
+  it('shows only what belongs to its tenant', async () => {
     const theirs = await create({}, otherKey)
     const socket = await connect()
     socket.send({ type: 'subscribe', id: 'a', job: theirs })
@@ -267,7 +267,7 @@ describe('the origin of a socket', () => {
     else await expect(connecting).rejects.toMatchObject({ status, body: { error: { param: 'origin' } } })
   })
 
-  it('is asked for where no key is, too', async () => {
+  it('is checked where there is no key, too', async () => {
     const open = await createTestApi()
     onTestFinished(() => open.close())
     const at = await open.listen()
@@ -286,7 +286,7 @@ describe('the origin of a socket', () => {
   })
 })
 
-describe('a message that is none', () => {
+describe('an invalid message', () => {
   const huge = 'x'.repeat(2000)
   it.each<[what: string, message: unknown, id: string | null, param: string | null]>([
     ['no JSON', '{"type":', null, 'message'],
@@ -366,7 +366,7 @@ describe('a message that is none', () => {
     expect(await socket.next()).toMatchObject({ type: 'event', id: 'ok' })
   })
 
-  it('(an id in use) leaves what has it alone', async () => {
+  it('(an id in use) leaves its subscription alone', async () => {
     const job = await create()
     const socket = await connect()
     socket.send({ type: 'subscribe', id: 'a', job })
@@ -434,7 +434,7 @@ describe('a socket’s end', () => {
     await api.worker.complete(running)
   })
 
-  it('is not brought about by much that is read as it comes', async () => {
+  it('does not come for a client that reads much, as long as it reads', async () => {
     const socket = await connect()
     for (let at = 0; at < 300; at++) socket.send({ type: 'unsubscribe', id: `none ${at}` })
     expect((await socket.take(300)).map(({ id }) => id)).toEqual(
@@ -471,7 +471,7 @@ describe('a socket’s end', () => {
     expect(grown('sluice_websocket_messages_total{direction="out",type="error"}')).toBe(2)
   })
 
-  it('is 1001 where the server closes, and nothing of it is left', async () => {
+  it('is 1001 where the server closes, and leaves nothing', async () => {
     const closing = await createTestApi({ tenants: testTenants })
     const at = await closing.listen()
     const [one, silent] = [await connect({ at }), await connect({ at, key: null })]
@@ -483,7 +483,7 @@ describe('a socket’s end', () => {
   })
 })
 
-describe('a request for the socket that is none', () => {
+describe('an invalid request for the socket', () => {
   it('is told to upgrade', async () => {
     const answer = await api.app.inject({ url: '/v1/ws', headers: bearer(acmeKey) })
     expect([answer.statusCode, answer.headers.upgrade]).toEqual([426, 'websocket'])

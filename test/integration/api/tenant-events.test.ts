@@ -73,7 +73,7 @@ describe('the events of a tenant', () => {
     expect(live[2]!.data).toMatchObject({ job: { status: 'failed', error: { code: 'boom' } } })
   })
 
-  it('go on behind any of them, on another process, without a gap and without one twice', async () => {
+  it('go on behind any of them, on another process, without a gap and without duplicates', async () => {
     const group = 'go-on'
     const ids = await Promise.all([1, 2, 3].map(() => create({ group })))
     for (const id of ids) await apis[0]!.worker.finish(id)
@@ -169,7 +169,7 @@ describe('the filters', () => {
     )
   })
 
-  it('that let nothing through for long tell all the same where to go on from', async () => {
+  it('that let nothing through for long still say where to go on from', async () => {
     const stream = await open('?group=nobody')
     const reading = stream.next()
     const id = await create()
@@ -208,7 +208,7 @@ describe('the filters', () => {
 })
 
 describe('chunks of streams', () => {
-  it('come where they are asked for, in their places, live, and behind any cursor', async () => {
+  it('come where they are requested, in their places, live, and behind any cursor', async () => {
     const group = 'chunks'
     const members = { group, body: { model: 'openai/small', stream: true, messages: [] } }
     const { worker } = apis[0]!
@@ -264,8 +264,8 @@ describe('chunks of streams', () => {
   })
 })
 
-describe('what is kept', () => {
-  it('is no more behind a cursor that is older, and 410 says so', async () => {
+describe('the events that are kept', () => {
+  it('are no more behind a cursor that is older, and 410 says so', async () => {
     const id = await create({ group: 'old' })
     const stream = await open('?group=old')
     const [event] = await stream.take(1)
@@ -289,7 +289,7 @@ describe('what is kept', () => {
     expect((await (await open('?group=old')).take(1)).map(short)).toEqual([`${id} 2 job.started`])
   })
 
-  it('is 100,000 references of a tenant at the least, and not many more', async () => {
+  it('are at least 100,000 references of a tenant, and not many more', async () => {
     const root = apis[0]!.root('ops')
     const { redis } = apis[0]!
     const fill = `for i = 1, 100000 do redis.call('XADD', KEYS[1], '*', 'job_x', i .. ' job.queued') end`

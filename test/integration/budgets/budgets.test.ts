@@ -62,7 +62,7 @@ describe('the budget of a day', () => {
     expect(count(outcomes, 'completed') + count(outcomes, 'budget_exhausted')).toBe(200)
   })
 
-  it('is passed by the error of the estimates in flight at the most, where answers are longer than was thought', async () => {
+  it('is exceeded by at most the error of the estimates in flight, where answers are longer than estimated', async () => {
     const house = await openBudgetHouse({ budget: 0.45, price })
     house.upstream.script = answering(3000)
     const first = await submitAll(house, 200, 'first')
@@ -80,7 +80,7 @@ describe('the budget of a day', () => {
     expect((await house.money()).spent).toBe(spent)
   })
 
-  it('holds for one bulk of 2,000', async () => {
+  it('holds for one bulk upload of 2,000', async () => {
     const house = await openBudgetHouse({ budget: 0.45, price })
     house.upstream.script = answering(1000)
     const response = await house.post('/v1/jobs/bulk', linesOf(2000, 'bulk'))
@@ -113,7 +113,7 @@ describe('the budget of a day', () => {
     expect(ttl).toBeLessThanOrEqual(7 * 86_400_000)
   })
 
-  it('lets one job in of which nothing is known but that it may cost more than there is', async () => {
+  it('admits one job of which is only known that it may cost more than is left', async () => {
     const house = await openBudgetHouse({ budget: 0.005, price })
     house.upstream.script = answering(100)
     const outcomes = await submitAll(house, 10, 'guess')
@@ -123,7 +123,7 @@ describe('the budget of a day', () => {
     expect((await house.submit('capped', { max_tokens: 1000 })).error?.code).toBe('budget_exhausted')
   })
 
-  it('starts anew with the day', async () => {
+  it('starts again with each day', async () => {
     const house = await openBudgetHouse({ budget: 0.05, price })
     house.upstream.script = answering(4000)
     await house.ended((await house.submit('today')).id)
@@ -137,7 +137,7 @@ describe('the budget of a day', () => {
     expect((await house.submit('tomorrow')).status).toBe('queued')
   })
 
-  it('counts what a release before left in dollars', async () => {
+  it('counts what an earlier release left in dollars', async () => {
     const house = await openBudgetHouse({ budget: 1, price })
     await house.redis.set(`${house.root}:spent:${Math.floor(Date.now() / 86_400_000)}`, '0.75')
     await house.redis.set(`${house.root}:reserved`, '0.2')
@@ -174,7 +174,7 @@ describe('what is reserved', () => {
     expect(await usdOf({ kind, model }, 'chat', { messages, ...body })).toBe(tokens)
   })
 
-  it('goes for Responses as well', async () => {
+  it('holds for Responses as well', async () => {
     expect(await usdOf({ kind: 'openai' }, 'response', { input: 'x', max_output_tokens: 600 })).toBe(600)
     expect(await usdOf({ kind: 'openai' }, 'response', { input: 'x' })).toBe(1024)
   })
@@ -204,7 +204,7 @@ describe('what is reserved', () => {
 })
 
 describe('before each call', () => {
-  it('an accepted job runs as long as costs keep to what was reserved, and fails by name when they did not', async () => {
+  it('an accepted job runs as long as costs keep to what was reserved, and fails by name when they do not', async () => {
     const house = await openBudgetHouse({ budget: 0.1, price, provider: { limits: { max_concurrency: 1 } } })
     // Eight are let in by their caps of $0.01; the provider takes no notice of these.
     house.upstream.script = answering(4000)

@@ -59,7 +59,7 @@ describe('a call that was sent and cut off is paid for', () => {
     ])
   })
 
-  it('by what the stream stated so far, where it did', async () => {
+  it('by the usage that the stream had stated so far, if it had', async () => {
     const house = await openBudgetHouse({ budget: 1, price })
     const usage = { prompt_tokens: 77, completion_tokens: 55, total_tokens: 132 }
     house.upstream.script = streaming((events, response) => {
@@ -102,7 +102,7 @@ describe('a call that was sent and cut off is paid for', () => {
     await settledAt(house, streamedUsd + inputUsd)
   })
 
-  it('when its time is up: a stream by what came, an answer in one piece as it was reserved', async () => {
+  it('when its time is up: a stream by what came, an answer in one piece by its reservation', async () => {
     const house = await openBudgetHouse({ budget: 1, price })
     house.upstream.script = streaming(() => {})
     const streamed = await house.submit(prompt('f'), { stream: true }, { timeout_ms: 1000 })
@@ -117,7 +117,7 @@ describe('a call that was sent and cut off is paid for', () => {
     await settledAt(house, streamedUsd + usd)
   })
 
-  it('when it is cancelled or deleted: at once as it was reserved, and then as it was', async () => {
+  it('when it is cancelled or deleted: by its reservation at once, and then by its real cost', async () => {
     const house = await openBudgetHouse({ budget: 1, price })
     for (const [name, end] of [
       ['h', (id: string) => house.post(`/v1/jobs/${id}/cancel`, {})],
@@ -160,7 +160,7 @@ describe('a call that was sent and cut off is paid for', () => {
     await settledAt(house, 0)
   })
 
-  it('and adds to what the job costs that is answered in the end', async () => {
+  it('and adds to the cost of a job that is answered in the end', async () => {
     const house = await openBudgetHouse({
       budget: 1,
       price,

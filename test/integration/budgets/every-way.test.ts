@@ -216,7 +216,7 @@ const cells = Object.entries(ways).flatMap(([way, { of }]) =>
   })),
 )
 
-describe('a budget holds whatever way its jobs come in', () => {
+describe('a budget holds for every way in which jobs come in', () => {
   let url: string
   let upstream: Upstream
   let redis: RedisClient

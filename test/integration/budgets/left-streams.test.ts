@@ -147,7 +147,7 @@ describe('a stream that its client leaves half-way is paid for', () => {
     await house.upstream.broken()
   }
 
-  it('on every door: as an estimate, and from the budget', async () => {
+  it('by every API: as an estimate, and from the budget', async () => {
     const house = await openBudgetHouse({ budget: 10, price, provider: { kind: 'openai' } })
     let spent = 0
     for (const door of doors) {
@@ -166,7 +166,7 @@ describe('a stream that its client leaves half-way is paid for', () => {
     }
   })
 
-  it('and a stream of events that is left does not end its job, which costs what it costs', async () => {
+  it('and a stream of events that is left does not end its job, which keeps its cost', async () => {
     const house = await openBudgetHouse({ budget: 10, price })
     let end = () => {}
     house.upstream.script = (_call, response) => {

@@ -137,7 +137,7 @@ describe('GET /v1/budgets', () => {
     expect(ranked).toEqual(digests)
   })
 
-  it('looks through the made keys once, whatever number of tenants is listed or measured', async () => {
+  it('looks through the created keys once, however many tenants are listed or measured', async () => {
     let looks = 0
     let reads = 0
     const { deps, config } = api
@@ -244,7 +244,7 @@ describe('GET /v1/budgets', () => {
   }
 })
 
-it('metrics tell of the fullest budget of each tenant, kind of owner and window', async () => {
+it('metrics show the fullest budget of each tenant, kind of owner and window', async () => {
   const house = await openBudgetHouse({
     price: { input: 0, output: 10 },
     budget: 0.01,

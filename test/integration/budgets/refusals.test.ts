@@ -3,7 +3,7 @@ import { openBudgetHouse } from './house.ts'
 
 const messages = [{ role: 'user', content: 'x' }]
 
-it('names the budget and when it opens again, in the shape of each door', async () => {
+it('names the budget and when it opens again, in the shape of each API', async () => {
   const house = await openBudgetHouse({
     kind: 'openai',
     price: { input: 0, output: 10 },

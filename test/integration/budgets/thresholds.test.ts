@@ -28,7 +28,7 @@ async function openReceiver() {
   return { heard, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }
 }
 
-it('tells of a budget at 80 % and at its end, once each: as events, and to the operations', async () => {
+it('reports a budget at 80 % and at its end, once each: as events, and to the operations', async () => {
   const { heard, url } = await openReceiver()
   const budgets = [{ usd: 0.01, per: 'month', time_zone: 'Europe/Berlin' }]
   const house = await openBudgetHouse({

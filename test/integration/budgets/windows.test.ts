@@ -102,7 +102,7 @@ describe('budgets of windows', () => {
     expect(answers.every(({ statusCode }) => statusCode === 202)).toBe(true)
   })
 
-  it('never hold more than they are, whatever jobs do', async () => {
+  it('never hold more than their amount, for any sequence of jobs', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.constantFrom('submit', 'finish', 'cancel', 'retry'), { minLength: 20, maxLength: 30 }),

@@ -57,7 +57,7 @@ describe('submit', () => {
     expect(await open().submit(create, { idempotencyKey: 'order-17' })).toMatchObject({ id: job.id })
   })
 
-  it('throws what the server says, where it says it for good', async () => {
+  it('throws what the server says, where that is final', async () => {
     const refused = open().submit(chat({ body: { model: 'nobody/knows', messages: [{ role: 'user' }] } }))
     await expect(refused).rejects.toThrow(SluiceError)
     await expect(refused).rejects.toMatchObject({
@@ -87,7 +87,7 @@ describe('wait and run', () => {
     expect((await running).answer).toBe('hi')
   })
 
-  it('wait lets a failed job be, and run throws it', async () => {
+  it('wait returns a failed job, and run throws it', async () => {
     const job = await open().submit(chat())
     await api.worker.finishFailed(job.id)
     expect(await open().wait(job.id)).toMatchObject({ id: job.id, status: 'failed' })
@@ -133,7 +133,7 @@ describe('events', () => {
     expect(types).toEqual(['job.queued', 'job.started', ...Array(40).fill('job.delta'), 'job.completed'])
   })
 
-  it('come once each though every connection breaks, wherever it does', async () => {
+  it('come once each though every connection breaks, at any place', async () => {
     const { id, running } = await createLong()
     await api.worker.complete(running)
     for (const bytes of [900, 1001, 1500]) {
@@ -156,7 +156,7 @@ describe('events', () => {
     expect(await client.group('nightly')).toMatchObject({ total: 3, counts: { completed: 3 } })
   })
 
-  it('let go of the connection when nobody listens any more, and throw the reason of the signal', async () => {
+  it('close the connection when nobody listens any more, and throw the reason of the signal', async () => {
     const { id } = await createLong()
     for await (const event of open().events(id)) if (event.data.seq === 3) break
     const leaving = new AbortController()
@@ -172,7 +172,7 @@ describe('events', () => {
     await until(async () => (await connections()) === 0)
   })
 
-  it('of a job that is not there are an error', async () => {
+  it('of a job that does not exist are an error', async () => {
     await expect(collect(open().events('job_nobody'))).rejects.toMatchObject({
       status: 404,
       code: 'not_found',
@@ -193,7 +193,7 @@ describe('steering and looking', () => {
     expect(await client.attempts(id)).toMatchObject([{ outcome: 'completed' }])
   })
 
-  it('list goes through all pages, and asks for no more than are read', async () => {
+  it('list goes through all pages, and requests no more than are read', async () => {
     const client = open()
     const ids: string[] = []
     for (let index = 0; index < 5; index++) ids.unshift((await client.submit(chat())).id)
@@ -208,7 +208,7 @@ describe('steering and looking', () => {
 })
 
 describe('the results of a list', () => {
-  it('stay away unless they are asked for, and then come whole, however large', async () => {
+  it('stay away unless they are requested, and then come whole, however large', async () => {
     const client = open()
     const group = `large-${Math.random()}`
     const ids: string[] = []

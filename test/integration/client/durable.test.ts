@@ -60,7 +60,7 @@ const failed = (promise: Promise<unknown>) =>
   )
 
 describe('a durable function', () => {
-  it('goes on where it was, in whatever process, and asks for nothing twice', async () => {
+  it('goes on where it was, in any process, and requests nothing twice', async () => {
     const run = newRun()
     let isFirst = true
     const write = () =>
@@ -103,7 +103,7 @@ describe('a durable function', () => {
     expect(jobs.filter(({ durable }) => durable?.id === run).map((job) => job.id)).toEqual([id])
   })
 
-  it('hears of a job that failed, each time, until it is queued again', async () => {
+  it('throws for a job that failed, each time, until it is queued again', async () => {
     const run = newRun()
     const write = () => durable(run, (step) => step.job('one', chat(run)))
     const first = failed(write())
@@ -139,7 +139,7 @@ describe('a durable function', () => {
     expect(await write()).toEqual({ text: 'otherwise' })
   })
 
-  it('is told when a step became another, and of two steps of one name', async () => {
+  it('learns when a step became another, and of two steps of one name', async () => {
     const run = newRun()
     const nap = (time: string | number) => durable(run, (step) => step.sleep('nap', time))
     await nap(0)
@@ -154,7 +154,7 @@ describe('a durable function', () => {
     expect(await failed(twice)).toMatchObject({ code: 'duplicate_step', param: 'name', status: null })
   })
 
-  it('is told what is wrong with a name, a time, a job', async () => {
+  it('learns what is wrong with a name, a time, a job', async () => {
     for (const bad of ['', '.', '..', 'a\nb', 'größe', 'x'.repeat(129)]) {
       expect(await failed(durable(bad, async () => 1)), bad).toMatchObject({
         code: 'invalid_request',
@@ -252,7 +252,7 @@ describe('a durable function', () => {
     expect(await jobsOf(run)).toEqual({})
   })
 
-  it('asks for so many steps at a time, however many it begins', async () => {
+  it('requests so many steps at a time, however many it begins', async () => {
     const run = newRun()
     let under = 0
     let most = 0

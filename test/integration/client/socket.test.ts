@@ -68,7 +68,7 @@ describe('events of everything', () => {
     await events.return()
   })
 
-  it('say that they are kept no longer', async () => {
+  it('say that they are not kept that long', async () => {
     const { redis } = api
     await open().submit(chat())
     await redis.xtrim(`${api.root('acme')}:events`, 'MAXLEN', 1)
@@ -150,7 +150,7 @@ describe('a socket of the client', () => {
     )
   })
 
-  it('throws what the server says, and what its key is refused for', async () => {
+  it('throws what the server says, and why its key is refused', async () => {
     const socket = connect()
     await expect(socket.events('job_none').next()).rejects.toMatchObject({ code: 'not_found' })
     const create = {

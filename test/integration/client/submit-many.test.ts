@@ -66,7 +66,7 @@ describe('submitMany', () => {
     })
   })
 
-  it('gives up when nothing comes of it', async () => {
+  it('gives up when nothing gets through', async () => {
     const cutting = cutAfter(1, '/bulk')
     await expect(collect(open({ fetch: cutting }).submitMany([chat()]))).rejects.toMatchObject({
       code: 'unreachable',

@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => cluster?.close())
 
-test('slots that move under load lose no job and repeat no call; who comes meanwhile waits or is told to come again', async () => {
+test('slots that move under load lose no job and repeat no call; callers in between wait or are told to come again', async () => {
   const place = placeOn(cluster.urls)
   const stack = await startStack({
     redis: place,

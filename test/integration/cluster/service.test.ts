@@ -72,7 +72,7 @@ test('the API creates, lists, awaits and cancels, and streams a group to its end
   expect(list.data.map(({ id }) => id)).toEqual([...ids].reverse())
 })
 
-test('all that the service does on a cluster, the access rules in docs/security.md grant', async () => {
+test('the access rules in docs/security.md grant all that the service does on a cluster', async () => {
   const text = readFileSync(new URL('../../../docs/security.md', import.meta.url), 'utf8')
   const [, rules = ''] = /```acl\nuser sluice (on .*?)```/s.exec(text) ?? []
   const [, further = ''] = /A Redis Cluster needs ((?:`[^`]+` ?)+)also/.exec(text) ?? []
@@ -90,7 +90,7 @@ test('all that the service does on a cluster, the access rules in docs/security.
   expect(house.log()).not.toContain('NOPERM')
 }, 60_000)
 
-test('subscriptions stand again at another node, and who listens is told', async () => {
+test('subscriptions are restored at another node, and listeners are told', async () => {
   const pubsub = createPubSub({ subscriber: connect('subscriber') })
   const heard: string[] = []
   await pubsub.listen('news', (message) => heard.push(message))

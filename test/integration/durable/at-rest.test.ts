@@ -39,7 +39,7 @@ it('the value of a signal rests encrypted, and opens for its own step alone', as
   await expect(runs.find(TENANT, 'report', 'other')).rejects.toThrow(UnreadableError)
 })
 
-it('what stands for a create object is keyed, and a step is the same after the key was changed', async () => {
+it('the digest of a create object is keyed, and a step is the same after the key was changed', async () => {
   const store = await openTestStore()
   const plain = 'a digest of a prompt'
   const begin = (keys: readonly string[], digest = plain) => {

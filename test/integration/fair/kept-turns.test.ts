@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { createFairness } from '../../../ratelimit/fairness.ts'
 import { openTestStore } from '../../helpers/store.ts'
 
-it('a turn is kept while the lane counts on, and given anew once counting has started again', async () => {
+it('a turn is kept while the lane keeps counting, and assigned again once counting has started over', async () => {
   const { redis, prefix } = await openTestStore()
   const fairness = createFairness({ redis, prefix })
   const lane = 'sim/kept'

@@ -191,7 +191,7 @@ describe('an upload', () => {
 })
 
 describe('a file written part by part', () => {
-  it('has its parts in the order of their numbers, a part written again replaced, one never written empty', async () => {
+  it('has its parts in the order of their numbers; a part written again replaces the first one, and a missing one is empty', async () => {
     const id = store.newId()
     await store.writePart('acme', id, 12, Buffer.from('c'))
     await store.writePart('acme', id, 0, Buffer.from('an old text'))
@@ -237,7 +237,7 @@ describe('a file written part by part', () => {
     expect(await redis.exists(`${root('acme')}:file:${id}:1`)).toBe(0)
   })
 
-  it('is taken though the tenant has no room, and counts', async () => {
+  it('is accepted though the tenant has no room, and counts', async () => {
     most = 2
     const id = store.newId()
     await store.writePart('acme', id, 0, Buffer.from('abc'))
@@ -302,7 +302,7 @@ describe('removing', () => {
 })
 
 describe('expiry', () => {
-  it('hides a file at once, and the sweeper takes it away', async () => {
+  it('hides a file at once, and the sweeper removes it', async () => {
     const { id } = await upload('abc', { expiresAt: start + hour })
     const { id: kept } = await upload('abc', { expiresAt: start + 2 * hour })
     time += hour - 1
@@ -318,7 +318,7 @@ describe('expiry', () => {
     expect(await redis.get(`${root('acme')}:files:bytes`)).toBe('3')
   })
 
-  it('is decided by Redis as it removes, whatever the sweeper took for the time', async () => {
+  it('is decided by the clock of Redis at the removal, not by that of the sweeper', async () => {
     const deps = {
       root,
       newId: createIds('file-', Date.now),
@@ -341,7 +341,7 @@ describe('expiry', () => {
     expect(await right.get('acme', id)).toMatchObject({ id, expiresAt })
   })
 
-  it('takes all that expired in one sweep, however many, and forgets places whose files are gone', async () => {
+  it('removes all that expired in one sweep, however many, and forgets places whose files are gone', async () => {
     const count = 450
     await Promise.all(Array.from({ length: count }, () => upload('abc', { expiresAt: start + hour })))
     await redis.zadd(`${root('acme')}:files:expiry`, start, 'file-gone')
@@ -411,7 +411,7 @@ describe('the list', () => {
     }
   })
 
-  it('behind an id that never was is empty', async () => {
+  it('behind an id that never existed is empty', async () => {
     await upload()
     for (const after of ['file-unknown', 'x', 'file-1:sizes']) {
       expect(await listIds({ after })).toEqual({ ids: [], hasMore: false })
@@ -430,7 +430,7 @@ describe('another tenant', () => {
   })
 })
 
-it('an id that names a key beside the records is no file', async () => {
+it('an id that names a key beside the records is not a file', async () => {
   const { id } = await upload()
   for (const odd of [`${id}:0`, `${id}:sizes`, `${id}:gone`, '', 'file-', `file-${'x'.repeat(200)}`]) {
     expect(await store.get('acme', odd)).toBeNull()

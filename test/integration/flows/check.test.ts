@@ -171,7 +171,7 @@ const FAULTS: [string, object, string, RegExp][] = [
   ],
 ]
 
-it('evaluates what is known once, so that a flow that can run is not refused', async () => {
+it('evaluates known values once, so that a flow that can run is not refused', async () => {
   const api = await createTestApi()
   onTestFinished(api.close)
   const { status, body } = await post(api, {
@@ -184,7 +184,7 @@ it('evaluates what is known once, so that a flow that can run is not refused', a
   expect(status, JSON.stringify(body)).toBeLessThan(300)
 })
 
-it('refuses before anything runs what could not run, and names the place', async () => {
+it('refuses at once what could never run, and names the place', async () => {
   const api = await createTestApi()
   onTestFinished(api.close)
   for (const [what, steps, param, message] of FAULTS) {
@@ -206,7 +206,7 @@ it('refuses before anything runs what could not run, and names the place', async
   expect(list.json().data).toEqual([])
 })
 
-it('takes what may be right, whatever type a value is going to have', async () => {
+it('accepts what may be right for some type of a later value', async () => {
   const api = await createTestApi()
   onTestFinished(api.close)
   const read = '${{ steps.a.result.metadata.x }}'
@@ -230,7 +230,7 @@ async function post<Body = object>(api: Awaited<ReturnType<typeof createTestApi>
   return { status: reply.statusCode, body: reply.json() as Body }
 }
 
-it('takes the flow that the README shows', async () => {
+it('accepts the flow that the README shows', async () => {
   const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
   const [, text] = /^```yaml\n(name: report.*?)^```$/ms.exec(readme)!
   const house = await createTestApi()

@@ -14,7 +14,7 @@ const shop = shareFlowShop({
 })
 const failing = chat('[[fault:400]] no')
 
-describe('what a flow comes to', () => {
+describe('the outcome of a flow', () => {
   it.concurrent('runs steps in the order of what they read, and keeps their results', async ({ expect }) => {
     const flow = await shop().run({
       input: { topic: 'rivers', list: [1, 'two'] },
@@ -75,7 +75,7 @@ describe('what a flow comes to', () => {
     expect(request.body.body).toMatchObject({ messages: [{ role: 'user', content: 'hi' }], max_tokens: 7 })
   })
 
-  it.concurrent('completes an empty list at once, and calls nobody', async ({ expect }) => {
+  it.concurrent('completes an empty list at once, and makes no call', async ({ expect }) => {
     const flow = await shop().run({
       input: { list: [] },
       steps: {
@@ -282,7 +282,7 @@ describe('failures', () => {
     expect(again).toMatchObject({ status: 409, body: { error: { code: 'not_retryable' } } })
   })
 
-  it.concurrent('fails what would pass the budget, and what has not ended by the deadline', async ({
+  it.concurrent('fails when it would exceed the budget, and what has not ended by the deadline', async ({
     expect,
   }) => {
     const deadline = new Date(Date.now() + 700).toISOString()
@@ -484,7 +484,7 @@ describe('steering', () => {
   })
 })
 
-it('is told of in the one stream of all events of its tenant, with its jobs', async () => {
+it('appears in the one stream of all events of its tenant, with its jobs', async () => {
   const flow = await shop().run({
     steps: {
       a: { job: chat('in the stream') },

@@ -8,7 +8,7 @@ const shop = shareFlowShop({ workers: 2 })
 const FLOWS = 40
 const content = (mark: string, fails: boolean) => chat(fails ? `[[fault:400]] ${mark}` : mark)
 
-it('random flows come to what a model foresees, with every call made once and no gap in their events', async () => {
+it('random flows end as a model predicts, with every call made once and no gap in their events', async () => {
   const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
   console.log(`seed ${seed} (SLUICE_SEED)`)
   const flows = fc.sample(flowArbitrary, { seed, numRuns: FLOWS })

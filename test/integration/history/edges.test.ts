@@ -134,7 +134,7 @@ test('a job whose retry is refused stays in the history', async () => {
   await expect.poll(() => createFinder(database).rows(root, [id])).toEqual([])
 })
 
-test('a job that ended again is not hidden by the retry before, nor by an older copy', async () => {
+test('a job that ended again is not hidden by the retry before, or by an older copy', async () => {
   const { jobs, history, root, move, forget, createCold, database } = await open()
   const id = await createCold('one')
   const finder = createFinder(database)
@@ -172,7 +172,7 @@ test('a call that went on when a job was copied is not its own after a retry', a
   expect(await jobs.retry(TENANT, id)).toMatchObject({ kind: 'retried', job: { status: 'queued' } })
 })
 
-test('what is to be deleted is shown no more, and the mover deletes it everywhere', async () => {
+test('what is to be deleted is not shown any more, and the mover deletes it everywhere', async () => {
   const { jobs, source, redis, root, key, move, create, createCold, database } = await open()
   const id = await createCold('one')
   const still = await create('two')
@@ -195,7 +195,7 @@ test('what is to be deleted is shown no more, and the mover deletes it everywher
   expect(await createFinder(database).rows(root, [id])).toEqual([])
 })
 
-test('a cost that is known after the end comes to the history', async () => {
+test('a cost that is known after the end reaches the history', async () => {
   const { jobs, openWork, scripts, start, create, move, forget } = await open()
   const id = await create('one', null)
   const { claimed } = await start()
@@ -438,7 +438,7 @@ test('one reading of jobs for the history ends at some bytes, large answers incl
   expect(read).toHaveLength(1)
 })
 
-test('who follows a group late learns how jobs ended that Redis has forgotten', async () => {
+test('a late follower of a group learns how jobs ended that Redis has forgotten', async () => {
   const { jobs, redis, key, move, forget } = await open()
   const runAt = Date.now() + 3_600_000
   const create = async (text: string) => {
@@ -487,7 +487,7 @@ test('usage of very many rows is refused, by the database', async () => {
   expect(await read(['day'])).toMatchObject({ entries: [{ jobs: 10_001 }], rest: null })
 })
 
-test('one slow question is no outage', async () => {
+test('one slow query is not an outage', async () => {
   const { database } = await open()
   let downs = 0
   const watch = watchDatabase({ database, onMigrated() {}, onDown: () => downs++, onUp() {} })
@@ -497,7 +497,7 @@ test('one slow question is no outage', async () => {
   expect([await stored.ask(async () => 2), downs]).toEqual([2, 0])
 })
 
-test('a database that says nothing is noticed, and callers are told at once', async () => {
+test('a database that does not answer is noticed, and callers get an error at once', async () => {
   const connections = new Set<Socket>()
   const silent = createServer((socket) => connections.add(socket))
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
@@ -519,7 +519,7 @@ test('a database that says nothing is noticed, and callers are told at once', as
   await expect(stored.ask(() => new Promise(() => {}))).rejects.toThrow(HistoryUnavailableError)
 })
 
-test('a database that takes no more answers what it has, and is away until it takes something', async () => {
+test('a database that accepts no writes still answers reads, and is away until it accepts something', async () => {
   const { database, root } = await open()
   const said: string[] = []
   const watch = watchDatabase({

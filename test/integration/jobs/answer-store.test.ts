@@ -53,7 +53,7 @@ async function scriptTimes({ redis }: TestStore): Promise<number[]> {
 }
 
 describe('a large answer', () => {
-  it('rests once, whoever follows, and no script holds Redis for long', async () => {
+  it('is stored once for all its followers, and no script holds Redis for long', async () => {
     const store = await openTestStore({ own: true, cacheMaxBytes: 10_000_000 })
     const followers = 2000
     await store.jobs.createMany(Array.from({ length: followers + 1 }, () => newJob()))
@@ -75,7 +75,7 @@ describe('a large answer', () => {
     expect(await answerKeys(store)).toHaveLength(1)
   })
 
-  it('is shared by no more followers a script where several leaders end at once', async () => {
+  it('is shared with no more followers a script where several leaders end at once', async () => {
     const store = await openTestStore({ own: true })
     const texts = Array.from({ length: 5 }, (_, number) => `content ${number}`)
     for (const text of texts) {
@@ -104,7 +104,7 @@ describe('a large answer', () => {
     }
   })
 
-  it('does not fill the memory when it is given for nothing: other tenants are let in', async () => {
+  it('does not fill the memory when it is given for nothing: other tenants are admitted', async () => {
     const store = await openTestStore({ own: true, cacheMaxBytes: 10_000_000 })
     await submit(store)
     const answer = large()
@@ -118,7 +118,7 @@ describe('a large answer', () => {
     expect((await submit(store, { tenant: 'other' })).status).toBe('queued')
   })
 
-  it('serves those that follow a leader that was cancelled in mid-call, once for all of them', async () => {
+  it('serves the followers of a leader that was cancelled in mid-call, once for all of them', async () => {
     const store = await openTestStore({ cacheTtlMs: 0 })
     const outcomes = await store.jobs.createMany(Array.from({ length: 251 }, () => newJob()))
     const { claimed, held } = await store.start()
@@ -134,7 +134,7 @@ describe('a large answer', () => {
 })
 
 describe('an answer', () => {
-  it('is there until the last job that has it is gone, be it kept for others or not', async () => {
+  it('exists until the last job that has it is gone, whether it is cached or not', async () => {
     const store = await openTestStore({ cacheTtlMs: 300 })
     const leader = await submit(store)
     const follower = await submit(store)
@@ -161,7 +161,7 @@ describe('an answer', () => {
     expect(await store.redis.pttl(`${store.root}:answer:${key}`)).toBe(-1)
   })
 
-  it('that a newer one replaces stays with those who have it', async () => {
+  it('that a newer one replaces stays with the jobs that have it', async () => {
     const store = await openTestStore()
     const old = await submit(store)
     await complete(store, await store.start(), { answer: 'old' })
@@ -181,7 +181,7 @@ describe('an answer', () => {
     expect((await read(store, hit.id)).result).toEqual({ answer: 'new' })
   })
 
-  it('that one job deletes is given to nobody any more, and stays with the others that have it', async () => {
+  it('that one job deletes is given to no further job, and stays with the others that have it', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     await complete(store, await store.start(), { answer: 1 })
@@ -193,7 +193,7 @@ describe('an answer', () => {
     expect(await answerKeys(store)).toEqual([])
   })
 
-  it('rests in the record where nobody else may have it', async () => {
+  it('rests in the record where no other job may have it', async () => {
     const store = await openTestStore()
     const job = await submit(store, { cache: 'off' })
     await complete(store, await store.start(), { answer: 1 })

@@ -57,7 +57,7 @@ describe('the result cache', () => {
     expect(fields).not.toEqual(expect.arrayContaining(['cache_mode']))
   })
 
-  it('gives every job the vectors in the format of its own body, whoever shares them', async () => {
+  it('gives every job the vectors in the format of its own body, also when jobs share them', async () => {
     const store = await openTestStore()
     const embedding = (encoding_format?: string): Partial<NewJob> => ({
       type: 'embedding',
@@ -81,7 +81,7 @@ describe('the result cache', () => {
     expect(vectors).toEqual([packed, [0.5, -2], [0.5, -2], packed, [0.5, -2]])
   })
 
-  it('is passed over by a job that wants it off, which leaves nothing in it either', async () => {
+  it('is skipped by a job that wants it off, which leaves nothing in it either', async () => {
     const store = await openTestStore()
     const off = await submit(store, { cache: 'off' })
     expect(off.cache).toBe('off')
@@ -89,7 +89,7 @@ describe('the result cache', () => {
     expect((await submit(store)).status).toBe('queued')
   })
 
-  it('is filled anew by a job that wants it refreshed', async () => {
+  it('is filled again by a job that wants it refreshed', async () => {
     const store = await openTestStore()
     await submit(store)
     await complete(store, await store.start(), { answer: 'old' })

@@ -145,7 +145,7 @@ describe('createMany', () => {
 })
 
 describe('idempotency keys', () => {
-  it('give the same job for the same payload, whatever became of it', async () => {
+  it('give the same job for the same payload, in every state of the job', async () => {
     const store = await openTestStore()
     const job = await submit(store, { idempotencyKey: 'k' })
     await complete(store, await store.start())

@@ -297,7 +297,7 @@ describe('rotation', () => {
     expect((await store.start()).claimed.body.messages).toEqual([{ role: 'user', content: 'new' }])
   })
 
-  it('deleted means gone, whatever key it was kept by', async () => {
+  it('a deleted job is gone, under any key of encryption', async () => {
     const store = await open(oldKey)
     const members = { type: 'embedding', body: { model: 'sim/chat', input: ['a', 'b'] } } as const
     const job = await submit(store, { ...members, body: { ...members.body, input: ['a', 'b'] } })
@@ -317,7 +317,7 @@ describe('rotation', () => {
     expect(await keysOf(store.redis, `*${job.id}*`)).toEqual([])
   })
 
-  it('a kept answer that cannot be opened is as good as none', async () => {
+  it('a kept answer that cannot be decrypted counts as none', async () => {
     const store = await open(oldKey)
     const job = await submit(store, { type: 'embedding', body: { model: 'sim/chat', input: ['a', 'b'] } })
     const running = await store.start()

@@ -27,7 +27,7 @@ async function openCounter(store: TestStore) {
   }
 }
 
-it('a transition adds one entry, and a hint only where somebody follows what it tells of', async () => {
+it('a transition adds one entry, and a hint only when somebody follows it', async () => {
   const store = await openTestStore()
   const count = await openCounter(store)
   expect(await count(() => submit(store))).toEqual({ added: 1, hints: 0 })

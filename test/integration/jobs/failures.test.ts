@@ -118,7 +118,7 @@ describe('counting failed jobs', () => {
       }
   })
 
-  it('is done anew after five seconds, and once for all who ask meanwhile', async () => {
+  it('is repeated after five seconds, and once for all callers in between', async () => {
     const store = await openTestStore()
     let time = 1_000_000
     const jobs = store.openJobs({ now: () => time })
@@ -151,7 +151,7 @@ describe('counting failed jobs', () => {
 })
 
 describe('redriving with filters', () => {
-  it('changes nothing in a dry run, and tells what it would do', async () => {
+  it('changes nothing in a dry run, and says what it would do', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
     for (const code of ['timeout', 'broken', 'timeout']) await fail({}, code)
@@ -166,7 +166,7 @@ describe('redriving with filters', () => {
     expect(await store.jobs.redrive(TENANT, filter, { limit: 10 })).toEqual({ matched: 1, retried: 1 })
   })
 
-  it('takes the others where an error keeps one from it, and says so', async () => {
+  it('retries the other jobs where an error prevents one, and says so', async () => {
     const errors: string[] = []
     const store = await openTestStore()
     const { fail } = openFailing(store)
@@ -328,7 +328,7 @@ describe('redriving on a schedule', () => {
     expect(await schedule.run(new AbortController().signal)).toBe(1)
   })
 
-  it('leaves alone what no rule names, and goes by the first that does', async () => {
+  it('leaves alone what no rule names, and applies the first rule that does', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
     const other = await fail({}, 'broken')
@@ -345,7 +345,7 @@ describe('redriving on a schedule', () => {
     expect(await statusesOf(store, ids)).toEqual(['failed', 'failed', 'queued', 'failed'])
   })
 
-  it('lets one of several workers through, and what it had done is not done twice', async () => {
+  it('lets one of several workers through, and repeats nothing of what that one had done', async () => {
     const store = await openTestStore()
     const { fail, failNext } = openFailing(store)
     const jobs = [await fail(), await fail(), await fail()]
@@ -366,7 +366,7 @@ describe('redriving on a schedule', () => {
     ])
   })
 
-  it('does what was cut off in the middle once, though it is sent twice', async () => {
+  it('does once what was interrupted in the middle, though it is sent twice', async () => {
     const store = await openTestStore()
     const { fail, failNext } = openFailing(store)
     const job = await fail()
@@ -387,7 +387,7 @@ describe('redriving on a schedule', () => {
     expect(await redrive.retry(TENANT, job.id, { ...spent, maxTimes: 2 })).toBe('queued')
   })
 
-  it('goes by the clock of Redis, whatever the caller thinks', async () => {
+  it('goes by the clock of Redis, not by that of the caller', async () => {
     const store = await openTestStore()
     const job = await openFailing(store).fail()
     const failedAt = Date.parse(job.finished_at!)
@@ -413,7 +413,7 @@ describe('redriving on a schedule', () => {
     expect(await openSchedule(store, [rule]).turn()).toBe(1)
   })
 
-  it('is not held up by jobs that are dearer than what is left', async () => {
+  it('is not held up by jobs that cost more than what is left', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
     const dear = await fail({ estimateUsd: 5 })
@@ -429,7 +429,7 @@ describe('redriving on a schedule', () => {
     expect(await statusesOf(store, [dear.id, cheap.id])).toEqual(['failed', 'queued'])
   })
 
-  it('lets go what is kept no longer, and what a client was told of already', async () => {
+  it('skips jobs that are not kept any more, and those of which a client has heard already', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
     const expired = await fail()
@@ -441,7 +441,7 @@ describe('redriving on a schedule', () => {
     expect(await statusesOf(store, [expired.id, told.id])).toEqual(['failed', 'failed'])
   })
 
-  it("leaves a batch's jobs alone, whose lines are written by then", async () => {
+  it('leaves the jobs of a batch alone, whose lines are written by then', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
     const line = await fail({ group: `batch_${'0123456789abcdef'.repeat(2)}` })

@@ -59,7 +59,7 @@ async function countKeys(store: TestStore): Promise<string[]> {
   return (await keysOf(store.redis, `${store.prefix}:*`)).filter((key) => key.includes(':fair-key:'))
 }
 
-it('no key runs more than it may, and every job ends, whatever becomes of jobs, in whichever lane', async () => {
+it('no key runs more jobs than it may, and every job ends, in every state and in every lane', async () => {
   const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9))
   console.info(`fair-key-limits: SEED=${seed}`)
   let state = seed

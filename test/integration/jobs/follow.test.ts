@@ -58,7 +58,7 @@ describe('following a job', () => {
     expect((await iterator.next()).done).toBe(true)
   })
 
-  it('goes on after the event that the subscriber saw last', async () => {
+  it('goes on after the last event that the subscriber saw', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     await complete(store, await store.start())
@@ -89,7 +89,7 @@ describe('following a job', () => {
     expect((await follow(store, job.id, '999')).finished).toBe(true)
   })
 
-  it('takes a cursor that is none for the beginning', async () => {
+  it('treats an invalid cursor as the beginning', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     await store.jobs.cancel(TENANT, job.id)
@@ -262,7 +262,7 @@ describe('following a group', () => {
     expect(names(await rest)).toEqual(['job.queued', 'job.started', 'job.completed'])
   })
 
-  it('passes over a job that was deleted since', async () => {
+  it('skips a job that was deleted since', async () => {
     const store = await openTestStore()
     const a = await submit(store, { group: 'g' }, 'a')
     const b = await submit(store, { group: 'g' }, 'b')
@@ -272,7 +272,7 @@ describe('following a group', () => {
     expect(new Set(events.map((event) => event.data.job_id))).toEqual(new Set([b.id]))
   })
 
-  it('breaks off at an event that cannot be read, rather than pass over it', async () => {
+  it('breaks off at an event that cannot be read, rather than skip it', async () => {
     const store = await openTestStore()
     const job = await submit(store, { group: 'g' })
     await complete(store, await store.start())

@@ -68,7 +68,7 @@ test('a call that was lost with its worker is told once, and the job that it end
   ])
 })
 
-test('a job whose deadline passed is told, whoever finds it', async () => {
+test('a job whose deadline passed is reported, no matter which process finds it', async () => {
   const store = await openTestStore()
   const told: Incident[] = []
   const events = listenTo(told)

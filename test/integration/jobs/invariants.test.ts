@@ -312,7 +312,7 @@ async function checkAnswers(redis: TestStore['redis'], root: string, ids: string
   }
 }
 
-it('keeps records, indexes, groups, events, flights and queue in step, and loses no job, whatever happens', async () => {
+it('keeps records, indexes, groups, events, flights and queue in step, and loses no job, under any sequence of steps', async () => {
   const store = await openTestStore({ own: true })
   await fc.assert(
     fc.asyncProperty(steps, async (list) => {

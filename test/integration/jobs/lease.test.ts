@@ -15,7 +15,7 @@ import {
   until,
 } from '../../helpers/store.ts'
 
-it('a claimed job leaves the queue at once, and its place in the outbox is all that holds it', async () => {
+it('a claimed job leaves the queue at once, and only its place in the outbox holds it', async () => {
   const store = await openTestStore()
   const job = await submit(store)
   const { held } = await store.start()
@@ -29,7 +29,7 @@ it('a claimed job leaves the queue at once, and its place in the outbox is all t
   expect(await store.outbox.sweep(TENANT, 0)).toBe(0)
 })
 
-it('an entry that comes again while its worker holds the job is stale, and nobody is lost', async () => {
+it('an entry that comes again while its worker holds the job is stale, and loses no job', async () => {
   const store = await openTestStore()
   const job = await submit(store)
   const { held } = await store.start()
@@ -54,7 +54,7 @@ it('a job whose worker is gone is found in the outbox, queued, and called again'
   ])
 })
 
-it('what was queued is taken out of the outbox, but not what was claimed since', async () => {
+it('what was queued is removed from the outbox, but not what was claimed since', async () => {
   const store = await openTestStore()
   const ids = [await submit(store), await submit(store, {}, 'another')].map(({ id }) => `${id}-1`)
   await until(async () => (await store.redis.exists(`${store.root}:outbox`)) === 0)
@@ -64,7 +64,7 @@ it('what was queued is taken out of the outbox, but not what was claimed since',
   expect(await store.redis.zrange(`${store.root}:outbox`, '0', '-1')).toEqual([ids[1]])
 })
 
-it('a job that is tried again keeps its turn, and stands in the outbox until it is queued', async () => {
+it('a job that is tried again keeps its turn, and is in the outbox until it is queued', async () => {
   const store = await openTestStore()
   const directDispatch = createDirectDispatch({
     outbox: store.outbox,

@@ -55,7 +55,7 @@ async function walk(store: TestStore, filter: JobFilter, { limit, ...options }: 
 }
 
 describe('the jobs of several tenants', () => {
-  it('come in one order, each once, whatever is asked for and however little a page may look at', async () => {
+  it('come in one order, each once, for every filter and however little a page may look at', async () => {
     const store = await openTestStore()
     await fill(store)
     const all = await readAll(store)
@@ -81,7 +81,7 @@ describe('the jobs of several tenants', () => {
     }
   })
 
-  it('go on where a page stopped though its last job is forgotten since', async () => {
+  it('go on where a page stopped though its last job has been deleted since', async () => {
     const store = await openTestStore()
     await fill(store)
     const all = await readAll(store)

@@ -37,7 +37,7 @@ describe('the list of jobs', () => {
     expect(page.hasMore).toBe(false)
   })
 
-  it('has every job once over its pages, however many were born in one millisecond', async () => {
+  it('has every job once over its pages, however many were created in one millisecond', async () => {
     const store = await openTestStore()
     const ids = await createMany(store, 700)
     for (const limit of [1000, 700, 699, 64]) {
@@ -50,7 +50,7 @@ describe('the list of jobs', () => {
     expect(new Set(births).size).toBeLessThan(700)
   })
 
-  it('takes filters of status, type, group and lane, one by one and together', async () => {
+  it('accepts filters of status, type, group and lane, one by one and together', async () => {
     const store = await openTestStore()
     await submit(store, { group: 'a' }, 'one')
     await complete(store, await store.start())
@@ -87,7 +87,7 @@ describe('the list of jobs', () => {
     expect((await store.jobs.list(TENANT, {}, 2)).hasMore).toBe(true)
   })
 
-  it('is empty after a job that is not there', async () => {
+  it('is empty after a job that does not exist', async () => {
     const store = await openTestStore()
     await createMany(store, 3)
     expect(await store.jobs.list(TENANT, {}, 3, { after: 'job_none' })).toMatchObject({
@@ -136,7 +136,7 @@ describe('a group', () => {
     expect(await store.jobs.group(TENANT, 'none')).toBeNull()
   })
 
-  it('goes on behind a job that was forgotten since, with every filter', async () => {
+  it('goes on behind a job that was deleted since, with every filter', async () => {
     const store = await openTestStore()
     const newId = createJobIds(Date.now)
     const made = Array.from({ length: 60 }, (_, index) =>
@@ -156,7 +156,7 @@ describe('a group', () => {
     }
   })
 
-  it('goes on behind a forgotten job of a process whose clock is an hour ahead', async () => {
+  it('goes on behind a deleted job of a process whose clock is an hour ahead', async () => {
     const store = await openTestStore()
     const jobs = store.openJobs({ newId: createJobIds(() => Date.now() + 3_600_000) })
     const ids: string[] = []

@@ -21,7 +21,7 @@ function open(store: TestStore, redis = store.redis) {
   return { maintenance, failures }
 }
 
-it('tenants are made known again where Redis lost them, or was away when they came', async () => {
+it('tenants are named again when Redis lost them, or was away when they came', async () => {
   const store = await openTestStore()
   let isAway = true
   const redis = new Proxy(store.redis, {
@@ -40,7 +40,7 @@ it('tenants are made known again where Redis lost them, or was away when they ca
   expect(await store.redis.smembers(tenantsKey(store.prefix))).toEqual(['late'])
 })
 
-it('a tenant and a job that fail cost only themselves, and are told', async () => {
+it('a tenant and a job that fail cost only themselves, and are reported', async () => {
   const store = await openTestStore()
   const { maintenance, failures } = open(store)
   await store.redis.set(`${tenantRoot(store.prefix, 'a-broken')}:outbox`, 'no sorted set')

@@ -43,7 +43,7 @@ const giveUp = { ...retryNow, countsAsAttempt: false, reason: 'cancelled' }
 const USD = 1e9
 
 describe('a call is booked once', () => {
-  it('whatever is sent again of a job that was deleted in mid-call', async () => {
+  it('when anything is sent again of a job that was deleted in mid-call', async () => {
     const store = await openTestStore()
     const job = await submit(store, { estimateUsd: 0.7 })
     const { claimed } = await store.start()

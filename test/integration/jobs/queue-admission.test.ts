@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { createQueueAdmission } from '../../../jobs/queue-admission.ts'
 import { newJob, openTestStore, submit } from '../../helpers/store.ts'
 
-test('there is room until all tenants together have as many open jobs as may be, counted anew each second', async () => {
+test('there is room until all tenants together have as many open jobs as they may, counted again each second', async () => {
   const store = await openTestStore()
   let time = 0
   const room = createQueueAdmission({

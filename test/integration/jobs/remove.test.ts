@@ -64,7 +64,7 @@ describe('deleting a job', () => {
     expect(await store.dump()).not.toContain(CANARY)
   })
 
-  it('aborts the call of a running job, whose result is then kept nowhere', async () => {
+  it('aborts the call of a running job, whose result is then not stored', async () => {
     const store = await openTestStore()
     const aborts: string[] = []
     await store.pubsub.listen(abortChannel(store.prefix), (message) => aborts.push(message))

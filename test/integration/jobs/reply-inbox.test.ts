@@ -82,7 +82,7 @@ describe('the end of an awaited job', () => {
     expect((await jobs.wait(TENANT, job.id, 5_000))?.result).toEqual({ answer })
   })
 
-  it('is not there before the time is up, and not for a job that was deleted', async () => {
+  it('does not come before the time is up, and not for a job that was deleted', async () => {
     const store = await openTestStore()
     const { jobs, submit } = openAnswers(store)
     const job = await submit()
@@ -92,7 +92,7 @@ describe('the end of an awaited job', () => {
     expect(await waiting).toBeNull()
   })
 
-  it('is not missed when the connection breaks while it is told', async () => {
+  it('is not missed when the connection breaks at that moment', async () => {
     const store = await openTestStore({ own: true })
     const { jobs, submit, miss } = openAnswers(store)
     const job = await submit()
@@ -124,7 +124,7 @@ describe('the events of an awaited job that is shown as it runs', () => {
     expect(await events).toEqual(await collect(stored!.events))
   })
 
-  it('are all there when some were not told', async () => {
+  it('are complete when some messages were lost', async () => {
     const store = await openTestStore()
     const { jobs, submit, miss } = openAnswers(store)
     const job = await submit({ isShownLive: true })
@@ -137,7 +137,7 @@ describe('the events of an awaited job that is shown as it runs', () => {
     expect((await events).map(({ event }) => event)).toEqual(names)
   })
 
-  it('are all there when the connection breaks among them', async () => {
+  it('are complete when the connection breaks among them', async () => {
     const store = await openTestStore({ own: true })
     const { jobs, submit, miss } = openAnswers(store)
     const job = await submit({ isShownLive: true })

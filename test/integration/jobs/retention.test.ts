@@ -20,7 +20,7 @@ async function endRetention(store: TestStore, ids: string[], tenant = TENANT): P
   await store.redis.zadd(`${tenantRoot(store.prefix, tenant)}:expiry`, 'XX', ...places)
 }
 
-it('keeps what is not over by the clock of Redis', async () => {
+it('keeps what has not expired by the clock of Redis', async () => {
   const store = await openTestStore({ retainMs: 3_600_000 })
   const ids = await makeEnded(store, 20)
   expect(await store.retention.run()).toBe(0)
@@ -45,7 +45,7 @@ it('never takes a job that is queued again just when its retention ends', async 
   expect(await store.redis.zcard(`${store.root}:jobs`)).toBe(retried.length)
 })
 
-it('keeps all 200 jobs that a sweeper has seen as over and that are queued again before it comes to them', async () => {
+it('keeps all 200 jobs that a sweeper has seen as expired and that are queued again before it reaches them', async () => {
   const store = await openTestStore()
   const ids = await makeEnded(store, 200)
   await endRetention(store, ids)
@@ -71,7 +71,7 @@ it('keeps all 200 jobs that a sweeper has seen as over and that are queued again
   expect(await statusesOf(store, ids)).toEqual(ids.map(() => 'queued'))
 })
 
-it('goes on until nothing is over, at more than 2,000 jobs a second, and lets others at Redis in between', async () => {
+it('goes on until nothing has expired, at more than 2,000 jobs a second, and lets other clients of Redis in between', async () => {
   const store = await openTestStore()
   const ids = await makeEnded(store, 4_000)
   await endRetention(store, ids)
@@ -94,7 +94,7 @@ it('goes on until nothing is over, at more than 2,000 jobs a second, and lets ot
   expect(await store.redis.zcard(`${store.root}:expiry`)).toBe(0)
 }, 30_000)
 
-it('serves tenants in turns, and one whose keys are broken keeps nobody else’s jobs from going', async () => {
+it('serves tenants in turns, and one whose keys are broken does not keep the jobs of others', async () => {
   const store = await openTestStore()
   await store.maintenance.register(['broken'])
   await store.redis.set(`${tenantRoot(store.prefix, 'broken')}:expiry`, 'no sorted set')

@@ -56,7 +56,7 @@ describe('retrying a job by hand', () => {
     expect((await read(store, job.id)).status).toBe('completed')
   })
 
-  it('passes over an entry from before, without a call', async () => {
+  it('skips an entry from before, without a call', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const old = await store.fetch()
@@ -68,7 +68,7 @@ describe('retrying a job by hand', () => {
     expect((await store.start()).held).toMatchObject({ id: job.id, entry: 2 })
   })
 
-  it('refuses a job that is open or completed, and knows no other', async () => {
+  it('refuses a job that is open or completed, and one that does not exist', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     expect(await store.jobs.retry(TENANT, job.id)).toMatchObject({ kind: 'not_retryable' })

@@ -182,7 +182,7 @@ describe('cancelling one of several jobs of the same content', () => {
     expect((await submit(store)).cache).toBe('hit')
   })
 
-  it('lets the stream of a running leader go on for its followers, without a word to the leader', async () => {
+  it('lets the stream of a running leader go on for its followers, and tells the leader nothing', async () => {
     const store = await openTestStore()
     const [leader] = await submitSame(store, 1)
     const { claimed } = await store.start()
@@ -321,7 +321,7 @@ describe('jobs that share no answers', () => {
     ])
   })
 
-  it('tell a result apart that came too late for a cancelled job', async () => {
+  it('recognizes a result that came too late for a cancelled job', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const { held, claimed } = await store.start()

@@ -4,7 +4,7 @@ import { complete, openTestStore, submit, TENANT } from '../../helpers/store.ts'
 
 const DAY_MS = 86_400_000
 
-it('does not take for new what ended over a minute ago, or when jobs were kept for longer', async () => {
+it('does not count as new what ended over a minute ago, or when jobs were kept for longer', async () => {
   const store = await openTestStore()
   const jobs = [
     await submit(store, {}, 'old'),

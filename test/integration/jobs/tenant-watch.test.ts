@@ -48,7 +48,7 @@ it('a tenant is looked at as soon as something is written for it, and again when
   })
 })
 
-it('what nobody told of is found when it is the tenant’s turn', async () => {
+it('a missed change is found when it is the tenant’s turn', async () => {
   const { store, watch } = await openWatch(1000)
   const root = tenantRoot(store.prefix, OTHERS[7]!)
   await store.redis.zadd(`${root}:outbox`, 1, 'job_lost-1')
@@ -58,7 +58,7 @@ it('what nobody told of is found when it is the tenant’s turn', async () => {
   })
 })
 
-it('a process names a tenant once for many writes, and one that could not be named again', async () => {
+it('a process names a tenant once for many writes, and again one that could not be named', async () => {
   const { store } = await openWatch()
   const named: string[] = []
   let isAway = true

@@ -33,7 +33,7 @@ async function sweepUntil(store: TestStore, id: string, status: string) {
 }
 
 describe('a scheduled job', () => {
-  it('is not handed out before its time', async () => {
+  it('is not given to a worker before its time', async () => {
     const store = await openTestStore()
     const runAt = inMs(500)
     const job = await submit(store, { runAt })
@@ -68,7 +68,7 @@ describe('a scheduled job', () => {
     expect((await store.start()).claimed.id).toBe(job.id)
   })
 
-  it('is queued in its time by the process that made it, where there is no maintainer just then', async () => {
+  it('is queued in its time by the process that made it, when there is no maintainer', async () => {
     const store = await openTestStore()
     const dueTimers = createDueTimers({
       ...store,
@@ -160,7 +160,7 @@ describe('a deadline', () => {
     expect(await store.work.start([held], intent)).toEqual([{ kind: 'done' }])
   })
 
-  it('ends a job that is taken too late, without a call', async () => {
+  it('ends a job that is claimed too late, without a call', async () => {
     const store = await openTestStore()
     const job = await submit(store, { deadline: inMs(30) })
     const held = await store.fetch()
@@ -219,7 +219,7 @@ describe('a deadline', () => {
 })
 
 describe('the sweeper', () => {
-  it('forgets a job when its retention is over', async () => {
+  it('deletes a job when its retention is over', async () => {
     const store = await openTestStore({ retainMs: 30 })
     const job = await submit(store, { group: 'nightly' })
     await complete(store, await store.start())
@@ -230,7 +230,7 @@ describe('the sweeper', () => {
     expect((await submit(store)).cache).toBe('hit')
   })
 
-  it('never forgets an open job', async () => {
+  it('never deletes an open job', async () => {
     const store = await openTestStore({ retainMs: 1 })
     const job = await submit(store)
     await store.maintenance.sweep()

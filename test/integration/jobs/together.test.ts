@@ -40,7 +40,7 @@ it('jobs that are claimed together are claimed as each would be alone', async ()
   expect((await read(store, jobs[0]!)).status).toBe('running')
 })
 
-it('a record that cannot be read keeps none from its claim that is claimed beside it', async () => {
+it('a record that cannot be read prevents no claim beside it', async () => {
   const { store, jobs, held } = await fetchMany(3)
   await store.redis.set(`${store.root}:job:${jobs[1]}:attempts`, 'no hash')
   const started = await Promise.allSettled(held.map((one) => store.work.start([one], intent)))
@@ -109,7 +109,7 @@ it('results that come together are stored as each would be alone, and money and 
   ).toBeGreaterThan(0)
 })
 
-it('of entries that are released together those stay that another has by now', async () => {
+it('of entries that are released together those stay that another worker has by now', async () => {
   const { store, held } = await fetchMany(3)
   const key = (name: string) => `${store.prefix}:{l:${LANE}}:calls:${name}`
   const entries = held.map(({ id, entry }) => `${id}-${entry}`)
@@ -121,7 +121,7 @@ it('of entries that are released together those stay that another has by now', a
   expect(await store.redis.exists(key(entries[1]!), key(entries[2]!))).toBe(2)
 })
 
-it('an index that cannot be written keeps no job from its place in the outbox that is made beside it', async () => {
+it('an index that cannot be written keeps no job beside it from its place in the outbox', async () => {
   const store = await openTestStore()
   const accepted: string[] = []
   // In which order a script writes its indexes is by chance.

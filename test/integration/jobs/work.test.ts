@@ -32,7 +32,7 @@ async function takeAgain(store: TestStore, { held }: Running, token: string): Pr
 }
 
 describe('a call', () => {
-  it('is written down before it leaves', async () => {
+  it('is recorded before it leaves', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const { claimed } = await store.start()
@@ -125,7 +125,7 @@ describe('a retry', () => {
     ])
   })
 
-  it('burns no attempt when the provider only throttled', async () => {
+  it('counts no attempt when the provider only throttled', async () => {
     const store = await openTestStore()
     await submit(store, { maxAttempts: 1 })
     for (let call = 1; call <= 4; call++) {
@@ -137,7 +137,7 @@ describe('a retry', () => {
     }
   })
 
-  it('is told to wait when it is taken before its time', async () => {
+  it('has to wait when it is taken before its time', async () => {
     const store = await openTestStore()
     await submit(store)
     const { held, claimed } = await store.start()
@@ -164,7 +164,7 @@ describe('another lane', () => {
     return (await store.queues.backlog(lane)).waiting
   }
 
-  it('takes a job over whose call failed, under a new entry', async () => {
+  it('takes over a job whose call failed, under a new entry', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const { held, claimed } = await store.start()
@@ -178,7 +178,7 @@ describe('another lane', () => {
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.retrying'])
   })
 
-  it('takes a job over that waits, whose entry here is stale then', async () => {
+  it('takes over a job that waits, whose entry here is stale then', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const held = await store.fetch()
@@ -190,7 +190,7 @@ describe('another lane', () => {
     expect(await read(store, job.id)).toMatchObject({ status: 'queued', lane: elsewhere })
   })
 
-  it('does not take a job over that has ended', async () => {
+  it('does not take over a job that has ended', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const held = await store.fetch()
@@ -205,7 +205,7 @@ describe('another lane', () => {
 })
 
 describe('a job whose worker died', () => {
-  it('is handed out again when the lock has run out, and not before', async () => {
+  it('is handed out again when the lock has ended, and not before', async () => {
     const store = await openTestStore({ stalledAfterMs: 600 })
     const job = await submit(store)
     const first = await store.start()
@@ -234,7 +234,7 @@ describe('a job whose worker died', () => {
     }
   })
 
-  it('is quarantined when it has taken three workers down', async () => {
+  it('is quarantined when three workers have died with it', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const first = await store.start()
@@ -249,7 +249,7 @@ describe('a job whose worker died', () => {
     expect(attempts?.map((one) => [one.outcome, one.ambiguous])).toEqual(Array(3).fill(['lost', true]))
   })
 
-  it('takes nobody with it into quarantine: those that were lost with it twice run one at a time', async () => {
+  it('takes no other job into quarantine: those that were lost with it twice run one at a time', async () => {
     const store = await openTestStore()
     const ids = [await submit(store), await submit(store, {}, 'its neighbour')].map(({ id }) => id)
     const [poison, neighbour] = [await store.start(), await store.start()]
@@ -304,7 +304,7 @@ describe('a job whose worker died', () => {
 })
 
 describe('two calls of one job', () => {
-  it('take the result of the older one when it comes first, and that of the newer one no more', async () => {
+  it('take the result of the older one when it comes first, and then ignore that of the newer one', async () => {
     const store = await openTestStore()
     const job = await submit(store, { group: 'nightly' })
     const older = await store.start()
@@ -373,7 +373,7 @@ describe('two calls of one job', () => {
 })
 
 describe('the events of a job', () => {
-  it('count from 1 without gaps, whoever writes them at the same time', async () => {
+  it('count from 1 without gaps, though several writers write them at the same time', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     const { claimed } = await store.start()
@@ -389,7 +389,7 @@ describe('the events of a job', () => {
     expect(seen).toEqual(Array.from({ length: 82 }, (_, index) => index + 1))
   })
 
-  it('carry any chunk as it came', async () => {
+  it('carry any chunk unchanged', async () => {
     const store = await openTestStore()
     const job = await submit(store, { cache: 'off' })
     const { claimed } = await store.start()
@@ -438,7 +438,7 @@ describe('a lane', () => {
     expect((await store.fetch()).cost).toMatchObject(cost)
   })
 
-  it('does not mind the acknowledgement of an entry that went to another worker', async () => {
+  it('ignores the acknowledgement of an entry that went to another worker', async () => {
     const store = await openTestStore({ stalledAfterMs: 450 })
     await submit(store)
     const first = await store.fetch()

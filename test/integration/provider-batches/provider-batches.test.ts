@@ -8,7 +8,7 @@ import { type BatchHouse, key, openBatchHouse } from './house.ts'
 /** So many seconds from now. */
 const soon = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString()
 
-test('jobs that may wait share a batch at half the price, and end as those of calls do', async () => {
+test('jobs that may wait share a batch at half the price, and end like jobs with calls', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 200 } })
   const ids = await Promise.all(
     ['one', 'two', 'three'].map((prompt) => house.submit(prompt, { group: 'night' })),
@@ -38,7 +38,7 @@ test('jobs that may wait share a batch at half the price, and end as those of ca
   expect(await house.job(again)).toMatchObject({ status: 'completed', cache: 'hit' })
 })
 
-test('what a batch does not do goes on: by another batch, by a call, or it fails as a call would', async () => {
+test('what a batch does not do goes on: in another batch, in a call, or it fails as a call would', async () => {
   const house = await openBatchHouse()
   const kinds = ['lost_line', 'zero_line', 'null_line', 'expired_line', '500', '429']
   const undone = await Promise.all(kinds.map((kind) => house.submit(`${kind} [[fault:${kind}:times=1]]`)))
@@ -102,7 +102,7 @@ test('an equal job that does not wait for flex is bought at once, and ends both'
   expect(await house.ended(second)).toMatchObject({ cache: 'shared', served_tier: 'flex' })
 })
 
-test('a job in a batch gives way to an equal one that has to leave sooner', async () => {
+test('a job in a batch makes way for an equal one that has to leave sooner', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 }, tier: { leave_before: '58s' } })
   const late = await house.submit('equal', { deadline: soon(600) })
   await house.until(async () => (await house.job(late)).status === 'running')
@@ -136,7 +136,7 @@ test('jobs of tier auto go at flex where there is no time for a batch, and at st
   ])
 })
 
-test('an urgent job that fails leaves the one in a batch its chance', async () => {
+test('an urgent job that fails leaves the equal one in a batch its chance', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
   const sent = await house.submit('equal')
   await house.until(async () => (await house.job(sent)).status === 'running')
@@ -159,7 +159,7 @@ test('a batch whose job was cancelled answers the job that follows it', async ()
   expect(house.bought()).toEqual([1, 1])
 })
 
-test('cancelled and deleted jobs give their answers up, and a batch that nobody needs is cancelled', async () => {
+test('cancelled and deleted jobs give up their answers, and a batch that no job needs is cancelled', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
   const ids = await Promise.all(['a', 'b', 'c'].map((prompt) => house.submit(prompt)))
   for (const id of ids) await house.until(async () => (await house.job(id)).status === 'running')
@@ -174,7 +174,7 @@ test('cancelled and deleted jobs give their answers up, and a batch that nobody 
   await house.until(() => house.simulator.batches.files().length === 0)
 })
 
-test('a full queue of the provider means later, and a lost answer to the creation no second batch', async () => {
+test('a full queue of the provider means later, and a lost answer to the creation makes no second batch', async () => {
   const house = await openBatchHouse({ batches: { maxQueuedTokens: 1 } })
   const id = await house.submit('one prompt of some length')
   await house.until(() => house.simulator.batches.batches()[0]?.phase === 'failed')
@@ -207,7 +207,7 @@ test('jobs leave for calls before their deadlines, and the batch keeps what it h
   expect(stream.served_tier).toBe('standard')
 })
 
-test('a line that was not done leaves by a faster way before its deadline, and else its job fails by name', async () => {
+test('a line that was not done leaves by a faster way before its deadline, or else its job fails by name', async () => {
   // No further batch could be gathered in time.
   const house = await openBatchHouse({ tier: { gather: '500ms', leave_before: '59s' } })
   const ills = ['lost_line', 'zero_line', 'null_line', 'expired_line', '500', '429']
@@ -281,7 +281,7 @@ test('where the queue of the provider has little room, those that leave first go
   expect(ended).toEqual([first, today, tomorrow, whenever])
 })
 
-test('what a provider keeps of a batch goes in the end, though it refuses to remove it at first', async () => {
+test('what a provider keeps of a batch is deleted in the end, though it refuses that at first', async () => {
   const house = await openBatchHouse()
   house.simulator.setFaults([{ kind: '500', path: 'DELETE /v1/files', times: 3 }])
   expect(await house.ended(await house.submit('one'))).toMatchObject({

@@ -75,7 +75,7 @@ const REFUSALS = (member: string): [shape: string, Refusal][] => [
   ['a 500', { status: 500, body: JSON.stringify({ error: `${member} not implemented` }) }],
 ]
 
-describe('what we add ourselves is taken back when it is refused, at once', () => {
+describe('a member that we add is removed when it is refused, at once', () => {
   test.each(REFUSALS('stream_options'))('stream_options, by %s', async (_shape, refusal) => {
     const { ask, seen } = await serve('stream_options', refusal)
     expect(await ask({ body: streamed })).toMatchObject({ ok: true })
@@ -111,7 +111,7 @@ test('a refusal is remembered for its model alone, and for an hour', async () =>
   ])
 })
 
-test('a refusal of something else is the client’s, and costs nobody the usage', async () => {
+test('a refusal of another member is the client’s error, and usage is requested as before', async () => {
   const { ask, seen } = await serve('odd', {
     status: 400,
     body: '{"error":{"message":"Unknown parameter: odd"}}',
@@ -121,7 +121,7 @@ test('a refusal of something else is the client’s, and costs nobody the usage'
   expect(seen.at(-1)).toMatchObject({ stream_options: { include_usage: true } })
 })
 
-test('what the client gave of stream_options itself stays', async () => {
+test('the client’s own stream_options stay', async () => {
   const { ask, seen } = await serve('none', { status: 400, body: '' })
   await ask({ body: { ...streamed, stream_options: { include_obfuscation: false } } })
   expect(seen[0]).toMatchObject({ stream_options: { include_obfuscation: false, include_usage: true } })

@@ -90,7 +90,7 @@ test.each(CASES)(
   },
 )
 
-test('a slow or dripping answer that comes in time is an answer', async () => {
+test('a slow or dripping answer that arrives in time is an answer', async () => {
   const { ask } = await openSimulator()
   for (const fault of ['slow:ms=50', 'drip:ms=1']) {
     expect((await ask({ body: chatBody(`[[fault:${fault}]]`) })).ok).toBe(true)

@@ -36,7 +36,7 @@ test('responses and embeddings go to their endpoints', async () => {
   expect(simulator.state().by_path).toEqual({ '/v1/responses': { 200: 1 }, '/v1/embeddings': { 200: 1 } })
 })
 
-test('the body goes out untouched but for the model, with our headers and none of the environment’s', async () => {
+test('the body goes out unchanged except for the model, with our headers and none from the environment', async () => {
   const seen: { body: JsonObject; headers: NodeJS.Dict<string | string[]> }[] = []
   const url = await openServer((request, response) => {
     let text = ''
@@ -135,7 +135,7 @@ test('connections are used again', async () => {
   expect(ports.size).toBeLessThanOrEqual(2)
 })
 
-test('a time-out is a time-out, whether it strikes before the headers or in the body', async () => {
+test('a time-out is a time-out before the headers and in the body', async () => {
   const { ask, simulator } = await openSimulator()
   const hang = await ask({ body: chatBody('[[fault:hang]]'), timeoutMs: 60 })
   expect(hang).toMatchObject({ ok: false, class: 'timeout', code: 'timeout', status: null, ambiguous: true })
@@ -146,7 +146,7 @@ test('a time-out is a time-out, whether it strikes before the headers or in the 
   await expect.poll(() => simulator.state().in_flight).toBe(0)
 })
 
-test('the body of an error that never ends is cut by the time-out, and the status stands', async () => {
+test('an endless error body is cut by the time-out, and the status stays', async () => {
   const url = await openServer((request, response) => {
     request.resume()
     response.writeHead(500, { 'content-type': 'application/json' }).write('{"error":')
@@ -158,7 +158,7 @@ test('the body of an error that never ends is cut by the time-out, and the statu
   })
 })
 
-test('an abort answers as aborted: unsent when it came before the call, ambiguous after', async () => {
+test('an abort is reported as aborted: unsent when it came before the call, ambiguous after', async () => {
   const { ask, simulator } = await openSimulator()
   const never = await ask({ body: chatBody('x'), signal: AbortSignal.abort() })
   expect(never).toMatchObject({ ok: false, class: 'aborted', ambiguous: false })
@@ -174,7 +174,7 @@ test('an abort answers as aborted: unsent when it came before the call, ambiguou
   }
 })
 
-test('nothing of a call stays behind on the caller’s signal', async () => {
+test('a call leaves nothing behind on the caller’s signal', async () => {
   const { ask } = await openSimulator()
   const controller = new AbortController()
   const { signal } = controller
@@ -229,7 +229,7 @@ test('a redirect is not followed', async () => {
   expect(await openProvider(url).ask({ body: chatBody('x') })).toMatchObject({ class: 'final', status: 307 })
 })
 
-test('a response left to the background upstream is no answer', async () => {
+test('a response that is left to the background upstream is not an answer', async () => {
   const url = await openServer((request, response) => {
     request.resume()
     response.setHeader('content-type', 'application/json').end('{"status":"queued","output":[],"error":null}')
@@ -238,7 +238,7 @@ test('a response left to the background upstream is no answer', async () => {
   expect(answer).toMatchObject({ ok: false, class: 'final', code: 'unfinished_response', ambiguous: true })
 })
 
-test('a response is never asked for in the background, whatever its client wants', async () => {
+test('a response is never requested in the background, even if its client wants that', async () => {
   const sent: string[] = []
   const url = await openServer(async (request, response) => {
     sent.push(await text(request))
@@ -249,7 +249,7 @@ test('a response is never asked for in the background, whatever its client wants
   expect(JSON.parse(sent[0]!)).toEqual({ model: 'gpt-test', input: 'x', metadata: { background: 'y' } })
 })
 
-test('an answer is taken up to the size that it may have, and not beyond', async () => {
+test('an answer is read up to its largest size, and not beyond', async () => {
   const message = { role: 'assistant', content: 'hello' }
   const choices = [{ index: 0, message, finish_reason: 'stop' }]
   const answer = JSON.stringify({ object: 'chat.completion', choices })

@@ -33,7 +33,7 @@ it('passes calls to a plain address on by the proxy, with its credentials and un
   expect(simulator.calls()).toHaveLength(2)
 })
 
-it('opens a tunnel to a TLS address; what breaks before it stands was not sent', async () => {
+it('opens a tunnel to a TLS address; a call that breaks before it is open was not sent', async () => {
   const { port } = await openSimulated()
   const { proxy, settings } = await openProxy({ to: port })
   const { ask } = openProvider('https://models.example/v1', { proxy: settings })

@@ -17,7 +17,7 @@ vllm:num_requests_waiting_by_reason{engine="0",model_name="llama"} 70.0
   expect(countWaiting('up 1', 'llama')).toBe(null)
 })
 
-it('asks a server beside its calls, each two seconds at the most, and one that does not tell hardly again', async () => {
+it('asks a server beside its calls, at most every two seconds, and one without that metric hardly again', async () => {
   let now = 0
   const open = async (selfHosted: boolean) => {
     const server = { knee: 2, firstTokenMs: 400, tokenMs: 1 }

@@ -16,7 +16,7 @@ async function post(url: string, path: string, body: unknown, headers: Record<st
 const chat = (content: string) => ({ model: 'm', messages: [{ role: 'user', content }] })
 const rootOf = (url: string) => url.replace(/\/v1$/, '')
 
-test('the same prompt answers the same, another one differently', async () => {
+test('the same prompt gets the same answer, another prompt another one', async () => {
   const { url } = await openSimulator()
   const text = async (content: string) => {
     const { body } = await post(url, '/chat/completions', chat(content))
@@ -26,7 +26,7 @@ test('the same prompt answers the same, another one differently', async () => {
   expect(await text('a')).not.toBe(await text('b'))
 })
 
-test('vectors are deterministic, of unit length, and the same whatever else is in the request', async () => {
+test('vectors are deterministic, of unit length, and independent of the rest of the request', async () => {
   const { url } = await openSimulator()
   const vectors = async (members: JsonObject) => {
     const { body } = await post(url, '/embeddings', { model: 'm', ...members })
@@ -40,7 +40,7 @@ test('vectors are deterministic, of unit length, and the same whatever else is i
   expect(full).toHaveLength(1536)
 })
 
-test('what OpenAI refuses of embeddings is refused', async () => {
+test('embeddings that OpenAI refuses are refused', async () => {
   const { url } = await openSimulator()
   const status = async (input: unknown) => (await post(url, '/embeddings', { model: 'm', input })).status
   expect(await status(Array(2048).fill('a'))).toBe(200)
@@ -107,7 +107,7 @@ test('tokens are charged at admission by the larger of cap and prompt, and each 
   expect((await ask({ model: 'other', max_tokens: 100 })).status).toBe(200)
 })
 
-test('calls at once are limited where asked for', async () => {
+test('calls at once are limited on request', async () => {
   const { url, simulator } = await openSimulator({ limits: { max_concurrency: 2 }, latencyMs: 100 })
   const all = await Promise.all([1, 2, 3].map(() => post(url, '/chat/completions', chat('a'))))
   expect(all.map(({ status }) => status).sort()).toEqual([200, 200, 429])
@@ -155,7 +155,7 @@ test('state, calls, faults, limits and reset are reached over HTTP', async () =>
   expect(simulator.calls()).toEqual([])
 })
 
-test('the same prompt billed twice shows as the same hash twice', async () => {
+test('the same prompt billed twice is visible as the same hash twice', async () => {
   const { url, simulator } = await openSimulator()
   await post(url, '/chat/completions', chat('a'))
   await post(url, '/chat/completions', { ...chat('a'), stream: false, temperature: 0 })
@@ -218,7 +218,7 @@ test.for([
   ['gemini', 2, []],
   ['sliding-log', 2, []],
 ] as const)(
-  'limits like %s hold, and are told as there',
+  'limits like %s hold, and are reported as there',
   async ([limitsLike, admitted, hints], { expect }) => {
     const { url } = await openSimulator({
       limitsLike,

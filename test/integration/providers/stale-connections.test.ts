@@ -39,7 +39,7 @@ function answer(socket: Socket): void {
   )
 }
 
-test('a connection that is reset when it is used again is flagged, and is not the provider’s state', async () => {
+test('a connection that is reset when it is reused is flagged, and says nothing about the provider', async () => {
   for (const end of [(socket: Socket) => socket.resetAndDestroy(), (socket: Socket) => socket.destroy()]) {
     const { ask, requests } = await serve((socket, nth) => (nth === 1 ? answer(socket) : end(socket)))
     expect(await ask({ body: chatBody('x') })).toMatchObject({ ok: true })
@@ -60,7 +60,7 @@ test('a connection that is reset when it is used again is flagged, and is not th
   }
 })
 
-test('a fresh connection that is reset is the provider’s doing', async () => {
+test('a fresh connection that is reset counts against the provider', async () => {
   const { ask, requests } = await serve((socket) => socket.resetAndDestroy())
   const failure = await ask({ body: chatBody('x') })
   expect(failure).toMatchObject({ ok: false, ambiguous: true })
@@ -69,7 +69,7 @@ test('a fresh connection that is reset is the provider’s doing', async () => {
   expect(requests()).toBe(1)
 })
 
-test('a request that an idle connection did not take any more is sent again, unseen', async () => {
+test('a request that an idle connection did not accept any more is sent again, invisible to the caller', async () => {
   const { ask, sockets, requests } = await serve((socket) => answer(socket))
   for (let call = 0; call < 5; call += 1) {
     expect(await ask({ body: chatBody('x') })).toMatchObject({ ok: true })

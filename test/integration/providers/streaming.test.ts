@@ -70,7 +70,7 @@ test('nothing more is read of a stream while its chunks are not taken as fast as
   expect(holds).toBeGreaterThan(10)
 })
 
-test('usage is always asked for, and shown to those alone who asked', async () => {
+test('usage is always requested, and shown to those alone who asked', async () => {
   const { ask } = await openSimulator()
   const quiet = collectDeltas()
   const silent = await ask({ body: chatBody('hello', { stream: true }), onDelta: quiet.onDelta })
@@ -84,7 +84,7 @@ test('usage is always asked for, and shown to those alone who asked', async () =
   expect(told.deltas.length).toBe(quiet.deltas.length + 1)
 })
 
-test('a server that refuses stream_options is asked without from then on', async () => {
+test('a server that refuses stream_options gets none from then on', async () => {
   const asked: boolean[] = []
   const url = await openServer((request, response) => {
     let text = ''
@@ -145,7 +145,7 @@ test('an incomplete response is an answer, a failed one a failure with its own c
   expect(await second.ask({ type: 'response', body })).toMatchObject({ ok: false, class: 'retryable' })
 })
 
-test('deltas come while the stream is under way', async () => {
+test('deltas arrive while the stream is under way', async () => {
   const { ask, simulator } = await openSimulator({ perTokenMs: 5, outputTokens: 40 })
   let inFlightAtFirst = 0
   const onDelta = () => {
@@ -180,7 +180,7 @@ test('a connection that breaks after the finish reason costs nothing: the answer
   expect(answer).toMatchObject({ ok: true, body: { choices: [{ message: { content: 'a' } }] } })
 })
 
-test('an abort in mid-stream is an abort, however quietly the stream ends', async () => {
+test('an abort in mid-stream is an abort, even if the stream ends without an error', async () => {
   const { ask } = await openSimulator({ perTokenMs: 10, outputTokens: 100 })
   const controller = new AbortController()
   const { deltas, onDelta } = collectDeltas()
@@ -206,7 +206,7 @@ test('an answer that turns bad after the caller gave up is an abort', async () =
   expect(answer).toMatchObject({ ok: false, class: 'aborted' })
 })
 
-test('a server that leaves the stream open after [DONE] does not hold the call', async () => {
+test('a server that leaves the stream open after [DONE] does not hold up the call', async () => {
   const url = await openServer((request, response) => {
     request.resume()
     response.writeHead(200, { 'content-type': 'text/event-stream' })

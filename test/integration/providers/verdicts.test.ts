@@ -41,7 +41,7 @@ function contentOf(answer: ProviderAnswer): unknown {
   return (answer.body.choices as { message: JsonObject }[])[0]!.message.content
 }
 
-describe('an error inside a stream is a failure by its own words, in every shape', () => {
+describe('an error inside a stream is a failure with its own message, in every shape', () => {
   test.each<[shape: string, text: string, expected: object]>([
     [
       'a named event with a code and details',
@@ -127,7 +127,7 @@ describe('an error inside a stream is a failure by its own words, in every shape
   })
 })
 
-describe('an answer that was given up, or never came, is none', () => {
+describe('an answer that was given up, or never came, is not an answer', () => {
   const STREAMS: [title: string, text: string, code: string][] = [
     ['finish_reason abort', `${HELLO}${event(chunk({}, 'abort'))}${DONE}`, 'unfinished_answer'],
     ['finish_reason error', `${HELLO}${event(chunk({}, 'error'))}${DONE}`, 'unfinished_answer'],
@@ -273,7 +273,7 @@ describe('what is not part of an answer is skipped', () => {
   })
 })
 
-describe('what an answer is, its first byte says, not its type', () => {
+describe('the first byte of an answer says what it is, not its type', () => {
   const stream = `${HELLO}${STOP}${DONE}`
   test.each([
     ['text/plain', stream],
@@ -292,7 +292,7 @@ describe('what an answer is, its first byte says, not its type', () => {
   })
 })
 
-describe('a coding that nobody asked for is taken off', () => {
+describe('an encoding that nobody asked for is decoded', () => {
   const CODINGS: [string, (text: string) => Buffer][] = [
     ['gzip', gzipSync],
     ['x-gzip', gzipSync],

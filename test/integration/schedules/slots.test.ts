@@ -35,7 +35,7 @@ describe('a slot', () => {
     expect(house.failures).toEqual([])
   })
 
-  it('makes one job, however many workers come to it, and whenever one of them dies', async () => {
+  it('makes one job, however many workers reach it, and whenever one of them dies', async () => {
     const { id } = await house.make()
     await house.moveBack(id, HOUR)
     // One made the job, and died before it said so; its turn is over.
@@ -83,7 +83,7 @@ describe('a slot', () => {
     expect(Date.parse(upcoming[0]) - Date.parse(made)).toBe(2 * HOUR)
   })
 
-  it('is not run while the schedule is paused, nor made up for when it goes on', async () => {
+  it('is not run while the schedule is paused, or afterwards', async () => {
     const { id } = await house.make()
     await house.call('PATCH', `/v1/schedules/${id}`, { body: { paused: true } })
     await house.moveBack(id, 3 * HOUR)
@@ -95,7 +95,7 @@ describe('a slot', () => {
   })
 
   it.each(['none', 'latest', 'all'] as const)(
-    'that was due before a pause is the last one, whatever is caught up (%s)',
+    'that was due before a pause is the last one, under every setting of catch_up (%s)',
     async (catch_up) => {
       const { id } = await house.make({ catch_up })
       await house.moveBack(id, HOUR)
@@ -187,7 +187,7 @@ describe('while the job before is open', () => {
     })
   })
 
-  it('`skip` passes over the slot, until it has ended', async () => {
+  it('`skip` skips the slot, until it has ended', async () => {
     const { id, outcomes, statuses } = await passTwo('skip')
     expect({ outcomes, statuses }).toEqual({ outcomes: ['created', 'skipped'], statuses: ['queued'] })
     await house.call('POST', `/v1/jobs/${(await jobsOf(id))[0].id}/cancel`)

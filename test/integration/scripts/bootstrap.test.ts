@@ -116,7 +116,7 @@ describe('installing', () => {
     expect((await start('hello.ts').ended).err).toContain('installing packages')
   })
 
-  test('is left to whoever ran npm themselves', async () => {
+  test('is left alone when somebody ran npm themselves', async () => {
     await write('hello.ts', '')
     await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund'], {
       cwd: root,
@@ -232,7 +232,7 @@ describe('running', () => {
     expect((await start('die.ts').ended).code).toBe(137)
   })
 
-  test('an unknown file, and nothing at all, are refused before anything is done', async () => {
+  test('an unknown file, and no file at all, are refused before anything is done', async () => {
     expect(await start('nothing.ts').ended).toMatchObject({
       code: 1,
       err: `sluice: there is no file ${root}/nothing.ts\n`,

@@ -148,7 +148,7 @@ const manners: { query?: Record<string, string>; headers?: Record<string, string
 ]
 
 describe('an id of another tenant', () => {
-  it('is answered on every route that takes one with the bytes of an id of nobody, and changes nothing', async () => {
+  it('gets the bytes of an id that never existed on every route that takes one, and changes nothing', async () => {
     const before = await readAll()
     for (const operation of withIds().filter((one) => !makesItsOwn(one))) {
       const { method, path, body, parameters } = operation
@@ -181,7 +181,7 @@ describe('an id of another tenant', () => {
     expect(await readAll()).toEqual(before)
   })
 
-  it('is refused on every route that takes one, with the bytes of an id of nobody, when its tenant is named', async () => {
+  it('is refused on every route that takes one, with the bytes of an id that never existed, when its tenant is named', async () => {
     for (const operation of withIds()) {
       const { method, path } = operation
       const foreign = own[collectionOf(operation)]!
@@ -192,7 +192,7 @@ describe('an id of another tenant', () => {
     }
   })
 
-  it('finds nothing in any list, as the id of nobody does', async () => {
+  it('finds nothing in any list, like an id that never existed', async () => {
     // The stream of everything goes on; events.test.ts says whose it tells of.
     const lists = operations.filter(
       ({ method, path }) => method === 'GET' && !path.includes('{') && path !== '/v1/events',
@@ -210,7 +210,7 @@ describe('an id of another tenant', () => {
     expect(asked).toBeGreaterThan(10)
   })
 
-  it('means nothing in a body, as the id of nobody does', async () => {
+  it('means nothing in a body, like an id that never existed', async () => {
     const references = [
       { collection: 'groups', url: '/v1/jobs/retry', body: (group: string) => ({ group }) },
       {

@@ -43,7 +43,7 @@ it('answers ten thousand bodies, from the schemas and around them, without a fau
   expect((statuses.get(202) ?? 0) + (statuses.get(200) ?? 0)).toBeGreaterThan(BODIES / 100)
 }, 120_000)
 
-it('answers paths, queries and headers of every kind likewise', async () => {
+it('answers paths, queries and headers of every kind in the same way', async () => {
   const share = Math.ceil(OTHERS / operations.length)
   const requests = operations.flatMap((operation, index) =>
     fc.sample(requestWithout(operation), { numRuns: share, seed: seed + index }),

@@ -69,7 +69,7 @@ describe('what a client sends', () => {
     expect(answer).not.toContain('forged')
   })
 
-  it('cannot end a line of the log, whatever it is and wherever it stands', async () => {
+  it('cannot end a line of the log, in any text and at any place', async () => {
     const nasty = `a\r\n${FORGED}\n\u001b[31m\u2028`
     const encoded = encodeURIComponent(nasty)
     const headers = { authorization: `Bearer ${acmeKey}`, 'content-type': 'application/json' }

@@ -93,7 +93,7 @@ describe('a service without keys', () => {
     expect((await ask('GET', '/dashboard/', headers))[0]).not.toBe(403)
   })
 
-  it('serves its own page, a typed address, and whoever is no browser', async () => {
+  it('serves its own page, a typed address, and every client that is not a browser', async () => {
     for (const headers of [
       { origin: url, 'sec-fetch-site': 'same-origin' },
       { origin: `https://${own()}` },
@@ -106,7 +106,7 @@ describe('a service without keys', () => {
   })
 })
 
-it('with keys nothing is asked of names and origins', async () => {
+it('with keys it does not check names and origins', async () => {
   const closed = await createTestApi({ tenants: testTenants })
   const headers = {
     authorization: `Bearer ${opsKey}`,
@@ -180,7 +180,7 @@ describe('from a browser', () => {
     expect(await jobs()).toBe(before)
   }, 30_000)
 
-  it('a name of a page that leads here reads nothing and changes nothing', async () => {
+  it('a name of a page that resolves to this machine reads nothing and changes nothing', async () => {
     const rebound = await browser.newContext()
     const page = await rebound.newPage()
     const { port } = new URL(url)

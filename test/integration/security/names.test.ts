@@ -75,7 +75,7 @@ describe('a name made of the words of our keys', { timeout: 60_000 }, () => {
     expect(ids.size).toBe(keys.length)
   })
 
-  it('behind an id is no id: paths answer as for one that is missing, and lists name the cursor', async () => {
+  it('behind an id is not an id: paths answer as for a missing one, and lists name the cursor', async () => {
     const form = new FormData()
     form.set('purpose', 'batch')
     form.set('file', new Blob(['{}\n']), `${words.join(':')}\0.jsonl`)
@@ -169,7 +169,7 @@ describe('a name made of the words of our keys', { timeout: 60_000 }, () => {
   })
 })
 
-it('keeps a group that an earlier version stored where another keeps its parts', async () => {
+it("keeps a group that an earlier version stored in the place of another group's parts", async () => {
   const root = api.root()
   const kept = await create({ group: 'lone:jobs' }, 'kept')
   // As it stood: the hash at the very name, its parts behind that.

@@ -60,7 +60,7 @@ describe.runIf(hasOpenssl)('Redis by TLS', () => {
     expect(await ping({ url, tls: shown('client') })).toBe('PONG')
   })
 
-  it('is not there for whoever trusts another authority, shows no certificate, or one of a stranger', async () => {
+  it('does not exist for a client that trusts another authority, shows no certificate, or one of a stranger', async () => {
     const { ca, ...own } = shown('client')
     expect(await ping({ url, tls: own })).toBe('unavailable')
     expect(await ping({ url, tls: { ...own, ca: file('stranger.crt') } })).toBe('unavailable')
@@ -68,12 +68,12 @@ describe.runIf(hasOpenssl)('Redis by TLS', () => {
     expect(await ping({ url, tls: shown('imposter') })).toBe('unavailable')
   })
 
-  it('is not there when its certificate is for another name', async () => {
+  it('does not exist when its certificate is for another name', async () => {
     const elsewhere = url.replace('localhost', '127.0.0.1')
     expect(await ping({ url: elsewhere, tls: shown('client') })).toBe('unavailable')
   })
 
-  it('refuses to begin without the files that it was told of', () => {
+  it('refuses to start without the files that it was given', () => {
     const tls = { ca: file('none.crt') }
     expect(() => createRedis({ url, tls, role: 'commands', name: 'test-tls' })).toThrow('none.crt')
   })

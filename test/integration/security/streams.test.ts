@@ -49,7 +49,7 @@ async function start() {
   return { config, call, connect, createId }
 }
 
-it('gives a tenant so many event streams and no more, and another tenant its own', async () => {
+it('gives a tenant its number of event streams and no more, and another tenant its own', async () => {
   const { call, createId } = await start()
   const id = await createId(acmeKey)
   const leaving = new AbortController()
@@ -100,7 +100,7 @@ it('counts the streams of chats and responses as well, and ends them when their 
   expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(Array(MOST).fill(503))
 })
 
-it('counts a stream that was refused for another reason no longer', async () => {
+it('stops counting a stream that was refused for another reason', async () => {
   const { call } = await start()
   for (let time = 0; time <= MOST; time++) {
     const answer = await call(acmeKey, '/v1/jobs/job_none/events')
@@ -129,7 +129,7 @@ it('ends the streams of a key that is revoked within 5 s, and those of no other'
   await keptEnd
 })
 
-it('ends what was opened as an administrator when the key is one no longer', async () => {
+it('ends what was opened as an administrator when the key is not one any more', async () => {
   const { config, call, createId } = await start()
   const watched = await call(opsKey, '/v1/overview/events')
   const acting = await call(opsKey, `/v1/jobs/${await createId(acmeKey)}/events`, {}, 'acme')

@@ -21,7 +21,7 @@ async function submit({ app }: TestApi, key: string, members = {}, headers = {},
   return { status: response.statusCode, headers: response.headers, job: response.json() }
 }
 
-it('keeps kept answers apart: what one tenant has had answered, another waits and pays for', async () => {
+it('does not share kept answers: what one tenant has had answered, another waits and pays for', async () => {
   const api = await start()
   const first = await submit(api, acmeKey)
   await api.worker.finish(first.job.id)
@@ -40,7 +40,7 @@ it('lets no tenant wait for the answer of another', async () => {
   expect((await submit(api, otherKey)).job.cache).toBe('shared')
 })
 
-it('keeps idempotency keys apart', async () => {
+it('keeps idempotency keys separate', async () => {
   const api = await start()
   const headers = { 'idempotency-key': 'same-key' }
   const own = await submit(api, acmeKey, {}, headers)
@@ -49,7 +49,7 @@ it('keeps idempotency keys apart', async () => {
   expect(foreign.job.id).not.toBe(own.job.id)
 })
 
-it('keeps groups of one name, and room in the queue, apart', async () => {
+it('keeps groups of one name, and room in the queue, separate', async () => {
   const api = await start()
   for (const text of ['a', 'b']) await submit(api, acmeKey, { group: 'same' }, {}, text)
   expect((await submit(api, acmeKey, { group: 'same' }, {}, 'c')).job.error.code).toBe('queue_full')

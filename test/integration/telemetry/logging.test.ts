@@ -68,7 +68,7 @@ afterAll(async () => {
   await hooks?.close()
 })
 
-test('every line that was written is documented, with its level, and has the fields that are documented', () => {
+test('every line that was written is documented, with its level, and has the documented fields', () => {
   const seen = new Set<string>()
   for (const line of house.logged) {
     const { msg, level } = line as { msg: string; level: keyof typeof names }
@@ -106,13 +106,13 @@ test('a job leads from its request to its call by the id of the request', () => 
   expect(new Set(door.map((line) => line.job)).size).toBe(1)
 })
 
-test('a job that fails says of what', () => {
+test('a job that fails says why', () => {
   const failed = (name: string) => linesOf(jobs[name]!).find((line) => line.msg === 'job failed')
   expect(failed('refused')).toMatchObject({ attempt: 1, status: 401, retryable: false, tenant: 'acme' })
   expect(failed('late')).toMatchObject({ code: 'deadline_exceeded', lane: 'sim/chat' })
 })
 
-test('a job that succeeds has no line from info on but of what else befell it', () => {
+test('a job that succeeds has no line from info on, except for other events that it met', () => {
   expect(
     linesOf(jobs.good!)
       .filter((line) => Number(line.level) >= 30)

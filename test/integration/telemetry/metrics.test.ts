@@ -218,7 +218,7 @@ test('only an administrator may read the metrics of the API', async () => {
   expect(findValue(samples, 'sluice_worker_healthy')).toBeUndefined()
 })
 
-test('while Redis is silent the API answers a scrape within 3 s and says so, and a worker that it is not ready', async () => {
+test('while Redis is silent the API answers a scrape within 3 s and says so, and a worker reports that it is not ready', async () => {
   const redis = await startTestRedis()
   onTestFinished(() => redis.close())
   const config = createLiveConfig(
@@ -262,7 +262,7 @@ test('while Redis is silent the API answers a scrape within 3 s and says so, and
   await until(async () => (await fetch(`${port}/readyz`)).ok)
 })
 
-test('the port of a worker answers what it has and nothing else, whatever is sent along', async () => {
+test('the port of a worker answers health checks and metrics and nothing else, with any query and headers', async () => {
   const config = createLiveConfig(parseConfig('http://127.0.0.1:9/v1', { worker: { listen: { port: 0 } } }))
   const { log, lines } = openLog()
   const worker = await openWorker({ config, log, version: '1.2.3' })
@@ -286,7 +286,7 @@ test('the port of a worker answers what it has and nothing else, whatever is sen
   }
 })
 
-test('a worker whose port is taken ends before it takes anything in hand', async () => {
+test('a worker whose port is taken ends before it claims anything', async () => {
   const upstream = await openUpstream()
   const taken = Number(new URL(upstream.url).port)
   const config = createLiveConfig(parseConfig(upstream.url, { worker: { listen: { port: taken } } }))

@@ -81,7 +81,7 @@ test('a call has its own time and what was asked of the model', async () => {
   expect(span!.attributes).not.toHaveProperty('gen_ai.request.top_p')
 })
 
-test('an answer says why it ended, whatever its shape', async () => {
+test('an answer says why it ended, in every shape', async () => {
   const bodies: JsonObject[] = [
     { choices: [{ finish_reason: 'stop' }, { finish_reason: 'length' }, null] },
     { status: 'completed' },

@@ -30,7 +30,7 @@ async function openReceiver(): Promise<OtlpReceiver> {
   return receiver
 }
 
-test('without an endpoint nothing of a trace is kept or passed on', async () => {
+test('without an endpoint no trace is kept or passed on', async () => {
   const hooks = await startReceiver()
   closing.push(() => hooks.close())
   const house = await openHouse({})
@@ -74,7 +74,7 @@ test('prompts and answers are in the spans of calls where the configuration asks
   ])
 })
 
-test('a request whose client went away is told of as well', async () => {
+test('a request whose client went away has a span as well', async () => {
   const receiver = await openReceiver()
   const house = await openHouse({ tracing: { endpoint: receiver.url } }, { simulator: { latencyMs: 500 } })
   const trace = newTrace()
@@ -99,7 +99,7 @@ test('a request whose client went away is told of as well', async () => {
   expect(find(5)).toMatchObject({ 'sluice.outcome': 'dropped', 'sluice.reason': 'cancelled' })
 })
 
-test('a request without a valid key is not told of', async () => {
+test('a request without a valid key has no span', async () => {
   const receiver = await openReceiver()
   const house = await openHouse({ tracing: { endpoint: receiver.url } }, { worker: false })
   const answer = await house.post('/v1/jobs', chat('one'), {

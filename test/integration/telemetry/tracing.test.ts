@@ -248,7 +248,7 @@ describe('a job', () => {
     expect(find(traces.retried, CONSUMER)[0]!.attributes).toMatchObject({ 'sluice.outcome': 'retry' })
   })
 
-  test('that fails says of what', () => {
+  test('that fails says why', () => {
     const spans = [...find(traces.refused, CONSUMER), ...find(traces.refused, CLIENT)]
     expect(spans.map(({ isError }) => isError)).toEqual([true, true])
     expect(spans.map(({ attributes }) => typeof attributes['error.type'])).toEqual(['string', 'string'])

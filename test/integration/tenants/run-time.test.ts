@@ -253,7 +253,7 @@ describe('tenants at run time', () => {
     expect(past.body.error).toMatchObject({ code: 'invalid_request', param: 'expires_at' })
   })
 
-  it('leaves tenants of the file alone, and answers what is wrong by name', async () => {
+  it('leaves tenants of the file alone, and names what is wrong', async () => {
     for (const [method, path, body] of [
       ['POST', '/v1/tenants', { name: 'acme' }],
       ['PATCH', '/v1/tenants/acme', { weight: 2 }],
@@ -359,7 +359,7 @@ describe('tenants at run time', () => {
 })
 
 describe('keys while Redis is away', () => {
-  it('are taken for 5 s at most, then refused as not known; keys of the configuration go on', async () => {
+  it('are accepted for 5 s at most, then refused as unknown; keys of the configuration go on', async () => {
     const server = await startTestRedis()
     const process = await openProcess({ url: server.url, prefix: 'test' })
     onTestFinished(() => process.close())

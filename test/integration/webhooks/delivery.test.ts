@@ -198,7 +198,7 @@ describe('webhook delivery', () => {
     ])
   })
 
-  it('takes a redirect for a failure', async () => {
+  it('treats a redirect as a failure', async () => {
     const elsewhere = await openReceiver()
     const receiver = await openReceiver((_received, _index, response) => {
       response.writeHead(307, { location: elsewhere.url }).end()
@@ -317,7 +317,7 @@ describe('webhook delivery', () => {
     expect(receiver.received).toHaveLength(1)
   })
 
-  it('sends to none on a lease that is nearly over, and leaves it to the next claim', async () => {
+  it('starts no send on a lease that is nearly over, and leaves it to the next claim', async () => {
     const receiver = await openReceiver()
     await create(receiver.url)
     const leaseMs = 600

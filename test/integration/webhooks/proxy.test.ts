@@ -47,7 +47,7 @@ it.each([
   ['a name that is private as well', ['93.184.216.34', '::1'], 'https://hooks.example/a'],
   ['a private address', [], 'http://10.0.0.1/a'],
   ['an address of IPv6', [], 'https://[fd00::1]/a'],
-])('hands %s to no proxy', async (_what, addresses, url) => {
+])('sends %s to no proxy', async (_what, addresses, url) => {
   const { send, proxy, receiver } = await openSender(addresses)
   expect(await send(url)).toMatchObject({
     delivered: false,
@@ -56,7 +56,7 @@ it.each([
   expect([proxy.asked, receiver.received]).toEqual([[], []])
 })
 
-it('hands a name that is not known here to no proxy, unless every address is allowed', async () => {
+it('sends a name that is unknown here to no proxy, unless every address is allowed', async () => {
   const strict = await openSender([])
   expect(await strict.send('http://hooks.example/a')).toMatchObject({
     error: 'connection failed: ENOTFOUND',
@@ -67,7 +67,7 @@ it('hands a name that is not known here to no proxy, unless every address is all
   expect(open.looked).toEqual([])
 })
 
-it('guards what goes directly as it does without a proxy', async () => {
+it('guards direct sends as it does without a proxy', async () => {
   const { send, proxy } = await openSender(['10.0.0.1'], { noProxy: 'hooks.example' })
   expect(await send('http://hooks.example/a')).toMatchObject({
     error: 'url must lead to a public address',

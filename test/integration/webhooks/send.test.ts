@@ -31,7 +31,7 @@ const answering =
     void response.writeHead(status, headers).end('whatever')
 
 describe('webhook sender', () => {
-  it('sends a webhook that the reference implementation believes', async () => {
+  it('sends a webhook that the reference implementation accepts', async () => {
     const receiver = await openReceiver()
     const body = '{"type":"job.completed","data":{"text":"héllo ✓"}}'
     const outcome = await openSender().send({ id: 'whd_1', url: receiver.url, body })
@@ -59,7 +59,7 @@ describe('webhook sender', () => {
     expect(verifyReceived(receiver.received[1], WEBHOOK_SECRET)).toEqual({})
   })
 
-  it.each([200, 201, 202, 204, 299])('takes %i for delivered', async (status) => {
+  it.each([200, 201, 202, 204, 299])('treats %i as delivered', async (status) => {
     const receiver = await openReceiver(answering(status))
     const outcome = await openSender().send({ id: 'whd_1', url: receiver.url, body: '{}' })
     expect(outcome).toMatchObject({ delivered: true, status, error: null })
@@ -81,7 +81,7 @@ describe('webhook sender', () => {
     [429, false],
     [500, false],
     [503, false],
-  ])('takes %i for failure; gone: %s', async (status, gone) => {
+  ])('treats %i as a failure; gone: %s', async (status, gone) => {
     const receiver = await openReceiver(answering(status))
     const outcome = await openSender().send({ id: 'whd_1', url: receiver.url, body: '{}' })
     expect(outcome).toMatchObject({ delivered: false, gone, status, error: `answered ${status}` })
@@ -182,7 +182,7 @@ describe('webhook sender', () => {
     expect(slow.most.open).toBe(2)
   })
 
-  it('gives a send up when told', async () => {
+  it('gives up a send when told to', async () => {
     const abort = new AbortController()
     const receiver = await openReceiver(() => abort.abort())
     const outcome = await openSender().send({ id: 'a', url: receiver.url, body: '{}', signal: abort.signal })

@@ -56,7 +56,7 @@ async function endLeases(): Promise<void> {
   }
 }
 
-describe('what a tenant is told of its receivers', () => {
+describe('what a tenant learns about its receivers', () => {
   const fail = async (status: 'pending' | 'failed' = 'pending') =>
     store.recordAttempt(await claimOne(), attempt, status === 'failed' ? { status } : { status, delayMs: 0 })
   const idsOf = async (status: 'pending' | 'failed' | null = null, limit = 100) =>
@@ -151,7 +151,7 @@ describe('what a tenant is told of its receivers', () => {
     expect(await store.endpoints('acme')).toMatchObject([{ url: 'https://r.example/hook', failed: 4 }])
   })
 
-  it('has an address for 30 days after its latest attempt, whatever is sent elsewhere', async () => {
+  it('keeps an address for 30 days after its latest attempt, independent of other addresses', async () => {
     const key = (name: string) => `${root('acme')}:webhooks:${name}`
     for (const [id, path] of [
       ['whd_1', 'old'],
@@ -174,7 +174,7 @@ describe('what a tenant is told of its receivers', () => {
     expect(await idsOf()).toEqual(['whd_3', 'whd_2'])
   })
 
-  it('has nothing of what tells the operations of a budget', async () => {
+  it('has nothing of the webhooks that tell the operations about a budget', async () => {
     await store.create('acme', {
       id: 'whd_b',
       jobId: 'budget_1',
@@ -348,7 +348,7 @@ describe('webhook store', () => {
     expect((await claimOne()).attemptsMade).toBe(25)
   })
 
-  it('lets an attempt whose lease has passed on decide nothing', async () => {
+  it('lets an attempt after its lease decide nothing', async () => {
     await create('whd_1')
     const slow = await claimOne()
     await endLeases()
@@ -361,7 +361,7 @@ describe('webhook store', () => {
     ])
   })
 
-  it('believes a late attempt that delivered', async () => {
+  it('accepts a late attempt that delivered', async () => {
     await create('whd_1')
     const slow = await claimOne()
     await endLeases()
@@ -388,7 +388,7 @@ describe('webhook store', () => {
     expect(await claimOne()).toMatchObject({ id: 'whd_1', attemptsMade: 0 })
   })
 
-  it('does not let one whose lease has passed on postpone', async () => {
+  it('does not let an attempt after its lease postpone', async () => {
     await create('whd_1')
     const slow = await claimOne()
     await endLeases()

@@ -95,7 +95,7 @@ describe('a worker', () => {
     },
   )
 
-  it('waits out a 429 without drawing on the attempts', async () => {
+  it('waits out a 429 without using up an attempt', async () => {
     const fault = { kind: '429', times: 2, retry_after: 60 } as const
     const { store, work } = await openWorkshop({ simulator: { faults: [fault] } })
     await work()
@@ -127,7 +127,7 @@ describe('a worker', () => {
     expect((await read(store, id)).status).toBe('cancelled')
   })
 
-  it('gives a stream up that nobody needs any more, though no word of it came', async () => {
+  it('aborts a stream that nobody needs any more, before its first chunk too', async () => {
     const { store, simulator, work } = await openWorkshop({
       simulator: { outputTokens: 2000, perTokenMs: 20 },
     })
@@ -261,7 +261,7 @@ describe('embedding jobs of one lane', () => {
     expect(simulator.state().calls).toBeLessThanOrEqual(9)
   })
 
-  it('go on without those that are cancelled meanwhile, and are given up when all are', async () => {
+  it('go on without those that are cancelled in between, and are aborted when all are', async () => {
     const { store, simulator, work } = await openWorkshop({ simulator: { latencyMs: 60_000 } })
     await work()
     const [a, b] = await submitMany(store, [embedJob('one'), embedJob('two')])
@@ -283,7 +283,7 @@ describe('embedding jobs of one lane', () => {
   })
 })
 
-describe('workers that come and go', () => {
+describe('workers that start and stop', () => {
   it('finish what runs before they stop, and start nothing more', async () => {
     const { store, simulator, work } = await openWorkshop({
       simulator: { latencyMs: 200 },
@@ -321,7 +321,7 @@ describe('workers that come and go', () => {
     expect(simulator.state()).toMatchObject({ peak_concurrency: 3, calls: 30 })
   })
 
-  it('take a job over whose worker is gone', async () => {
+  it('take over a job whose worker died', async () => {
     const { store, simulator, work } = await openWorkshop({ store: { stalledAfterMs: 1000 } })
     const { id } = await submit(store)
     // A worker that claimed the job and was never heard of again.

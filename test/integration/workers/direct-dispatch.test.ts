@@ -34,7 +34,7 @@ describe('jobs straight from the API', () => {
     expect(await store.redis.zcard(`${store.root}:outbox`)).toBe(0)
   })
 
-  it('are retried by way of the queue', async () => {
+  it('are tried again through the queue', async () => {
     const { store, simulator, work } = await openWorkshop()
     await work()
     const { submit } = await openApi(store)

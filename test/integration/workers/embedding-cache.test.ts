@@ -74,7 +74,7 @@ describe('an embedding job', () => {
     expect(vectorsOf(second).slice(1, 5)).toEqual(vectorsOf(first).slice(0, 4))
   })
 
-  it('makes no call when all is known, and gives its permit back unspent', async () => {
+  it('makes no call when all inputs are known, and gives its permit back unspent', async () => {
     const { run, sent, store, gateState } = await openBench({
       limits: '{ requests_per_minute: 600, tokens_per_minute: 60000, max_concurrency: 1 }',
     })
@@ -98,7 +98,7 @@ describe('an embedding job', () => {
     expect(vectorsOf(again)).toEqual(vectorsOf(job))
   })
 
-  it('that needs no call may be stored twice, should an answer of the store be lost', async () => {
+  it('that needs no call may be stored twice, if an answer of the store is lost', async () => {
     const { run, store, errors } = await openBench({
       disturb: (work) => {
         let answers = 0
@@ -132,7 +132,7 @@ describe('an embedding job', () => {
     })
   })
 
-  it('sends an input once that stands in it several times', async () => {
+  it('sends an input once that it contains several times', async () => {
     const { run, sent } = await openBench()
     const job = await run(['a', 'b', 'a', 'a', 'b'])
     expect(sent()).toEqual([2])
@@ -189,7 +189,7 @@ describe('an embedding job', () => {
     expect(sent()).toEqual([2, 3, 3])
   })
 
-  it('finds under an alias what its lane answered, whoever named that', async () => {
+  it('finds under an alias what its lane answered, under any name', async () => {
     const { run, sent } = await openBench()
     await run(['a', 'b'])
     const job = await run(['b', 'c'], { model: 'alias' }, { model: 'alias' })
@@ -198,7 +198,7 @@ describe('an embedding job', () => {
     expect(sent()).toEqual([2, 1])
   })
 
-  it('with the cache off neither takes nor leaves anything, and is sent as it stands', async () => {
+  it('with the cache off neither reads nor writes anything, and is sent unchanged', async () => {
     const { run, sent, store } = await openBench()
     await run(['a', 'b', 'a'], { cache: 'off' })
     expect(await itemKeys(store)).toBe(0)
@@ -207,7 +207,7 @@ describe('an embedding job', () => {
     expect(sent()).toEqual([3, 2, 2])
   })
 
-  it('that refreshes asks for all again, and others find that', async () => {
+  it('that refreshes sends all inputs again, and others find the new vectors', async () => {
     const { run, sent, store } = await openBench()
     await run(['a', 'b'])
     const [hash] = store.atRest.digests(hashInputs(EMBED_LANE, embedJob('a').body)![0]!)
@@ -282,7 +282,7 @@ describe('an embedding job', () => {
 })
 
 describe('embedding jobs that share a request', () => {
-  it('of different tenants are each charged for their own, and know nothing of one another', async () => {
+  it('of different tenants are each charged for their own, and see nothing of one another', async () => {
     const { store, simulator, work } = await openWorkshop()
     await store.maintenance.register([OTHER_TENANT])
     const jobs = [
@@ -352,7 +352,7 @@ describe('embedding jobs that share a request', () => {
     expect(lengths).toEqual([4, 4, 4, 5, 5, 5, 4, 4, 4, 4, 4, 4])
   })
 
-  it('are not held up, nor failed, by a poisoned one, whatever of them is known', async () => {
+  it('are neither held up nor failed by a poisoned one, known inputs or not', async () => {
     const { run, runAll, sent } = await openBench()
     await run(texts(0, 4))
     sent()

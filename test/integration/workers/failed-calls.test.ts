@@ -58,7 +58,7 @@ it('a call that never reached its provider leaves nothing booked in its lane', a
   expect(levels.tokens).toBeGreaterThanOrEqual(0)
 })
 
-it('an answer that states zeros leaves what was taken for it booked in its lane', async () => {
+it('an answer that states zeros leaves its estimate booked in its lane', async () => {
   const { store, config, work, read } = await openLane(null)
   const message = { role: 'assistant', content: 'hello to you' }
   const usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }

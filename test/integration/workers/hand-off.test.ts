@@ -57,7 +57,7 @@ test('of entries that leave, the one without a next lane is put off as its tier 
   expect(await fetch(1)).toMatchObject([{ id: alone.id, fallsBackAt: back }])
 })
 
-test('an entry of a tier that is shut is brought forward for no tenant that it is shut for', async () => {
+test('an entry of a tier that is shut is brought forward for no tenant for which it is shut', async () => {
   const { store, queue, fetch } = await open()
   const enter = (tenant: string, flex: boolean) =>
     submit(

@@ -53,7 +53,7 @@ const threadOf = async (store: TestStore) =>
     .split('\n')
     .find((line) => line.includes('name=sluice-worker-heartbeat'))
 
-it('the thread renews locks and permits, again after its connection was cut, and lets go of what is dropped', async () => {
+it('the thread renews locks and permits, again after its connection was cut, and stops for what is dropped', async () => {
   const store = await openTestStore({ own: true, stalledAfterMs: 1350 })
   const { gate, heartbeat, renewedByMainLoop } = open(store)
   await submit(store)
@@ -92,7 +92,7 @@ async function openPlace(store: TestStore, tenant: string) {
   return { place, endOf }
 }
 
-it('the thread renews what came to be held right before the main loop was blocked', async () => {
+it('the thread renews what was added right before the main loop was blocked', async () => {
   const store = await openTestStore({ stalledAfterMs: 1350 })
   const { heartbeat } = open(store)
   const { place, endOf } = await openPlace(store, 'acme')
@@ -117,7 +117,7 @@ it('a job that changes hands within the process is renewed until the last of the
   await until(async () => (await endOf('job_a')) > renewed)
 })
 
-it('what has a name too long for a slot is renewed all the same, until it is dropped', async () => {
+it('a name too long for a slot is renewed all the same, until it is dropped', async () => {
   const store = await openTestStore({ stalledAfterMs: 1350 })
   const { heartbeat } = open(store)
   const { place, endOf } = await openPlace(store, 't'.repeat(300))
@@ -161,7 +161,7 @@ it('locks, places and permits are renewed while the memory of Redis is full', as
   expect(await store.redis.zscore(`${store.root}:outbox`, 'job_y-1')).toBe(null)
 })
 
-it('a lock that another has is told as lost, and stays as it is', async () => {
+it('a lock that another worker has is reported as lost, and stays unchanged', async () => {
   const store = await openTestStore()
   const { leases } = open(store)
   await submit(store)

@@ -100,7 +100,7 @@ it('a job whose call lasts longer than its lock is called once', async () => {
 })
 
 it.each(['fetch', 'claim'] as const)(
-  'what another took over while a worker was held up before the end of its %s is called once',
+  'a job that another worker took over while a worker was blocked before the end of its %s is called once',
   async (where) => {
     const { store, simulator, work, gate } = await openWorkshop({
       store: { stalledAfterMs },

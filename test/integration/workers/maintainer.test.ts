@@ -68,7 +68,7 @@ it('a holder that does not renew its lease is replaced, and stops what it had be
   thaw.resolve()
 })
 
-it('a task that throws is told and runs again, and one that takes long has no second run beside it', async () => {
+it('a task that throws is reported and runs again, and one that takes long has no second run beside it', async () => {
   const store = await openTestStore()
   const told: [string, boolean][] = []
   const slow = Promise.withResolvers<void>()

@@ -55,7 +55,7 @@ async function bury(folder: string, owner = DEAD) {
   }
 }
 
-it('what a dead worker left is stored and taken away; until then no call may begin', async () => {
+it('what a dead worker left is stored and removed; until then no call may begin', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job } = await spoolOne(store, folder)
@@ -71,7 +71,7 @@ it('what a dead worker left is stored and taken away; until then no call may beg
   expect(await list()).toEqual([])
 })
 
-it('a file of a process that lives is left to it, which takes it away when it is stored', async () => {
+it('a file of a process that lives is left to it, which removes it when it is stored', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job, takeAway } = await spoolOne(store, folder)
@@ -114,7 +114,7 @@ it('results for another store stay where they are, and what cannot be read is se
   expect((await read(store, job.id)).status).toBe('running')
 })
 
-it('where the disk does not take a result either, that is told, and nothing is thrown', async () => {
+it('a disk that does not accept a result is reported, and nothing is thrown', async () => {
   const store = await openTestStore()
   const { folder } = await openFolder()
   const file = join(folder, 'a file')
@@ -125,7 +125,7 @@ it('where the disk does not take a result either, that is told, and nothing is t
   expect(errors.join()).toMatch(/keeping a result on disk: .*(EEXIST|ENOTDIR)/)
 })
 
-it('what lies on disk is what the store would hold', async () => {
+it('the files on disk are what the store would hold', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { takeAway } = await spoolOne(store, folder)
@@ -135,7 +135,7 @@ it('what lies on disk is what the store would hold', async () => {
   await takeAway()
 })
 
-it('what a worker of another container left is stored once nobody touched it for a lease, of earlier versions too', async () => {
+it('what a worker of another container left is stored once no process has touched it for a lease, also from earlier versions', async () => {
   for (const owner of [AWAY, GONE]) {
     const store = await openTestStore()
     const { folder, list } = await openFolder()
@@ -148,7 +148,7 @@ it('what a worker of another container left is stored once nobody touched it for
   }
 })
 
-it('what a worker of another container touches is left to it, whole or not, whatever its clock says', async () => {
+it('what a worker of another container touches is left to it, complete or not, by any clock of that worker', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job, spool: writer } = await spoolOne(store, folder)
@@ -179,7 +179,7 @@ it('a worker touches its files for as long as it lives', async () => {
   await until(async () => (await changedAt()) > first)
 })
 
-it('a store that was emptied is another one for what is written from then on', async () => {
+it('a store that was emptied is a different one for later results', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job, claimed } = await (async () => {

@@ -230,7 +230,7 @@ describe.skipIf(inject('clusterUrls').length > 0)('the script that creates a job
     expect(await store.redis.zcard(`${store.root}:outbox`)).toBe(0)
   })
 
-  it('not where nobody listens, where something waits, or for what other checks are left', async () => {
+  it('not when nobody listens, where something waits, or while other checks are needed', async () => {
     const { store, submit, api, heard, leave, came } = await openEar()
     const isStarted = async (members: Partial<NewJob> = {}, jobs = api()) => {
       const { id } = await submit(members, jobs)

@@ -36,7 +36,7 @@ it('an entry is acknowledged only once its result is stored', async () => {
   expect(order).toEqual(['stored', 'acknowledged'])
 })
 
-it('a result that the store does not take is on disk until it does', async () => {
+it('a result that the store does not accept is on disk until it does', async () => {
   const { store, simulator, work, errors } = await openWorkshop()
   const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'spool-'))
   const spool = startSpool({

@@ -10,7 +10,7 @@ import { wakeDelivery } from '../../../services/tenants.ts'
 import { parseTestConfig } from '../../helpers/api.ts'
 import { openTestStore, until } from '../../helpers/store.ts'
 
-it('the delivery of webhooks is woken for a tenant that a change of the configuration brought, until one takes it away', async () => {
+it('the delivery of webhooks is woken for a tenant that a change of the configuration added, until one removes it', async () => {
   const store = await openTestStore()
   const tenant = (name: string) => ({ [name]: { keys: [`key-of-${name}-0123456789`] } })
   const pubsub = createLiveConfig(parseTestConfig({ tenants: tenant('first') }))

@@ -20,7 +20,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     find: "  if not is_same and is_made then return { 'changed' } end\n",
     replace: '',
     tests: API,
-    titles: 'a fault when it is another',
+    titles: 'an error for other JSON',
     says: 'a step may become another under its name',
   },
   {

@@ -28,7 +28,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: 'if not may_start or not is_heard(channel) then return nil end',
     replace: 'if not may_start then return nil end',
     tests: STARTED,
-    titles: 'where nobody listens',
+    titles: 'when nobody listens',
     says: 'a job is started for a worker that is gone',
   },
   {
@@ -36,7 +36,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: 'job.accounts or job.fair or',
     replace: '',
     tests: STARTED,
-    titles: 'other checks are left',
+    titles: 'other checks are needed',
     says: 'a job is started without a look at its budgets and the limits of its fair key',
   },
   {
@@ -99,7 +99,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: 'if token and token == ARGV[2 * i] then',
     replace: 'if token then',
     tests: TOGETHER,
-    titles: 'another has by now',
+    titles: 'another worker has by now',
     says: "an entry is taken out under another's lock",
   },
   {
@@ -346,7 +346,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "tonumber(v[2] or 0) >= tonumber(most) then return 'not_retryable' end",
     replace: "tonumber(v[2] or 0) > tonumber(most) then return 'not_retryable' end",
     tests: ['test/integration/jobs/failures.test.ts'],
-    titles: 'as often as the rule says|cut off in the middle|one of several',
+    titles: 'as often as the rule says|interrupted in the middle|one of several',
     says: 'a job is redriven once more than the rule says',
   },
   {

@@ -52,7 +52,7 @@ export const ORDER_BREAKS: readonly Break[] = [
     find: "if v[1] ~= ARGV[2] then return 'stale' end\n",
     replace: '',
     tests: SCHEDULES,
-    titles: 'that meets others is not lost',
+    titles: 'that conflicts with others is not lost',
     says: 'of two changes at once one is lost',
   },
   {

@@ -128,7 +128,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     find: "if (request.type === 'response') edits.background = null",
     replace: '',
     tests: OPENAI,
-    titles: 'never asked for in the background',
+    titles: 'never requested in the background',
     says: 'a response is made in the background of the provider',
   },
   {
@@ -143,7 +143,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     find: 'if (size > maxBytes) throw new AnswerTooLargeError',
     replace: 'if (size > maxBytes + 1) throw new AnswerTooLargeError',
     tests: OPENAI,
-    titles: 'up to the size',
+    titles: 'up to its largest size',
     says: 'an answer may be larger than it may',
   },
 ]

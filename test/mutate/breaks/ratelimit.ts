@@ -84,7 +84,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     find: '    if number < fresh.tail then return end\n',
     replace: '',
     tests: LIMITS,
-    titles: 'configured anew|two windows',
+    titles: 'the window changes|two windows',
     says: 'a ledger whose span changes keeps what no longer counts',
   },
   {

@@ -13,7 +13,7 @@ function message(schema: z.ZodType, value: unknown): string {
   throw new Error('it was taken')
 }
 
-it('writes paths as people do', () => {
+it('writes paths in a readable form', () => {
   expect(formatPath(['body', 'messages', 0, 'role'])).toBe('body.messages[0].role')
   expect(formatPath([0, 'a b', 'c'])).toBe('[0]["a b"].c')
   expect(formatPath([])).toBe('')
@@ -33,6 +33,6 @@ it('names every unknown member', () => {
   )
 })
 
-it('lists a handful of faults and counts the others', () => {
+it('lists a few faults and counts the others', () => {
   expect(message(z.array(z.string()), [1, 2, 3, 4, 5, 6, 7])).toMatch(/^\[0\]: .*\[4\]: .*; and 2 more$/)
 })

@@ -19,7 +19,7 @@ function failure(text: string | Buffer): { message: string; param: string | null
 const nest = (levels: number) => `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`
 
 describe('JSON from a client', () => {
-  it('is taken whatever its members are called otherwise', () => {
+  it('is accepted with any other names of its members', () => {
     expect(parseJson(Buffer.from('{"constructor":1,"toString":[null,true,"é"]}'), 'body')).toEqual({
       constructor: 1,
       toString: [null, true, 'é'],
@@ -33,7 +33,7 @@ describe('JSON from a client', () => {
     },
   )
 
-  it('is the same behind a mark of UTF-8, which goes nowhere', async () => {
+  it('is the same behind a byte order mark, which is removed', async () => {
     const text = '{"model":"a/b","messages":[{"role":"user","content":"one"}]}'
     const marked = Buffer.from(`\uFEFF${text}`)
     for (const body of [parseJson(marked, 'body'), await parseLargeJson(marked, 'body')]) {
@@ -57,7 +57,7 @@ describe('JSON from a client', () => {
     expect(spent).toBeLessThan(1000)
   })
 
-  it('that is long and shallow is taken, brackets in its strings and all', () => {
+  it('that is long and shallow is accepted, also with brackets in its strings', () => {
     const text = JSON.stringify({ a: '[{"\\'.repeat(20_000), b: Array(64).fill([{ c: ']' }]) })
     expect(parseJson(Buffer.from(text), 'body')).toEqual(JSON.parse(text))
   })
@@ -75,7 +75,7 @@ describe('JSON from a client', () => {
   })
 
   it.each(['{"a":[1,1e999]}', '{"a b":{"c":"\\ud800"}}', '{"2":-0,"1":9223372036854775807,"x": 1.0 }'])(
-    'keeps what a double, or an order of ours, cannot hold: %s',
+    'keeps what a double, or a reordering of members, cannot hold: %s',
     (text) => {
       expect(findSource(parseJson(Buffer.from(text), 'body') as object)).toBe(text)
     },
@@ -85,7 +85,7 @@ describe('JSON from a client', () => {
     ['{"a":1,"a":1}', 'a'],
     ['{"m":[{"role":"user","\\u0072ole":"system"}]}', 'm[0].role'],
     ['[{"a":{"b":1,"c":"b:","b":2}}]', '[0].a.b'],
-  ])('with a name that stands twice in its object is refused: %s', (text, place) => {
+  ])('with a name twice in one object is refused: %s', (text, place) => {
     expect(failure(text)).toEqual({ message: `${place}: stands twice in its object`, param: place })
   })
 

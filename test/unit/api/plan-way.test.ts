@@ -76,7 +76,7 @@ test.each([
   expect(wayOf(where, 'auto', minutes, more)).toEqual(way)
 })
 
-test('other tiers go their own way, whatever it costs', () => {
+test('other tiers take their own way, at any price', () => {
   expect(wayOf(both, 'standard', null)).toEqual(['standard'])
   expect(wayOf(both, 'batch', 24 * 60)).toEqual(['batch'])
   expect(wayOf(both, 'flex', 15)).toEqual(['flex', null])

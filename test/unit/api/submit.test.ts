@@ -91,7 +91,7 @@ describe('a new job', () => {
     expect(submit({}, body).body).toEqual({ model: 'fast', messages: [{ role: 'user' }], ...body })
   })
 
-  it('runs later by delay or by time, and at once where that is past', () => {
+  it('runs later by delay or by time, and at once if that is past', () => {
     expect(submit({ delay_ms: 1500 })).toMatchObject({ runAt: null, delayMs: 1500 })
     expect(submit({ run_at: '2026-11-23T14:00:00+01:00' }).runAt).toBe(now + 3_600_000)
     // Whether it has passed is Redis' to say.

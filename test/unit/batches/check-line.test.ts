@@ -11,7 +11,7 @@ const line = (members: { [name: string]: JsonValue | undefined } = {}) => ({
 })
 const check = (value: JsonValue) => checkLine(value, '/v1/embeddings')
 
-it('takes a request for the endpoint of the batch, whatever else stands in it', () => {
+it('accepts a request for the endpoint of the batch, with any other members', () => {
   expect(check(line({ extra: 1 }))).toEqual({
     customId: 'a',
     model: 'sim/embed',

@@ -19,7 +19,7 @@ it('finds the lines of a file, however that is cut, and counts the blank ones it
   }
 })
 
-it('tells where each line begins, so that reading can go on from any of them', async () => {
+it('gives the place where each line begins, so that reading can go on from any of them', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.string({ maxLength: 18 }).map((text) => text.replaceAll(/[\n\r]/g, '.'))),
@@ -41,13 +41,13 @@ it('takes a byte order mark off the first line alone', async () => {
   expect(texts(await read('\ufeffone\n\ufefftwo'))).toEqual(['one', '\ufefftwo'])
 })
 
-it('says of a line that is too long that it is, without holding it, and goes on', async () => {
+it('reports a line that is too long, without holding it, and goes on', async () => {
   const lines = await read(`a\n${'b'.repeat(50)}\nc\n${'d'.repeat(20)}\n${'e'.repeat(21)}`)
   expect(texts(lines)).toEqual(['a', undefined, 'c', 'd'.repeat(20), undefined])
   expect(lines[1]).toMatchObject({ number: 2, start: 2, end: 53 })
 })
 
-it('finds nothing in a file of nothing', async () => {
+it('finds nothing in an empty file', async () => {
   expect(await read('')).toEqual([])
   expect(await read('\n \n')).toEqual([])
 })

@@ -28,7 +28,7 @@ it('writes a failure that the endpoint would have answered as its answer, and an
   })
 })
 
-it('gives a line the same id whenever it is written, and no other line of any batch', () => {
+it('gives a line the same id at every writing, and no other line of any batch', () => {
   const idOf = (batch: string, index: number) =>
     (
       JSON.parse(renderLine(batch, index, { customId: '', request: null, outcome: { result: {} } })) as {

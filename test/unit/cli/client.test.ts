@@ -56,7 +56,7 @@ function answer(status: number, error?: object, headers: Record<string, string> 
 }
 const cut: Step = (request) => request.socket.destroy()
 
-test('the key goes along, and the answer comes back', async () => {
+test('the key is sent along, and the answer comes back', async () => {
   steps = [answer(200)]
   expect(await open().json('GET', '/v1/jobs')).toEqual({ ok: true })
   expect(seen[0]).toMatchObject({ url: '/v1/jobs', headers: { authorization: 'Bearer a-key' } })
@@ -92,7 +92,7 @@ test.each([
   [404, 1, 'no such lane', 'no such lane: /v1/lanes/openai/gpt 5'],
   [404, 1, 'lanes: no such lane: openai/gpt', 'lanes: no such lane: openai/gpt'],
 ])(
-  '%i is final and ends a command with %i: "%s" is told as "%s"',
+  '%i is final and ends a command with %i: "%s" is reported as "%s"',
   async (status, exitCode, said, message) => {
     steps = [answer(status, { message: said, code: 'such' })]
     const refused = await open()

@@ -26,7 +26,7 @@ test('reading ahead stops at its capacity until somebody takes', async () => {
   expect(await collect(ahead)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10])
 })
 
-test('what the source throws comes after what it gave', async () => {
+test('an error of the source comes after the items before it', async () => {
   async function* broken() {
     yield 1
     throw new Error('no more')
@@ -36,7 +36,7 @@ test('what the source throws comes after what it gave', async () => {
   await expect(ahead.next()).rejects.toThrow('no more')
 })
 
-test('whoever stops taking ends the source', async () => {
+test('a reader that stops ends the source', async () => {
   let isClosed = false
   async function* endless() {
     try {
@@ -49,7 +49,7 @@ test('whoever stops taking ends the source', async () => {
   expect(isClosed).toBe(true)
 })
 
-test('results come in the order of the source, whichever is ready first, and no more work runs than allowed', async () => {
+test('results come in the order of the source, in which order they may be ready, and no more work runs than allowed', async () => {
   let running = 0
   let most = 0
   const work = async (number: number) => {
@@ -76,7 +76,7 @@ test('a result does not wait for a source that has nothing to give yet', async (
   expect((await results.next()).done).toBe(true)
 })
 
-test('a failure reaches whoever comes to it', async () => {
+test('a failure reaches the reader that comes to it', async () => {
   const work = async (number: number) => {
     if (number === 2) throw new Error('two')
     return number

@@ -27,7 +27,7 @@ test('numbers and money read as people write them', () => {
   ])
 })
 
-test('columns are as wide as what is seen of them', () => {
+test('columns are as wide as their visible text', () => {
   const rows = [
     ['A', 'N'],
     ['\x1b[32mgreen\x1b[39m', '10'],
@@ -36,7 +36,7 @@ test('columns are as wide as what is seen of them', () => {
   expect(renderTable(rows, ['left', 'right'])).toBe('A       N\n\x1b[32mgreen\x1b[39m  10\nb       7\n')
 })
 
-test('the remaining time of a file counts what is not handed in yet', () => {
+test('the remaining time of a file counts what is not submitted yet', () => {
   const now = Date.parse('2026-11-29T12:00:00Z')
   const at = (total: number, submitted: number, ended: number) =>
     estimateFinish({ total, submitted, ended }, '2026-11-29T12:01:00.000Z', now)

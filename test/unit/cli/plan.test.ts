@@ -54,7 +54,7 @@ test('embedding jobs fill one request after the other; those that differ in more
   expect(lanes).toMatchObject([{ lane: { id: 'sim/embed' }, jobs: 26, calls: 4 }])
 })
 
-test('an answer is priced at its cap, or at what is assumed', async () => {
+test('an answer is priced at its cap, or at an assumed length', async () => {
   const { lanes } = await addUpLoad(
     lines([chat('four', {}, { max_tokens: 1000 }), chat('more')]),
     config,
@@ -63,13 +63,13 @@ test('an answer is priced at its cap, or at what is assumed', async () => {
   expect(lanes[0]!.usd).toBeCloseTo((2 * 1 + (1000 + 100) * 2) / 1e6, 12)
 })
 
-test('a type that does not exist is refused with all that do', async () => {
+test('a type that does not exist is refused with a list of those that do', async () => {
   const { refused } = await addUpLoad(lines([{ type: 'chatt', body: { model: 'fast' } }]), config, 100)
   const types = Object.values(CallType)
   expect(refused.examples).toEqual([{ line: 1, reason: `type: expected one of ${types.join(', ')}` }])
 })
 
-test('what the server would refuse is told, by line', async () => {
+test('what the server would refuse is reported, by line', async () => {
   const wrong = [
     chat('a', {}, { model: 'none' }),
     { type: 'image', body: {} },
@@ -189,7 +189,7 @@ providers:
   ])
 })
 
-test('pictures and sound are counted with their prices and limits; sound that nobody knows is told', async () => {
+test('pictures and sound are counted with their prices and limits; sound of unknown length is reported', async () => {
   const media = loadConfig({
     path: 'sluice.yaml',
     env: {},

@@ -85,7 +85,7 @@ test('a table of lanes has 80 columns, or those of a wider terminal', () => {
   expect(wide.trimEnd().split('\n')).toHaveLength(3)
 })
 
-test('a server of an earlier release tells nothing of sources', () => {
+test('a server of an earlier release says nothing of sources', () => {
   expect(renderLanes([laneOf('sim/a')], plain).split('\n')).toHaveLength(3)
   expect(renderLanes([], plain)).toBe('LANE  USED  WAITING  IN FLIGHT  P50  P95  429S  STATE\n')
 })

@@ -37,7 +37,7 @@ test('a job create goes as it is, with a key made of its file and line, and a gr
   })
 })
 
-test('a key and a group of its own stand', () => {
+test('a key and a group of its own stay', () => {
   const line = encodeLine({ idempotency_key: 'mine', group: 'ours' }, 1, identity)
   expect(JSON.parse(line)).toEqual({ idempotency_key: 'mine', group: 'ours' })
 })
@@ -63,7 +63,7 @@ test('a failed job as it was exported is its request once more', () => {
   expect(read('{"job":{"id":"job_1"},"create":null}')).toMatchObject({ fault: { code: 'invalid_request' } })
 })
 
-test('what cannot be asked for is a fault of its line', () => {
+test('a line that cannot be a request is an error of that line', () => {
   expect(read('{')).toMatchObject({ line: 1, fault: { code: 'invalid_request' } })
   expect(read('[]')).toMatchObject({ fault: { code: 'invalid_request' } })
   expect(read('{"custom_id":"a","method":"GET","url":"/v1/embeddings"}')).toMatchObject({
@@ -79,7 +79,7 @@ test('what cannot be asked for is a fault of its line', () => {
 const createLine = '{"type":"chat","body":{"model":"m"}}'
 const resultLine = (line: number, status = 'completed') => `${JSON.stringify({ line, job: { status } })}\n`
 
-test('results are taken up behind the last whole line', async () => {
+test('results are continued behind the last complete line', async () => {
   const input = await write('three.jsonl', `${createLine}\n\n${createLine}\n${createLine}`)
   const whole = resultLine(1) + resultLine(3, 'failed')
   const out = await write('torn.out', `${whole}{"line":4,"jo`)
@@ -102,7 +102,7 @@ test.each([
   expect(await readFile(out, 'utf8')).toBe(text)
 })
 
-test('the journal tells the jobs of an earlier run, half a line at its end or not', async () => {
+test('the journal shows the jobs of an earlier run, with half a line at its end or not', async () => {
   const path = join(folder, 'journal')
   const header = { input: 'one', url: 'http://a' }
   const first = await openJournal(path, header, 0)
@@ -113,7 +113,7 @@ test('the journal tells the jobs of an earlier run, half a line at its end or no
 })
 
 test.each([{ input: 'two' }, { url: 'http://b' }])(
-  'the journal of another run (%j) tells nothing',
+  'the journal of another run (%j) shows nothing',
   async (other) => {
     const path = join(folder, 'other-journal')
     const header = { input: 'one', url: 'http://a' }
@@ -166,7 +166,7 @@ test('lines go in blocks, and come back in order', async () => {
   expect(submitted.map(({ line }) => line)).toEqual(Array.from({ length: 600 }, (_, index) => index + 1))
 })
 
-test('lines that there was no room for are sent again, the refused ones are not', async () => {
+test('lines without room are sent again, the refused ones are not', async () => {
   const { deps, uploads, waits } = serve((line, attempt) =>
     line === 2 && attempt < 3 ? error('queue_full') : line === 3 ? error('model_not_found') : 'take',
   )
@@ -180,7 +180,7 @@ test('lines that there was no room for are sent again, the refused ones are not'
   expect(waits).toEqual([2000, 2000])
 })
 
-test('lines that an upload which was cut short did not come to are sent again', async () => {
+test('lines that an interrupted upload did not reach are sent again', async () => {
   const { deps, uploads } = serve((line, attempt) => (line === 3 && attempt === 1 ? 'stop' : 'take'))
   expect(idsOf(await Array.fromAsync(postBlocks(requests(4), deps)))).toHaveLength(4)
   expect(uploads).toEqual([

@@ -12,7 +12,7 @@ const columns: Column[] = [
 ]
 const lines = (text: string) => stripVTControlCharacters(text).trimEnd().split('\n')
 
-test('what has room stands whole', () => {
+test('a cell with room is whole', () => {
   const rows = [
     ['1', 'short', 'a note', '$1.00'],
     ['2', '\x1b[31mred\x1b[39m', '', '$10.00'],

@@ -28,7 +28,7 @@ function readWithReference(text: string): ParsedEvent[] {
 /** Every byte alone: in the middle of characters and of line ends too. */
 const everywhere = Array.from({ length: 4_000 }, (_, place) => place)
 
-test('reads what the reference implementation reads, wherever the bytes are cut', () => {
+test('reads what the reference implementation reads, at any cut of the bytes', () => {
   fc.assert(
     fc.property(
       fc.array(line),
@@ -51,7 +51,7 @@ test('reads what the reference implementation reads, wherever the bytes are cut'
   )
 })
 
-test('an event has the id that was named last, and what is left half said is void', () => {
+test('an event has the id that was named last, and an incomplete one is dropped', () => {
   const parser = createEventParser()
   const push = (text: string) => parser.push(new TextEncoder().encode(text))
   expect(push('\uFEFFid: 7\n\ndata: one\n\n')).toEqual([{ id: '7', type: 'message', data: 'one' }])

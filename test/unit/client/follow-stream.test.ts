@@ -49,7 +49,7 @@ test('a letter cut in the middle of its bytes is read whole', async () => {
   expect(events.flat().map(({ data }) => data)).toEqual(['größe'])
 })
 
-test('who stops reading closes the connection', async () => {
+test('a reader that stops closes the connection', async () => {
   let isCancelled = false
   const stream = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(new TextEncoder().encode('data: x\n\n')),

@@ -55,7 +55,7 @@ describe('requests', () => {
     })
   })
 
-  it('are not sent to another place: what a redirect makes of a POST would be no job', async () => {
+  it('are not sent to another place: a POST that is redirected would not make a job', async () => {
     const { http, sent } = openHttp([{ status: 301, headers: { location: 'https://sluice.test/v1/jobs' } }])
     expect(await failed(http.json('POST', '/v1/jobs', { body: '{}' }))).toMatchObject({
       code: 'invalid_answer',
@@ -138,7 +138,7 @@ describe('requests', () => {
     await expect(http.json('GET', '/', { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
   })
 
-  it('answered with something else than JSON are an error of their own', async () => {
+  it('that get something else than JSON are an error of their own', async () => {
     const { http } = openHttp([{ status: 200, body: '<html>' }])
     expect(await failed(http.json('GET', '/'))).toMatchObject({ code: 'invalid_answer' })
   })

@@ -10,7 +10,7 @@ test("the client's types are those of the OpenAPI document; else run npm run cli
   expect(written).toBe(renderTypes((await describeApi()).document))
 })
 
-test("a job's members have the types that they have in the house", () => {
+test("a job's members have the same types as in the service", () => {
   expectTypeOf<Job['status']>().toEqualTypeOf<StoredJob['status']>()
   expectTypeOf<Job['cache']>().toEqualTypeOf<StoredJob['cache']>()
 })

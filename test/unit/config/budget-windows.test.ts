@@ -25,7 +25,7 @@ it.each([
   })
 })
 
-it('has each instant in its window, and windows without gaps', () => {
+it('contains each instant, and has no gaps between windows', () => {
   const zones = [
     'UTC',
     'Europe/Berlin',

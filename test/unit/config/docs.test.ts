@@ -20,7 +20,7 @@ function collectMembers(node: unknown, found: Map<string, Set<unknown>>): void {
 const members = new Map<string, Set<unknown>>()
 collectMembers(JSON.parse(buildJsonSchema()), members)
 
-test.each([...members.keys()])('the reference tells of %s', (name) => {
+test.each([...members.keys()])('the reference describes %s', (name) => {
   expect(reference).toMatch(new RegExp(`(?:\`(?:[a-z_]+\\.)*|### |[ ,])${name}(?:\`|\\.|\\n|,)`))
 })
 

@@ -19,7 +19,7 @@ describe('encryption keys', () => {
     expect(config.encryption.keys.map(decodeEncryptionKey)).toEqual([bytes, other])
   })
 
-  test('may come out of the environment', () => {
+  test('may come from the environment', () => {
     const config = load(withKeys(`\${KEY}`), { KEY: bytes.toString('base64') })
     expect(config.encryption.keys.map(decodeEncryptionKey)).toEqual([bytes])
   })
@@ -39,7 +39,7 @@ describe('encryption keys', () => {
     expect(hidden).toEqual([fault])
   })
 
-  test('that come twice, in whatever form, are refused by their place', () => {
+  test('that come twice, in any form, are refused by their place', () => {
     const faults = faultsOf(withKeys(bytes.toString('hex'), bytes.toString('base64')))
     expect(faults).toEqual(['encryption.keys[1]: is the same key as encryption.keys[0] (sluice.yaml:8)'])
   })

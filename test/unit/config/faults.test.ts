@@ -335,7 +335,7 @@ describe('one fault, with its line', () => {
     },
   )
 
-  test('HOST and PORT are named where they are at fault', () => {
+  test('HOST and PORT are named when they are at fault', () => {
     expect(faultsOf(smallest, { HOST: '0.0.0.0', PORT: 'http' })).toEqual([
       `server.port: expected a number, got \${PORT} (PORT in the environment)`,
       'server.host: a host beyond loopback needs tenants with keys (HOST in the environment)',
@@ -343,7 +343,7 @@ describe('one fault, with its line', () => {
   })
 })
 
-describe('what is no YAML', () => {
+describe('a file that is not YAML', () => {
   test.each([
     ['a tab', 'a:\n\tb: 1', 'not YAML: Tabs are not allowed as indentation (sluice.yaml:2)'],
     ['an open quote', 'a: "b', 'not YAML: Missing closing "quote (sluice.yaml:1)'],
@@ -353,7 +353,7 @@ describe('what is no YAML', () => {
       'a: 1\nb: !secret x',
       'not YAML: an unknown tag; text that starts with "!" needs quotes (sluice.yaml:2)',
     ],
-  ])('%s is told with its line', (_name, text, fault) => {
+  ])('%s is reported with its line', (_name, text, fault) => {
     expect(faultsOf(text)).toContain(fault)
   })
 })
@@ -419,7 +419,7 @@ describe('secrets', () => {
     expect(faultsOf(text).join('\n')).not.toContain('SECRET')
   })
 
-  test('what comes from the environment is never shown, wherever it stands', () => {
+  test('a value from the environment is never shown, at any place', () => {
     const text = `${smallest}server:\n  port: \${MIXED_UP}\nlog: { level: "\${MIXED_UP}" }\ncache: { ttl: "\${MIXED_UP}" }\nroutes: { a: ["\${MIXED_UP}"] }`
     const faults = faultsOf(text, { MIXED_UP: value })
     expect(faults).toHaveLength(4)

@@ -13,7 +13,7 @@ describe('the published JSON Schema', () => {
     expect(read('sluice.schema.json')).toBe(buildJsonSchema())
   })
 
-  test('takes the example with its variables in it', () => {
+  test('accepts the example with its variables in it', () => {
     expect(schema.safeParse(parse(read('sluice.example.yaml'))).error).toBeUndefined()
   })
 

@@ -21,7 +21,7 @@ test.each([
   expect(estimateKeyBits(key)).toBeLessThan(128)
 })
 
-test('weak keys are named by their places; of hashed ones nothing is known', () => {
+test('weak keys are named by their places; hashed ones are not judged', () => {
   const hashed = `sha256:${'0'.repeat(64)}`
   const good = randomBytes(32).toString('base64url')
   const tenants = `tenants: { acme: { keys: ["${good}", "acme-key-0123456789"] }, ops: { keys: ["${hashed}"] } }\n`

@@ -93,7 +93,7 @@ providers: { up: { kind: ${kind}, base_url: "https://up.example", api_key: sk-x,
     })
   })
 
-  test('takes a model of any name where its provider lists "*"', () => {
+  test('accepts a model of any name where its provider lists "*"', () => {
     expect(resolveLane(config, 'local/a/b:c')).toMatchObject({
       id: 'local/a/b:c',
       limits: { max_concurrency: 2 },
@@ -117,11 +117,11 @@ providers: { up: { kind: ${kind}, base_url: "https://up.example", api_key: sk-x,
     'constructor/x',
     'openai/constructor',
     '__proto__/x',
-  ])('%s is none', (name) => {
+  ])('%s is not a lane', (name) => {
     expect(resolveLane(config, name)).toBeNull()
   })
 
-  test('is listed where the configuration names it', () => {
+  test('is listed if the configuration names it', () => {
     expect(listLanes(config).map((lane) => lane.id)).toEqual([
       'openai/gpt-5-mini',
       'openai/embed',
@@ -138,7 +138,7 @@ describe('a model of a request', () => {
     expect(idsOf('fast')).toEqual(['openai/gpt-5-mini', 'local/any'])
   })
 
-  test.each(['slow', 'openai/gpt-6', 'toString', ''])('%j is none', (model) => {
+  test.each(['slow', 'openai/gpt-6', 'toString', ''])('%j is not a model', (model) => {
     expect(resolveModel(config, model)).toBeNull()
   })
 })
@@ -156,7 +156,7 @@ providers:
     models: { claude-opus-4-5: {}, claude-haiku-4-5: {}, "*": {} }
 `)
 
-  test('name lanes by patterns, also those that only "*" stands for', () => {
+  test('name lanes by patterns, also lanes that only "*" covers', () => {
     const names = (id: string) => resolveLane(family, id)?.shared?.map(({ name }) => name)
     expect(names('anthropic/claude-opus-4-5')).toEqual(['opus', 'all'])
     expect(names('anthropic/claude-opus-4-9')).toEqual(['opus', 'all'])

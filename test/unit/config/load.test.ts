@@ -87,7 +87,7 @@ describe('defaults', () => {
     expect(config.providers.one).toMatchObject({ api_key: 'none', base_url: 'http://127.0.0.1:11434/v1' })
   })
 
-  test('an empty Redis URL is none', () => {
+  test('an empty Redis URL counts as missing', () => {
     expect(load(`${smallest}redis: { url: "\${REDIS_URL:-}" }`).redis.url).toBeUndefined()
     expect(load(`${smallest}redis: { url: "\${REDIS_URL:-}" }`, { REDIS_URL: 'redis://one' }).redis.url).toBe(
       'redis://one',
@@ -104,7 +104,7 @@ describe('defaults', () => {
     ])
   })
 
-  test('anchors serve a value twice', () => {
+  test('an anchor may be used several times', () => {
     const config = load(
       `${smallest}      one: { limits: &few { requests_per_minute: 5 } }\n      two: { limits: *few }\n`,
     )
@@ -147,17 +147,17 @@ describe('environment', () => {
   const keyOf = (text: string, env: Record<string, string>): string | undefined =>
     load(withKey(text), env).providers.openai?.api_key
 
-  test('a variable stands anywhere in a value', () => {
+  test('a variable may be anywhere in a value', () => {
     expect(keyOf(`"a-\${ONE}-\${TWO}-z"`, { ONE: '1', TWO: '2' })).toBe('a-1-2-z')
   })
 
-  test('a default serves where the variable is unset or empty', () => {
+  test('a default is used if the variable is unset or empty', () => {
     expect(keyOf(`"\${KEY:-spare}"`, {})).toBe('spare')
     expect(keyOf(`"\${KEY:-spare}"`, { KEY: '' })).toBe('spare')
     expect(keyOf(`"\${KEY:-spare}"`, { KEY: 'real' })).toBe('real')
   })
 
-  test('what a variable holds is text, never structure and never a reference again', () => {
+  test('the content of a variable is text, never structure and never a reference again', () => {
     expect(keyOf(`\${KEY}`, { KEY: `{ a: [1] } # \${OTHER}` })).toBe(`{ a: [1] } # \${OTHER}`)
     expect(keyOf(`"$\${KEY}"`, { KEY: 'x' })).toBe(`\${KEY}`)
   })
@@ -219,14 +219,14 @@ describe('the file', () => {
     expect(loadConfig({ path, env: {} })).toEqual(load(smallest))
   })
 
-  test('where it is missing, the fault says how to make one', () => {
+  test('if it is missing, the fault says how to make one', () => {
     const path = join(directory, 'sluice.yaml')
     const attempt = () => loadConfig({ path, env: {} })
     expect(attempt).toThrow(ConfigError)
     expect(attempt).toThrow(`${path}: no such file; create one with "cp sluice.example.yaml sluice.yaml"`)
   })
 
-  test('where it cannot be read, the fault says so', () => {
+  test('if it cannot be read, the fault says so', () => {
     expect(() => loadConfig({ path: directory, env: {} })).toThrow(`${directory}: cannot be read (EISDIR)`)
   })
 
@@ -238,11 +238,11 @@ describe('the file', () => {
   })
 })
 
-describe('where files lie', () => {
+describe('the place of files', () => {
   const withFiles = (files: string) => load(`${smallest}files: ${files}\n`).files
   const key = 'access_key_id: a, secret_access_key: b'
 
-  test('is left open where it is not said, and has a folder, a region and a prefix', () => {
+  test('is open where it is not configured, and has a folder, a region and a prefix', () => {
     expect(withFiles('{}')).toMatchObject({ folder: '.sluice/files' })
     expect(withFiles('{}').store).toBeUndefined()
     const { s3 } = withFiles(
@@ -268,7 +268,7 @@ describe('where files lie', () => {
 describe('certificates for Redis', () => {
   const withTls = (redis: string) => load(`${smallest}redis: ${redis}\n`)
 
-  test('are taken beside rediss:// URLs', () => {
+  test('are accepted with rediss:// URLs', () => {
     const { redis } = withTls('{ url: "rediss://one", tls: { ca: ca.pem, cert: own.pem, key: own.key } }')
     expect(redis.tls).toEqual({ ca: 'ca.pem', cert: 'own.pem', key: 'own.key' })
   })
@@ -278,7 +278,7 @@ describe('certificates for Redis', () => {
     ['{ tls: { ca: ca.pem } }', 'redis.tls: is only for rediss:// URLs'],
     ['{ cluster: ["rediss://one", "redis://two"], tls: {} }', 'redis.tls: is only for rediss:// URLs'],
     ['{ url: "rediss://one", tls: { cert: own.pem } }', 'redis.tls: expected cert and key together'],
-  ])('%s is a fault, for it would do less than it says', (redis, fault) => {
+  ])('%s is a fault, because it would do less than it says', (redis, fault) => {
     expect(() => withTls(redis)).toThrow(fault)
   })
 })

@@ -118,12 +118,12 @@ describe('a published price', () => {
     ])
   })
 
-  test('of priority inference of Gemini is 80 % more with 2.5, and at the most twice the standard one', () => {
+  test('of priority inference of Gemini is 80 % more with 2.5, and at most twice the standard one', () => {
     expect(published('gemini', 'gemini-2.5-flash')!.tiers).toMatchObject({ priority: 1.8, flex: 0.5 })
     expect(published('gemini', 'gemini-2.0-flash')!.tiers).toMatchObject({ priority: 2 })
   })
 
-  test('is not known for a model that the catalogue does not have, nor for a server of one’s own', () => {
+  test('is not known for a model that the catalogue does not have, or for a server of one’s own', () => {
     expect(published('openai', 'no-such-model')).toBeNull()
     expect(published('openai-compatible', 'gpt-5')).toBeNull()
     expect(published('openai', 'no-such-model', { tiers: { flex: 0.1 } })).toBeNull()
@@ -185,7 +185,7 @@ describe('bugs that other gateways have had', () => {
     }
   })
 
-  test('batches cost half of everything, writes to the cache and long inputs among it', () => {
+  test('batches cost half of everything, including writes to the cache and long inputs', () => {
     const used = {
       input_tokens: 300_000,
       cache_write_tokens: 1000,
@@ -204,7 +204,7 @@ describe('bugs that other gateways have had', () => {
   })
 })
 
-describe('a price by hand', () => {
+describe('a price of the configuration', () => {
   const nano = (settings: PriceSettings, usage: PricedUsage, tier?: string) =>
     priceInNano(published('openai-compatible', 'm', settings)!, usage, tier)
 
@@ -215,7 +215,7 @@ describe('a price by hand', () => {
     expect(nano({ input: 2, output: 4, cached_input: 0.2, cache_write: 2.5 }, used)).toBe(1_110_000)
   })
 
-  test('stands over the catalogue; the rest follows in proportion', () => {
+  test('replaces the catalogue; the rest follows in proportion', () => {
     const discounted = published('anthropic', 'claude-sonnet-4-5', { input: 1.5 })!
     expect(discounted).toMatchObject({ input: 1.5, cached_input: 0.15, cache_write: 1.875, output: 15 })
     expect(discounted.above).toMatchObject([

@@ -43,7 +43,7 @@ const places = {
 } as const
 
 it.each(Object.entries(places))(
-  'what stands around or inside of a secret is told at the start, not at each call: %s',
+  'characters around or inside of a secret are reported at the start, not at each call: %s',
   (place, [path, line, good]) => {
     expect(faultsOf(place, good)).toEqual([])
     for (const bad of [
@@ -64,7 +64,7 @@ it.each(Object.entries(places))(
   },
 )
 
-it('a key or header that no header can carry is told at the start', () => {
+it('a key or value that no header can carry is reported at the start', () => {
   for (const place of ['api_key', 'header', 'tracing']) {
     expect(faultsOf(place, 'ключ')[0]).toContain('that a header can carry')
   }

@@ -44,7 +44,7 @@ describe('a keyring', () => {
   })
 
   test.each(['', 'acme-key-of-enough-lengt', 'acme-key-of-enough-length ', `sha256:${hashed}`, hashed])(
-    'finds none for %j',
+    'finds no tenant for %j',
     (key) => {
       expect(createKeyring(config).find(key)).toBeNull()
     },

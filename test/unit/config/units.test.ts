@@ -15,13 +15,13 @@ describe('durations', () => {
   })
 
   test.each(['', '60', 's', '60 s', '-1s', '1h30m', '1e3s', '60S', '1w', ' 1s', '1s\n'])(
-    '%j is none',
+    '%j is not a duration',
     (text) => {
       expect(parseDuration(text)).toBeNull()
     },
   )
 
-  test('what is formatted reads back as the same duration', () => {
+  test('a formatted duration reads back as the same one', () => {
     fc.assert(
       fc.property(fc.nat(), (milliseconds) => {
         expect(parseDuration(formatDuration(milliseconds))).toBe(milliseconds)
@@ -54,7 +54,7 @@ describe('sizes', () => {
     expect(parseSize(text)).toBe(bytes)
   })
 
-  test.each(['', '5', 'MiB', '1 MiB', '1mib', '-1B', '1TB'])('%j is none', (text) => {
+  test.each(['', '5', 'MiB', '1 MiB', '1mib', '-1B', '1TB'])('%j is not a size', (text) => {
     expect(parseSize(text)).toBeNull()
   })
 })

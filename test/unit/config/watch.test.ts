@@ -84,14 +84,14 @@ describe('watching', () => {
     renameSync(`${path}.new`, path)
   }
 
-  test('tells of a file written in its place', async () => {
+  test('reports a file written in its place', async () => {
     writeFileSync(path, smallest)
     observed = observe(path)
     writeFileSync(path, withTtl('1h'))
     expect(await observed.nextTtl()).toBe(3_600_000)
   })
 
-  test('tells of each atomic replacement, not of the first alone', async () => {
+  test('reports each atomic replacement, not the first alone', async () => {
     writeFileSync(path, smallest)
     observed = observe(path)
     for (const [ttl, milliseconds] of [
@@ -104,7 +104,7 @@ describe('watching', () => {
     }
   })
 
-  test('tells of a swapped directory behind symlinks, as Kubernetes mounts ConfigMaps', async () => {
+  test('reports a swapped directory behind symlinks, as Kubernetes mounts ConfigMaps', async () => {
     const write = (version: string, text: string): void => {
       mkdirSync(join(directory, version))
       writeFileSync(join(directory, version, 'sluice.yaml'), text)
@@ -121,7 +121,7 @@ describe('watching', () => {
     expect(await observed.nextTtl()).toBe(10_800_000)
   })
 
-  test('tells of a change in the directory that a symlink leads to', async () => {
+  test('reports a change in the directory that a symlink leads to', async () => {
     const elsewhere = join(directory, 'elsewhere')
     mkdirSync(elsewhere)
     writeFileSync(join(elsewhere, 'real.yaml'), smallest)
@@ -132,7 +132,7 @@ describe('watching', () => {
     expect(await observed.nextTtl()).toBe(3_600_000)
   })
 
-  test('does not tell of a file that says the same as before', async () => {
+  test('does not report a file with the same content as before', async () => {
     writeFileSync(path, withTtl('1h'))
     observed = observe(path)
     replace(withTtl('1h'))
@@ -143,7 +143,7 @@ describe('watching', () => {
     expect(await observed.nextTtl()).toBe(7_200_000)
   })
 
-  test('tells the fault of a faulty file once, and of the next good one', async () => {
+  test('reports the fault of a faulty file once, and then the next good one', async () => {
     writeFileSync(path, withTtl('1h'))
     observed = observe(path)
     replace(withTtl('soon'))
@@ -153,7 +153,7 @@ describe('watching', () => {
     expect(await observed.nextTtl()).toBe(7_200_000)
   })
 
-  test('tells of a file that is gone, and of its return', async () => {
+  test('reports a file that is gone, and its return', async () => {
     writeFileSync(path, withTtl('1h'))
     observed = observe(path)
     unlinkSync(path)
@@ -187,7 +187,7 @@ describe('the live configuration', () => {
     }
   })
 
-  test('keeps what needs a restart and names what it did not take', () => {
+  test('keeps what needs a restart and names what it did not apply', () => {
     const live = createLiveConfig(load(`${smallest}redis: { url: "redis://one" }\n`))
     const next = load(
       `${withTtl('1h')}server: { port: 1 }\nredis: { cluster: ["redis://two"], prefix: other }\n`,
@@ -200,7 +200,7 @@ describe('the live configuration', () => {
     })
   })
 
-  test('keeps where files lie, and takes how they are kept', () => {
+  test('keeps where files lie, and applies how they are kept', () => {
     const live = createLiveConfig(load(`${smallest}files: { store: folder, folder: here }\n`))
     const next = load(`${smallest}files: { store: redis, folder: there, retain: 1d }\n`)
     expect(live.replace(next)).toEqual(['files.store', 'files.folder'])
@@ -214,7 +214,7 @@ describe('the live configuration', () => {
     expect(Object.keys(live.current().tenants)).toEqual(['acme'])
   })
 
-  test('takes other encryption keys, but does not cease to encrypt because the file lost them', () => {
+  test('accepts other encryption keys, but does not stop encrypting because the file lost them', () => {
     const withKeys = (...bytes: number[]) =>
       load(
         `${smallest}encryption: { keys: [${bytes.map((byte) => Buffer.alloc(32, byte).toString('hex'))}] }\n`,

@@ -58,7 +58,7 @@ test('a connection that breaks is made again, from the last event on', async () 
   expect(opened.map(({ lastEventId }) => lastEventId)).toEqual(['', '2', '2', '3'])
 })
 
-test('a stream that closes after its last event is not asked for again', async () => {
+test('a stream that closes after its last event is not requested again', async () => {
   const { states, reaches } = start([() => text('id: 1\ndata: over\n\n')], {
     isLast: ({ data }) => data === 'over',
   })
@@ -66,7 +66,7 @@ test('a stream that closes after its last event is not asked for again', async (
   expect(states.map(({ kind }) => kind)).toEqual(['connecting', 'live', 'ended'])
 })
 
-test('what would be refused again is not tried again', async () => {
+test('a request that would be refused again is not repeated', async () => {
   const refuse = () => {
     throw new ApiFailure(404, 'not_found', 'there is no such job')
   }
@@ -76,7 +76,7 @@ test('what would be refused again is not tried again', async () => {
   expect(opened).toHaveLength(1)
 })
 
-test('a server that is busy or away is', async () => {
+test('a request to a server that is busy or away is repeated', async () => {
   const { opened, reaches } = start([
     ...[429, 503, 408].map((status) => () => {
       throw new ApiFailure(status, null, 'later')
@@ -87,7 +87,7 @@ test('a server that is busy or away is', async () => {
   expect(opened).toHaveLength(4)
 })
 
-test('a connection that says nothing is taken for dead', async () => {
+test('a silent connection counts as dead', async () => {
   const silent = ({ signal }: Opened) =>
     new Response(
       new ReadableStream({
@@ -99,7 +99,7 @@ test('a connection that says nothing is taken for dead', async () => {
   expect(opened[0]!.signal.aborted).toBe(true)
 })
 
-test('waits grow up to the longest, and the impatient need not wait', async () => {
+test('waits grow up to the longest, and a user may end one', async () => {
   const fail = () => {
     throw new ApiFailure(503, null, 'later')
   }
@@ -115,7 +115,7 @@ test('waits grow up to the longest, and the impatient need not wait', async () =
   await reaches('ended')
 })
 
-test('one that is stopped says no more', async () => {
+test('a follower that is stopped reports nothing more', async () => {
   const { states, following, reaches, opened } = start([
     ({ signal }) =>
       new Response(

@@ -25,7 +25,7 @@ describe('formatCount', () => {
   ])('writes %s as %s', (count, text) => expect(formatCount(count)).toBe(text))
 })
 
-test('one is not several', () => {
+test('one is singular', () => {
   expect([0, 1, 1_234].map((count) => countOf(count, 'job'))).toEqual(['0 jobs', '1 job', '1,234 jobs'])
 })
 
@@ -95,7 +95,7 @@ test('formatRelative says how long ago, or how long until, in one unit', () => {
   ])
 })
 
-test('what is not known by name is shown as it came', () => {
+test('an unknown value is shown as it came', () => {
   expect(describePause('deploying')).toBe('deploying')
   expect(describePause(null)).toBe('no reason given')
   expect(describePause('breaker_open')).toContain('breaker')

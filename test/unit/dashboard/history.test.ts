@@ -4,7 +4,7 @@ import type { OverviewSample } from '../../../dashboard/src/wire.ts'
 import { makeLane, makeOverview, makeTenant } from './overview.ts'
 
 describe('the history', () => {
-  test('keeps what was said for its time and forgets the rest', () => {
+  test('keeps readings for its time and forgets the rest', () => {
     const history = createHistory({ keepSeconds: 10 })
     for (let second = 0; second < 30; second++) {
       history.add(makeOverview(second, { lanes: [makeLane({ in_flight: second })] }))
@@ -16,25 +16,25 @@ describe('the history', () => {
     expect(history.total.at).toHaveLength(11)
   })
 
-  test('shows a gap where nothing was heard', () => {
+  test('shows a gap where nothing was received', () => {
     const history = createHistory({ keepSeconds: 600 })
     for (const second of [0, 1, 60]) history.add(makeOverview(second))
     expect(history.lane('openai/small')!.inFlight).toEqual([0, 0, null, 0])
   })
 
-  test('takes a snapshot that comes again for one', () => {
+  test('counts a snapshot that comes again once', () => {
     const history = createHistory({ keepSeconds: 600 })
     for (const second of [0, 1, 1]) history.add(makeOverview(second))
     expect(history.total.at).toHaveLength(2)
   })
 
-  test('begins anew when time runs backwards', () => {
+  test('starts over when time runs backwards', () => {
     const history = createHistory({ keepSeconds: 600 })
     for (const second of [100, 101, 3]) history.add(makeOverview(second))
     expect(history.lane('openai/small')!.at).toHaveLength(1)
   })
 
-  test('goes back over a reload: what the server remembers stands before what was heard', () => {
+  test('goes back over a reload: what the server remembers is before what was received', () => {
     const history = createHistory({ keepSeconds: 600 })
     history.add(makeOverview(100, { lanes: [makeLane({ in_flight: 7 })] }))
     const sample = (second: number, in_flight: number | null): OverviewSample => ({
@@ -86,7 +86,7 @@ describe('the history', () => {
 describe('readUse', () => {
   const used = { requests: 20, tokens: 500, input_tokens: null, output_tokens: null }
 
-  test('turns what a window holds into a rate a minute', () => {
+  test('turns the content of a window into a rate a minute', () => {
     const lane = makeLane({ used, limits: { ...makeLane().limits, window_ms: 10_000 } })
     expect(readUse(lane, 'requests')).toEqual({ used: 120, limit: 600, share: 0.2 })
   })
@@ -97,7 +97,7 @@ describe('readUse', () => {
     expect(readUse(lane, 'tokens')).toMatchObject({ limit: 60_000 })
   })
 
-  test('has nothing to say where there is no limit', () => {
+  test('says nothing where there is no limit', () => {
     expect(readUse(makeLane({ used }), 'input_tokens')).toBeNull()
   })
 })

@@ -55,14 +55,14 @@ function makeStorm(count: number): Lane[] {
 describe.each([3, 41, 200])('of %i lanes in a storm', (count) => {
   const ranked = rankLanes(makeStorm(count))
 
-  test('what is stuck comes first, and those that rest are apart', () => {
+  test('stuck lanes come first, and idle ones are separate', () => {
     const first = ranked.providers[0]?.lanes[0] ?? ranked.lanes[0]!
     expect(first.provider).toBe('anthropic')
     expect(ranked.lanes.map(({ id }) => id)).toContain('openai/limited')
     expect(ranked.providers.length + ranked.lanes.length).toBeLessThanOrEqual(2)
   })
 
-  test('each has one line of what wants attention, and what can be done', () => {
+  test('each has one line for what needs attention, and what can be done', () => {
     const concerns = findConcerns(makeOverview(0, { lanes: makeStorm(count) }))
     expect(concerns).toHaveLength(1)
     expect(concerns[0]).toMatchObject({
@@ -72,7 +72,7 @@ describe.each([3, 41, 200])('of %i lanes in a storm', (count) => {
   })
 })
 
-test('a provider in trouble is said in one sentence: how many, since when, and its last error', () => {
+test('a provider in trouble is described in one sentence: how many, since when, and its last error', () => {
   const lanes = Array.from({ length: 12 }, (_, number) => down(`anthropic/${number}`, 10))
   const { providers } = rankLanes(lanes)
   expect(providers).toHaveLength(1)
@@ -83,7 +83,7 @@ test('a provider in trouble is said in one sentence: how many, since when, and i
   expect(providers[0]!.stuck).toBe(120)
 })
 
-test('some lanes of a provider in the same trouble are one line, whatever its other lanes do', () => {
+test('some lanes of a provider in the same trouble are one line, in every state of its other lanes', () => {
   const paused = (id: string, paused_reason: string) =>
     makeLane({ ...flowing(id, 5), paused_until: at(30), paused_reason })
   const lanes = [
@@ -103,7 +103,7 @@ test('some lanes of a provider in the same trouble are one line, whatever its ot
   expect(texts).toContain('a: 2 of 7 active lanes paused; 10 jobs wait')
 })
 
-test('a lane that holds up more stands before a provider in trouble', () => {
+test('a lane that holds up more comes before a provider in trouble', () => {
   const slowed = (id: string) => makeLane({ ...flowing(id, 1), speed: 0.5 })
   const limited = makeLane({ ...flowing('b/1', 10_000), waiting_for: 'tokens' })
   const order = orderByImpact(rankLanes([slowed('a/1'), slowed('a/2'), limited, flowing('b/2', 0)]))
@@ -121,7 +121,7 @@ test('calls broke since the first of those in a row', () => {
   expect(brokenSince(makeLane())).toBeNull()
 })
 
-test('every lane is shown once, whatever there is, and none before one that holds up more', () => {
+test('every lane is shown once, in any state, and none before one that holds up more', () => {
   const lane = fc.record({
     provider: fc.constantFrom('a', 'b', 'c'),
     waiting: fc.nat(1000),

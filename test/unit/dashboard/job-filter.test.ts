@@ -40,7 +40,7 @@ test('a pair of the metadata has a name and a value', () => {
   for (const bad of ['user', '=42', 'user=', 'user=42&team']) expect(checkPairs(bad), bad).not.toBeNull()
 })
 
-test('an action on many jobs is offered for what its request can say, and for no other filter', () => {
+test('an action on many jobs is offered if its request can say the filter, and for no other filter', () => {
   const strange = (action: 'cancel' | 'retry') =>
     filterNames.flatMap((name) => findStrange(action, { ...noFilter, [name]: 'x' }))
   expect(strange('cancel')).toEqual(['error', 'model', 'cost', 'metadata'])

@@ -22,7 +22,7 @@ function makeAttempt(
 }
 
 describe('the timeline', () => {
-  test('lays waits and calls side by side, from creation to end', () => {
+  test('shows waits and calls side by side, from creation to end', () => {
     const attempts = [makeAttempt(1, 200, 300, 'retryable'), makeAttempt(2, 700, 300)]
     const { rows, waiting } = buildTimeline(
       makeJob({ status: 'completed', finished_at: at(1_000) }),
@@ -49,7 +49,7 @@ describe('the timeline', () => {
     expect(waiting.waiting).toMatchObject({ start: 0.25, length: 0.75 })
   })
 
-  test('gives a lost call no length, for nobody knows it', () => {
+  test('gives a lost call no length, because nobody knows it', () => {
     const { rows } = buildTimeline(makeJob({}), [makeAttempt(1, 100, null, 'lost')], created + 1_000)
     expect(rows[0]!.called.length).toBe(0)
   })
@@ -78,7 +78,7 @@ describe('the text of an answer', () => {
     expect(readResultText({ data: [{ embedding: [1, 2] }] })).toBeNull()
   })
 
-  test('is none, whatever else there may be', () => {
+  test('is empty in every other case', () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         expect(readChunkText(value)).toBeTypeOf('string')

@@ -58,7 +58,7 @@ test.each([
   expect(decideInWords(makeLane(given))).toBe(words)
 })
 
-test('a pause that ends in ages ends by hand', () => {
+test('a pause with an end in the far future ends by hand', () => {
   const now = Date.UTC(2026, 10, 24)
   const pausedUntil = (paused_until: string | null) => readPauseEnd(makeLane({ paused_until }), now)
   expect(pausedUntil(null)).toBeNull()
@@ -69,7 +69,7 @@ test('a pause that ends in ages ends by hand', () => {
 })
 
 describe('findConcerns', () => {
-  test('has none about what does well', () => {
+  test('has none about a healthy lane', () => {
     expect(findConcerns(makeOverview(0))).toEqual([])
   })
 

@@ -9,7 +9,7 @@ import {
   parseRoute,
 } from '../../../dashboard/src/state/route.ts'
 
-test('every link leads back to what it was made of, whatever ids hold', () => {
+test('every link leads back to what it was made of, with any ids', () => {
   fc.assert(
     fc.property(
       fc.string({ minLength: 1, unit: 'grapheme' }),

@@ -24,7 +24,7 @@ function openTabs() {
   }
 }
 
-test('a tab without a key takes that of another one, and gives it on', () => {
+test('a tab without a key takes that of another one, and passes it on', () => {
   const open = openTabs()
   const first = open()
   const second = open()

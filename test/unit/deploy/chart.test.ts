@@ -153,7 +153,7 @@ test('the defaults are what the schema allows, and it names what is misspelled',
     ).toBe(false)
 })
 
-test('what the chart cannot do without is named', () => {
+test('what the chart needs is named when it is missing', () => {
   const withoutRedis = { redis: { url: '' } }
   expect(() => render(withoutRedis)).toThrow('redis.url: name your Redis')
   expect(() => render({ config: {} })).toThrow('config.providers: name at least one provider')
@@ -204,7 +204,7 @@ test("Prometheus' operator reads the metrics of both roles, the API's with a key
   }
 })
 
-test("a Redis and a PostgreSQL of the chart's are where the processes look for them, and nobody else gets in", () => {
+test('a Redis and a PostgreSQL of the chart are where the processes look for them, and no other pod gets in', () => {
   const objects = render({ ...examples['all-in-one']!, networkPolicy: { enabled: true } }, 'try')
   const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`)
   expect(names).toEqual(expect.arrayContaining(['Service try-sluice-redis', 'Service try-sluice-postgresql']))
@@ -258,7 +258,7 @@ test("the chart's Redis is full long before its container is", () => {
   }
 })
 
-test('a Redis Cluster of yours stands in the configuration, and no URL beside it', () => {
+test('your own Redis Cluster is in the configuration, and no URL beside it', () => {
   const cluster = { nodes: ['redis://redis-0:6379'] }
   const objects = render({ redis: { url: '' }, config: { ...least.config, redis: { cluster } } })
   expect(parse(readConfig(objects))).toMatchObject({ redis: { cluster } })

@@ -22,10 +22,10 @@ test.each([
     "cat > f <<'END'\na: 'b\n# kept\nEND\nls",
     ["cat > f <<'END'\na: 'b\n# kept\nEND", 'ls'],
   ],
-])('a command goes to its end: %s', (_name, script, commands) => {
+])('a command is read to its end: %s', (_name, script, commands) => {
   expect(splitCommands(script)).toEqual(commands)
 })
 
-test('a command without an end is told of', () => {
+test('a command without an end is reported', () => {
   expect(() => splitCommands("echo 'open")).toThrow('no end')
 })

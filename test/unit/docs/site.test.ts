@@ -39,7 +39,7 @@ test('the site has every page of docs/, and every link of a page leads to someth
   expect(shown).toEqual(expect.arrayContaining(['/quick-start', '/http-api', '/numbers', '/recipes/']))
 })
 
-test('what a page links to outside of docs/ comes along: pages as pages, folders as lists, all else but tests as text', () => {
+test('pages that a page links to outside of docs/ come along: pages as pages, folders as lists, all else but tests as text', () => {
   const folder = writeFiles({
     'README.md': '# Read me\n',
     'CHANGELOG.md': '# Changes\n\n[Home](docs/README.md)\n',

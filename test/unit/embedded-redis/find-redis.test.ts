@@ -17,7 +17,7 @@ describe('findRedisServer', () => {
     return join(folder, name)
   }
 
-  test('finds a server on the path without a word', async () => {
+  test('finds a server on the path without a message', async () => {
     const lines: string[] = []
     const server = await addServer('redis-server')
     const found = await findRedisServer({

@@ -47,7 +47,7 @@ const read = (entries: StreamEntry[], from: string | undefined, most: number) =>
   return entries.slice(Math.max(0, at)).slice(0, most)
 }
 
-it('tells of every event once, those of a job in order, from any cursor, however much is read at once', async () => {
+it('has every event once, those of a job in order, from any cursor, however much is read at once', async () => {
   await fc.assert(
     fc.asyncProperty(
       steps,
@@ -119,12 +119,12 @@ it('tells of every event once, those of a job in order, from any cursor, however
   )
 })
 
-it.each(['', '0', '1-2', '1-2.3', '1-2~3-4.5', '7~8-0'])('takes %j for a cursor', (text) => {
+it.each(['', '0', '1-2', '1-2.3', '1-2~3-4.5', '7~8-0'])('accepts %j as a cursor', (text) => {
   expect(parseCursor(text)).not.toBeNull()
 })
 
 it.each(['x', '-1', '1-', '1-2.', '1-2~', '1-2~3-4~5', '1.2', ' 1', `${'9'.repeat(16)}`])(
-  'does not take %j for one',
+  'does not accept %j as one',
   (text) => {
     expect(parseCursor(text)).toBeNull()
   },

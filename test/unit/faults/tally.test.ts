@@ -28,7 +28,7 @@ test('a job that was paid once and completed is sound', () => {
   })
 })
 
-test('a job without a terminal state is lost, and so is one that nobody knows', () => {
+test('a job without a terminal state is lost, and so is one that does not exist', () => {
   const running = evidence({ job: { status: 'running', error: null, result: null } })
   const unknown = evidence({ id: 'job_2', job: null })
   const lost = new Map([
@@ -46,7 +46,7 @@ test('a call that was paid again counts as repeated unless an attempt is flagged
   expect(tallyUp([evidence()], bill(2)).repeated).toEqual(new Map([['job_1', 1]]))
 })
 
-test('an answer to another prompt is mistaken', () => {
+test('an answer to another prompt is wrong', () => {
   expect(tallyUp([evidence({ hash: 'f'.repeat(16) })], []).mistaken).toEqual(['job_1'])
 })
 
@@ -65,7 +65,7 @@ test('the p99 is the smallest value that 99% do not exceed', () => {
   expect(p99([])).toBeNull()
 })
 
-test('in a stream, what is left out is a gap and what comes again or late is a repetition', () => {
+test('in a stream, a missing event is a gap and one that comes again or late is a repetition', () => {
   expect(findFlaws({ seen: new Map([['job_1', [1, 2, 3]]]) })).toEqual({ gaps: 0, repeats: 0 })
   expect(findFlaws({ seen: new Map([['job_1', [1, 4, 5]]]) })).toEqual({ gaps: 2, repeats: 0 })
   expect(findFlaws({ seen: new Map([['job_1', [1, 2, 2, 3, 1]]]) })).toEqual({ gaps: 0, repeats: 2 })

@@ -4,7 +4,7 @@ import { createCommandSplitter } from '../../faults/tap.ts'
 
 const COMMANDS = ['*1\r\n$4\r\nPING\r\n', '*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\n\r\n*1\r\n']
 
-test('commands come one by one and as they were sent, however they are cut on their way', () => {
+test('commands come one by one and as they were sent, at any cut on their way', () => {
   const text = COMMANDS.join('')
   for (let size = 1; size <= text.length; size++) {
     const split = createCommandSplitter()
@@ -15,7 +15,7 @@ test('commands come one by one and as they were sent, however they are cut on th
   }
 })
 
-test('a body in chunks is read to its end, however it is cut on its way', () => {
+test('a body in chunks is read to its end, at any cut on its way', () => {
   const text = '5\r\nid: 1\r\n2;name=value\r\n\n\n\r\n0\r\n\r\n'
   for (let size = 1; size <= text.length; size++) {
     let read = ''

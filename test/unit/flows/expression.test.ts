@@ -34,7 +34,7 @@ describe('a string', () => {
     expect(fill(text)).toEqual(expected)
   })
 
-  it('comes to no value where there is none, with what it was named by', () => {
+  it('has no value where there is none, and names what was missing', () => {
     for (const text of [
       '${{ input.nope }}',
       'x ${{ input.none }}',
@@ -58,7 +58,7 @@ describe('a string', () => {
     expect(value('${{ input.exact }} ${{ input.small }}')).toBe('9007199254740991 0.1')
   })
 
-  it('names what there is not', () => {
+  it('names what does not exist', () => {
     for (const text of [
       '${{ }}',
       '${{ input',
@@ -82,7 +82,7 @@ it('keeps what has no expression as it is, and fills what has some at any depth'
   expect(filled.c).toBe(value.c)
 })
 
-it('is evaluated within bounds of time and size, whatever it asks for', () => {
+it('is evaluated within bounds of time and size, for any expression', () => {
   const doubled = ` | [@, @]`.repeat(40)
   for (const text of [
     `input${doubled} | to_string(@)`,

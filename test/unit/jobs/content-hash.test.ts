@@ -38,7 +38,7 @@ describe('hashCanonical', () => {
     expect(hashCanonical(JSON.parse(given))).toBe(sha256(canonical))
   })
 
-  it('tells texts apart that only look alike', () => {
+  it('distinguishes texts that only look alike', () => {
     expect(hashCanonical('\u00e9')).not.toBe(hashCanonical('e\u0301'))
   })
 
@@ -46,7 +46,7 @@ describe('hashCanonical', () => {
     expect(hashCanonical([1, 2])).not.toBe(hashCanonical([2, 1]))
   })
 
-  it('is the same for the same JSON, whatever the order of the members', () => {
+  it('is the same for the same JSON, in any order of the members', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
         const reversed = Object.fromEntries(Object.entries(value).reverse())
@@ -164,7 +164,7 @@ describe('contentHash', () => {
     )
   })
 
-  it('tells numbers apart that are one double', () => {
+  it('distinguishes numbers that are one double', () => {
     const of = (seed: string) => contentHash('chat', 'a/b', parseWithSource(`{"model":"a/b","seed":${seed}}`))
     expect(of('9223372036854775807')).not.toBe(of('9223372036854775806'))
     expect(of('1.0')).toBe(of('1'))

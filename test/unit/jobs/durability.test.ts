@@ -14,7 +14,7 @@ function openRounds() {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-it('who asks while a round is under way is answered by the next, however many they are', async () => {
+it('a caller during a round is answered by the next one, however many callers there are', async () => {
   const { rounds, ask } = openRounds()
   const first = ask()
   await turn()
@@ -30,7 +30,7 @@ it('who asks while a round is under way is answered by the next, however many th
   expect(rounds).toHaveLength(2)
 })
 
-it('a round that fails is told to those who asked for it, and not to the others', async () => {
+it('a round that fails is reported to its callers, and not to the others', async () => {
   const { rounds, ask } = openRounds()
   const first = ask()
   await turn()

@@ -18,7 +18,7 @@ function open(within: 'tick' | 'turn' = 'tick', size?: { of(item: string): numbe
   return { runs, gather }
 }
 
-it('lets what shares a key travel together, so many at the most, and answers each', async () => {
+it('lets calls that share a key travel together, up to a maximum, and answers each', async () => {
   const { runs, gather } = open()
   expect(await Promise.all(['a1', 'b1', 'a2', 'a3', 'a4'].map(gather))).toEqual([
     'A1',
@@ -32,13 +32,13 @@ it('lets what shares a key travel together, so many at the most, and answers eac
   expect(runs).toHaveLength(4)
 })
 
-it('lets no script take more than it may, but for one item alone', async () => {
+it('lets no script take more than it may, except for one item alone', async () => {
   const { runs, gather } = open('tick', { of: (item) => item.length, most: 5 })
   await Promise.all(['a', 'aaaa', 'a', 'aaaaaaaa', 'a'].map(gather))
   expect(runs).toEqual([['a', 'aaaa'], ['a'], ['aaaaaaaa'], ['a']])
 })
 
-it('gathers over several callbacks of one turn where it is asked to', async () => {
+it('gathers over several callbacks of one turn if it is told to', async () => {
   const { runs, gather } = open('turn')
   const answers: Promise<string>[] = []
   process.nextTick(() => answers.push(gather('a1')))
@@ -48,14 +48,14 @@ it('gathers over several callbacks of one turn where it is asked to', async () =
   expect(runs).toHaveLength(1)
 })
 
-it('lets what is wrong with one item fail that one alone', async () => {
+it('lets a fault of one item fail that one alone', async () => {
   const { runs, gather } = open()
   const settled = await Promise.allSettled(['a1', 'a-bad', 'a2'].map(gather))
   expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   expect(runs).toEqual([['a1', 'a-bad', 'a2'], ['a1'], ['a-bad'], ['a2']])
 })
 
-it('asks a Redis that is away once, and tells all', async () => {
+it('asks a Redis that is away once, and answers all', async () => {
   const { runs, gather } = open()
   const settled = await Promise.allSettled(['a1', 'a-away', 'a2'].map(gather))
   expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])

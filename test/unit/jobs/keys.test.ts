@@ -20,7 +20,7 @@ it('knows the words of the keys', () => {
   expect(words).toEqual(expect.arrayContaining(['events', 'jobs', 'deliveries', 'sizes', 'layout', 'group']))
 })
 
-it('gives two groups no key in common, whatever they are called', () => {
+it('gives two groups no key in common, with any names', () => {
   fc.assert(
     fc.property(name, name, (one, other) => {
       const all = [...keysOf(one), ...(one === other ? [] : keysOf(other))]
@@ -30,7 +30,7 @@ it('gives two groups no key in common, whatever they are called', () => {
   )
 })
 
-it('leaves the keys of all names as they were that no part of a group can be mistaken for', () => {
+it('leaves the keys of all names unchanged that cannot be confused with part of a group', () => {
   for (const group of ['nightly', 'nightly:2026-11', 'jobs', 'a:jobs:b', 'a.events', 'a:jobss']) {
     expect(groupKey('s:{t:a}', group)).toBe(`s:{t:a}:group:${group}`)
   }

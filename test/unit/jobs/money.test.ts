@@ -42,7 +42,7 @@ test('a call is reserved at the highest rates that could apply to it', () => {
   expect(reserved({ ...price, request: 0.01 }, 1000)).toBe(10_000_000 + 1_000_000 + 10_000_000)
 })
 
-test('what has no price reserves nothing, with a cap and without', () => {
+test('a call without a price reserves nothing, with a cap and without', () => {
   expect(estimateMoney({ id: 'l', price: null }, cost(1000))).toEqual({ estimateUsd: 0 })
   expect(estimateMoney({ id: 'l', price: null }, cost(1000, { outputCap: null }))).toEqual({ estimateUsd: 0 })
 })
@@ -61,7 +61,7 @@ test('what a request may write to a cache, and audio, is found in its body', () 
   expect(findSurcharges({ input: 4, output: 20 }, marked)).toEqual([])
 })
 
-test('the prefix of a request is all but the last of what it says, where that is long', () => {
+test('the prefix of a request is all but its last text, if that prefix is long', () => {
   const ask = (system: string, text: string, members: object = {}) =>
     hashPrefix({
       messages: [

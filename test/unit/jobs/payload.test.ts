@@ -64,7 +64,7 @@ describe.each([
     expect(decodePayload(stored)).toEqual(large)
   })
 
-  it('is read where an earlier version wrote it', () => {
+  it('is read if an earlier version wrote it', () => {
     const text = JSON.stringify(completion(prose.repeat(20)))
     expect(decodePayloadText(zstdCompressSync(text))).toBe(text)
     expect(decodePayloadText(Buffer.from(text))).toBe(text)
@@ -78,7 +78,7 @@ describe('an answer of a kilobyte', () => {
     expect(encodeResult(answer).length).toBeLessThan(500)
   })
 
-  it('refers to a dictionary that never changes: what rests could not be read any more', () => {
+  it('refers to a dictionary that never changes: otherwise stored answers could not be read any more', () => {
     expect(createHash('sha256').update(ANSWER_DICTIONARY).digest('hex')).toBe(
       '873a4a315a49dc97f2c9643f1114fb4537e51020eba92cebcd6d0943a916bcdd',
     )

@@ -111,7 +111,7 @@ describe('toJob', () => {
     })
   })
 
-  it('takes empty fields for missing ones', () => {
+  it('treats empty fields as missing ones', () => {
     expect(job({ ...completed, usage: '', format: '' }).usage).toBeNull()
   })
 })
@@ -137,7 +137,7 @@ describe('toEvent', () => {
     })
   })
 
-  it('carries a chunk of a stream as it came', () => {
+  it('carries a chunk of a stream unchanged', () => {
     const stored = '{"event":"job.delta","at":1700000000000,"attempt":1,"chunk":{"a":[1,null]}}'
     expect(toEvent('job_1', 4, stored, never, asIs).data).toMatchObject({
       attempt: 1,
@@ -172,7 +172,7 @@ describe('toEvent', () => {
 describe('readResultText', () => {
   const text = '{ "answer" : 42.0, "big": 12345678901234567890 }'
 
-  it('is what rests in the store, to the byte, and the result beside it reads the same', () => {
+  it('is what the store has, to the byte, and the result beside it reads the same', () => {
     const { format: _, ...asItRests } = completed
     const one = job({ ...asItRests, result: text })
     expect(readResultText(one)).toBe(text)
@@ -181,12 +181,12 @@ describe('readResultText', () => {
     expect(JSON.parse(JSON.stringify(one))).toMatchObject({ result: { answer: 42 } })
   })
 
-  it('is none where the result takes another form on its way, or there is none', () => {
+  it('is null if the result takes another form on its way, or there is none', () => {
     expect(readResultText(job({ ...completed, result: text }))).toBeNull()
     expect(readResultText(job(queued))).toBeNull()
   })
 
-  it('is parsed in pieces where it is large, and is not parsed at all to be written', async () => {
+  it('is parsed in pieces if it is large, and is not parsed at all to be written', async () => {
     const { format: _, ...asItRests } = completed
     const big = `{"answer":[${'0.25,'.repeat(300_000)}1]}`
     const one = job({ ...asItRests, result: big })
@@ -202,7 +202,7 @@ describe('readResultText', () => {
     expect(withUnparsedResult(one)).toBe(one)
   })
 
-  it('goes with no copy, which may have another result', () => {
+  it('is not part of a copy, which may have another result', () => {
     const { format: _, ...asItRests } = completed
     expect(readResultText({ ...job({ ...asItRests, result: text }), result: null })).toBeNull()
   })

@@ -34,7 +34,7 @@ test.each([
   ['an entry without a vector', { data: [{ index: 0 }] }],
   ['a list of models', { object: 'list', data: [{ id: 'm' }] }],
   ['a completion', { choices: [] }],
-])('what is no answer of packed vectors rests as text: %s', (_, answer) => {
+])('an answer without packed vectors is stored as text: %s', (_, answer) => {
   expect(packVectors(answer)).toBeNull()
   expect(decodePayload(Buffer.from(encodeResult(answer)))).toEqual(answer)
 })

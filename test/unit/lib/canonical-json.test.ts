@@ -6,7 +6,7 @@ import { cpuTimeOf } from '../../helpers/cpu-time.ts'
 
 const unordered = (text: string) => canonicalizeText(text, () => false)
 
-test('the form is that of RFC 8785, whatever the blanks', () => {
+test('the form is that of RFC 8785, with any blanks', () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.constantFrom(0, 1, '\t'), (value, gap) => {
       fc.pre(!JSON.stringify(value).includes('-0'))

@@ -2,7 +2,7 @@ import { Command } from 'ioredis'
 import { expect, test } from 'vitest'
 import { createCommandMeter, meterCommand } from '../../../lib/command-meter.ts'
 
-test('a command is counted once, however often it comes by, and its time ends with its answer', async () => {
+test('a command is counted once, however often it passes, and its time ends with its answer', async () => {
   const meter = createCommandMeter()
   const command = new Command('get', ['key'])
   meterCommand(meter, command)
@@ -14,7 +14,7 @@ test('a command is counted once, however often it comes by, and its time ends wi
   expect(meter.failures).toBe(0)
 })
 
-test('a command that fails is told of, and an answer that comes afterwards counts no more', async () => {
+test('a command that fails is reported, and an answer that comes afterwards does not count', async () => {
   const meter = createCommandMeter()
   const command = new Command('get', ['key'])
   meterCommand(meter, command)

@@ -21,7 +21,7 @@ test('an event goes to all who listen for its name, in order, until they stop', 
   ])
 })
 
-test('a fault in a listener is reported, and reaches neither the teller nor the next listener', () => {
+test('a fault in a listener is reported, and reaches neither the emitter nor the next listener', () => {
   const faults: unknown[] = []
   const fault = new Error('no number')
   const events = createEmitter<Events>((error, name) => faults.push([name, error]))

@@ -90,7 +90,7 @@ test('members and elements stand where JSON.parse finds them', () => {
 })
 
 describe('a string', () => {
-  it('ends where it ends, however its escapes lie', () => {
+  it('ends where it ends, with any escapes', () => {
     const piece = fc.constantFrom(
       '"',
       '\\',
@@ -144,7 +144,7 @@ describe('editMembers', () => {
   })
 })
 
-test('names that stand twice are found, wherever they stand', () => {
+test('names that occur twice are found, at any place', () => {
   expect(findRepeatedName('{"a":1,"b":{"a":1},"c":[{"a":{}}]}')).toBeNull()
   expect(findRepeatedName('{"a":1,"\\u0061":2}')).toEqual(['a'])
   expect(findRepeatedName('{"b":[0,{"x":{"a":1, "a":2}}]}')).toEqual(['b', 1, 'x', 'a'])
@@ -155,7 +155,7 @@ test('names that stand twice are found, wherever they stand', () => {
 describe('objects with their source', () => {
   const text = '{"2":9223372036854775807,"1":{"b":1.0,\n"a":1e400},"list":[{"z":-0}]}'
 
-  test('are written as they were read, wherever they stand', () => {
+  test('are written as they were read, at any place', () => {
     const value = parseWithSource(text)
     expect(stringifyJson({ before: '"', jobs: [{ result: value }, { result: value }], after: 1 })).toBe(
       `{"before":"\\"","jobs":[{"result":${text}},{"result":${text}}],"after":1}`,

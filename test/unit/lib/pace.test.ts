@@ -16,6 +16,6 @@ it.concurrent('housekeeping rests twice as long as a slow step took', async () =
   expect(await timeOf(120)).toBeGreaterThan(355)
 })
 
-it.concurrent('what somebody waits for goes on at once', async () => {
+it.concurrent('work for which somebody waits goes on at once', async () => {
   expect(await timeOf(150, { isAwaited: true })).toBeLessThan(400)
 })

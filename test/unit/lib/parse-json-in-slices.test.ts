@@ -29,7 +29,7 @@ describe('parseJsonInSlices', () => {
     )
   })
 
-  it('refuses what JSON.parse refuses, wherever a character was lost, added or changed', async () => {
+  it('refuses what JSON.parse refuses, at any place of a lost, added or changed character', async () => {
     await fc.assert(
       fc.asyncProperty(
         texts,

@@ -17,7 +17,7 @@ describe('isRedisUnavailable', () => {
     'ERR Script attempted to access a non local key in a cluster node script: 0ed5, on @user_script:1.',
     'NOREPLICAS Not enough good replicas to write.',
     'ERR max number of clients reached',
-  ])('takes the reply "%s" for a Redis that cannot now', (message) => {
+  ])('treats the reply "%s" as a Redis that cannot answer now', (message) => {
     expect(isRedisUnavailable(new ReplyError(message))).toBe(true)
   })
 
@@ -27,7 +27,7 @@ describe('isRedisUnavailable', () => {
     'ERR user_script:3: OOM is a word of the script',
     'NOSCRIPT No matching script.',
     'LOADINGS',
-  ])('takes the reply "%s" for a fault of the command', (message) => {
+  ])('treats the reply "%s" as a fault of the command', (message) => {
     expect(isRedisUnavailable(new ReplyError(message))).toBe(false)
   })
 
@@ -36,7 +36,7 @@ describe('isRedisUnavailable', () => {
     expect(isRedisUnavailable(Object.assign(new Error('bad'), { code: 'ERR_INVALID_ARG_TYPE' }))).toBe(false)
   })
 
-  test('does not take an aborted signal for an absent Redis', () => {
+  test('does not treat an aborted signal as an absent Redis', () => {
     expect(isRedisUnavailable(AbortSignal.abort().reason)).toBe(false)
   })
 
@@ -49,7 +49,7 @@ describe('isRedisUnavailable', () => {
     expect(isRedisUnavailable(refuse())).toBe(false)
   })
 
-  test('is false for what is no error', () => {
+  test('is false for a value that is not an error', () => {
     for (const value of [null, undefined, 'LOADING', { message: 'LOADING' }]) {
       expect(isRedisUnavailable(value)).toBe(false)
     }

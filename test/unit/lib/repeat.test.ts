@@ -42,7 +42,7 @@ it('begins at once, has no two turns beside each other, and none waiting behind 
   await repeating.stop()
 })
 
-it('goes on after a turn that failed, and tells of it', async () => {
+it('goes on after a turn that failed, and reports it', async () => {
   const task = openTask()
   const errors: unknown[] = []
   const repeating = repeat(1, task.run, (error) => errors.push(error))

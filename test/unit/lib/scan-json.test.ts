@@ -30,7 +30,7 @@ function count(value: unknown): { depth: number; values: number; names: string[]
 }
 
 describe('the scanner of JSON', () => {
-  it('counts exactly what is in a text, wherever that is cut', () => {
+  it('counts exactly what is in a text, at any cut', () => {
     fc.assert(
       fc.property(
         fc.json({ maxDepth: 6 }),
@@ -50,7 +50,7 @@ describe('the scanner of JSON', () => {
     )
   })
 
-  it('finds the depth of a short text, cut anywhere, as that of a long one', () => {
+  it('finds the depth of a short text, at any cut, as that of a long one', () => {
     const nest = (levels: number) => `${'[{"a":'.repeat(levels / 2)}1${'}]'.repeat(levels / 2)}`
     for (const size of [1, 7, 1000]) {
       expect(scan(nest(64), { depth: 64, values: 1000, names: 1000 }, size)).toBeNull()
@@ -67,7 +67,7 @@ describe('the scanner of JSON', () => {
     expect(scan(long, { depth: 3 }, 1000)).toEqual({ bound: 'depth', most: 3 })
   })
 
-  it('counts names once that are repeated, and nearly all that are not', () => {
+  it('counts repeated names once, and nearly all others', () => {
     const repeated = JSON.stringify(Array.from({ length: 5_000 }, () => ({ token: 'a', bytes: [1] })))
     expect(scan(repeated, { distinctNames: 2 })).toBeNull()
     const different = JSON.stringify(Array.from({ length: 5_000 }, (_, index) => ({ [`k${index}`]: 1 })))
@@ -75,13 +75,13 @@ describe('the scanner of JSON', () => {
     expect(scan(different, { distinctNames: 4_800 })).toEqual({ bound: 'distinctNames', most: 4_800 })
   })
 
-  it('sees no structure in strings, whatever they escape', () => {
+  it('sees no structure in strings, with any escapes', () => {
     expect(
       scan(JSON.stringify(['[[[{"a":1,,,', '\\', '\\"[', '"']), { depth: 1, values: 5, names: 0 }),
     ).toBeNull()
   })
 
-  it('counts each escape once, wherever the text is cut', () => {
+  it('counts each escape once, at any cut of the text', () => {
     const text = JSON.stringify({ 'a\n': '\\\\"\u0001é', b: ['"'] })
     for (const size of [1, 2, 3, 100]) {
       expect(scan(text, { escapes: 6 }, size)).toBeNull()
@@ -89,7 +89,7 @@ describe('the scanner of JSON', () => {
     }
   })
 
-  it('counts what is in long strings, and behind them, as in short ones, wherever the text is cut', () => {
+  it('counts what is in long strings, and behind them, as in short ones, at any cut of the text', () => {
     fc.assert(
       fc.property(
         fc.array(

@@ -21,7 +21,7 @@ const known: Record<string, { calls: number; ends: string }> = {
   'schedules/record.ts': { calls: 1, ends: 'again: schedules/sealed-fields.ts' },
 }
 
-it('of everything that is encrypted it is known how it outlives its key, or ends before', () => {
+it('for everything that is encrypted it is known how it outlives its key, or ends before', () => {
   const found: Record<string, number> = {}
   const folders =
     '{api,batches,durable,events,files,flows,jobs,lib,provider-batches,providers,ratelimit,schedules,services,simulator,telemetry,tenants,webhooks,workers}'

@@ -29,7 +29,7 @@ describe('an envelope', () => {
     expect(open(first).sealer.open(place, envelope)).toEqual(text)
   })
 
-  it('is another each time, and holds also what is empty, or long', () => {
+  it('is different each time, and holds also empty and long texts', () => {
     const { sealer } = open(first)
     expect(sealer.seal(place, text)).not.toEqual(sealer.seal(place, text))
     for (const content of [Buffer.alloc(0), Buffer.alloc(3_000_000, 5)]) {
@@ -49,7 +49,7 @@ describe('an envelope', () => {
     expect(unreadable(() => sealer.open({ ...place, ...members }, envelope))).toBeNull()
   })
 
-  it('opens for any job where any may have been meant, but tells no other than its own', () => {
+  it('opens for any job where any may have been meant, but confirms no other than its own', () => {
     const { sealer } = open(first)
     const envelope = sealer.seal(place, text)!
     expect(sealer.open({ ...place, id: null }, envelope)).toEqual(text)
@@ -88,7 +88,7 @@ describe('an envelope', () => {
 })
 
 describe('without a key', () => {
-  it('nothing is sealed, and digests are as they come', () => {
+  it('nothing is sealed, and digests are not keyed', () => {
     const { sealer } = open()
     expect(sealer.seal(place, text)).toBeNull()
     expect(sealer.digests('abc')).toEqual(['abc'])
@@ -125,7 +125,7 @@ describe('rotation', () => {
     expect(unreadable(() => sealer.open(place, old))).toBe(keyIdOf(first))
   })
 
-  it('does not wait for what cannot be used any more', () => {
+  it('does not wait for a key that cannot be used any more', () => {
     const { sealer } = open(first)
     sealer.replace([second])
     expect(keyOf(sealer.seal(place, text))).toBe(keyIdOf(second))
@@ -139,7 +139,7 @@ describe('rotation', () => {
     expect(keyOf(sealer.seal(place, text))).toBe(keyIdOf(first))
   })
 
-  it('goes on with its key when the new one is taken back', () => {
+  it('goes on with its key when the new one is withdrawn', () => {
     const { sealer, clock } = open(first)
     sealer.replace([second, first])
     sealer.replace([first])

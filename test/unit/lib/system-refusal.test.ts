@@ -18,7 +18,7 @@ describe.each([
   ['ENOSPC', 1],
   ['EDQUOT', 1],
 ])('%s', (code, exitCode) => {
-  it('is told as the place, the reason and what to do', () => {
+  it('is reported with the place, the reason and what to do', () => {
     const { message } = describeError(refuseFolder(failed(code), 'the data folder', '/a/b', 'Do this.'))
     expect(message).toMatch(/^the data folder \/a\/b: [a-z][\w' -]+\. Do this\.$/)
     expect(message).not.toContain(code)
@@ -39,7 +39,7 @@ test.each(['EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'E
   },
 )
 
-test('what is no refusal of the system is left as it is', () => {
+test('an error that is not a refusal of the system is left unchanged', () => {
   const error = failed('ERR_OTHER')
   expect(refuseFolder(error, 'folder', '/a', 'Do this.')).toBe(error)
   expect(refuseOutput(error, '/a/b', '--out')).toBe(error)

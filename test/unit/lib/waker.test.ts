@@ -17,7 +17,7 @@ async function isDone(promise: Promise<void>): Promise<boolean> {
 }
 
 describe('waker', () => {
-  it('sleeps for the time it was told', async () => {
+  it('sleeps for the given time', async () => {
     const sleep = createWaker().sleep(100)
     await vi.advanceTimersByTimeAsync(99)
     expect(await isDone(sleep)).toBe(false)

@@ -43,13 +43,13 @@ describe('the ledger', () => {
     expect(computeLedgerWaits(ledger, [1, null, null, null], ONE, 0)[0]).toBeCloseTo(200 / 600 + 200 + 10, 9)
   })
 
-  it('tells no wait where there is room, where there is no limit, and where nothing is asked', () => {
+  it('gives no wait where there is room, where there is no limit, and where nothing is asked', () => {
     const ledger = createLedger(WINDOW, 0)
     addToLedger(ledger, [3, 500, 10_000, 10_000])
     expect(computeLedgerWaits(ledger, CAPACITIES, [0, 500, 1, 1], 0)).toEqual([null, null, null, null])
   })
 
-  it('tells for each dimension how long it takes until the slices that are in the way are gone', () => {
+  it('gives for each dimension how long it takes until the slices that are in the way are gone', () => {
     const ledger = createLedger(WINDOW, 0)
     for (const now of [0, 1000, 2000]) {
       rollLedger(ledger, WINDOW, now)

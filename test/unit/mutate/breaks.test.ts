@@ -20,13 +20,13 @@ describe('the breaks of `npm run mutate`', () => {
     expect(untrue).toEqual([])
   })
 
-  it('name tests that there are', () => {
+  it('name tests that exist', () => {
     const missing = BREAKS.flatMap(({ tests }) => tests.filter((test) => !existsSync(pathOf(test))))
     expect(missing).toEqual([])
     expect(BREAKS.filter(({ tests }) => tests.length === 0)).toEqual([])
   })
 
-  it('are told apart by what they mean', () => {
+  it('are distinguished by their meaning', () => {
     expect(new Set(BREAKS.map(({ file, says }) => `${file}: ${says}`)).size).toBe(BREAKS.length)
   })
 })

@@ -105,7 +105,7 @@ const usage = (input: number, output: number) => ({
   total_tokens: input + output,
 })
 
-test('what was never sent holds nothing', () => {
+test('a call that was never sent holds nothing', () => {
   expect(settledTokens('openai', estimate, null, false)).toEqual({
     tokens: 0,
     inputTokens: 0,
@@ -134,7 +134,7 @@ test('Azure adds up, Anthropic and Gemini settle to what was used', () => {
   expect(settledTokens('gemini', estimate, usage(90, 20), true).tokens).toBe(90)
 })
 
-test('what Anthropic’s prompt cache gave does not count against the limit', () => {
+test('what Anthropic’s prompt cache supplied does not count against the limit', () => {
   const body = { usage: { prompt_tokens: 1120, cache_read_input_tokens: 1000 } }
   expect(countedUsage('anthropic', { body, usage: usage(1120, 300) })).toEqual(usage(120, 300))
   expect(countedUsage('anthropic', { body: {}, usage: usage(1120, 300) })).toEqual(usage(1120, 300))

@@ -13,6 +13,6 @@ const known: Record<StopReason, true> = {
   refusal: true,
 }
 
-test("every reason that Anthropic's SDK knows has a word of OpenAI's", () => {
+test("every reason that Anthropic's SDK knows has a counterpart of OpenAI's", () => {
   expect(Object.keys(FINISH_REASONS).sort()).toEqual(Object.keys(known).sort())
 })

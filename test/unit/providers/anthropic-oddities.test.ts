@@ -43,7 +43,7 @@ const body = fc.record(
   { requiredKeys: [] },
 ) as fc.Arbitrary<JsonObject>
 
-test('whatever a client sends is mapped or refused by its member, and never changed', () => {
+test('every member that a client sends is mapped or refused by its name, and never changed', () => {
   fc.assert(
     fc.property(body, (given) => {
       const before = JSON.stringify(given)
@@ -69,7 +69,7 @@ const block = fc.record(
 )
 const usage = fc.oneof(anything, fc.record({ input_tokens: anything, output_tokens: anything }))
 
-test('whatever a provider answers is a completion or none', () => {
+test('every answer of a provider becomes a completion or null', () => {
   const answer = fc.record(
     { content: fc.oneof(anything, fc.array(fc.oneof(anything, block))), stop_reason: anything, usage },
     { requiredKeys: [] },
@@ -83,7 +83,7 @@ test('whatever a provider answers is a completion or none', () => {
   )
 })
 
-test('whatever a stream holds, its reader answers', () => {
+test('the reader of a stream answers to any content', () => {
   const event = fc.record(
     {
       type: oneOf(

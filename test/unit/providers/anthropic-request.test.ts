@@ -47,7 +47,7 @@ test('sampling, stops, user and stream have their counterparts', () => {
   expect(map({ user: 'u', metadata: { user_id: 'own' } }).metadata).toEqual({ user_id: 'own' })
 })
 
-test('Anthropic’s own members pass as they came', () => {
+test('Anthropic’s own members pass unchanged', () => {
   const own = {
     top_k: 5,
     thinking: { type: 'enabled', budget_tokens: 2000 },
@@ -155,7 +155,7 @@ describe('messages', () => {
     ])
   })
 
-  test('of the assistant bring back their thinking first, and say nothing where they said nothing', () => {
+  test('of the assistant bring back their thinking first, and leave out empty contents', () => {
     const thinking = { type: 'thinking', thinking: 'hm', signature: 's' }
     const messages = [
       user,
@@ -201,13 +201,13 @@ describe('tools', () => {
     expect(map({ tools: [tool], ...members }).tool_choice).toEqual(expected)
   })
 
-  test('that are not there are not chosen from', () => {
+  test('that do not exist are not chosen from', () => {
     expect(map({ tools: [], tool_choice: 'auto', parallel_tool_calls: false })).toEqual(map({}))
     expect(() => map({ tool_choice: 'required' })).toThrow('body.tool_choice')
   })
 })
 
-test('the format and the effort share one member, and the client’s own word stands', () => {
+test('the format and the effort share one member, and the client’s own value stays', () => {
   const schema = { type: 'object', properties: {} }
   const response_format = { type: 'json_schema', json_schema: { name: 'n', strict: true, schema } }
   expect(map({ response_format, reasoning_effort: 'minimal' })).toMatchObject({
@@ -264,7 +264,7 @@ test.each<[string, JsonObject]>([
   expect(() => map(members)).toThrow(`body.${param}: `)
 })
 
-test('what asks for nothing is left out', () => {
+test('a member that asks for nothing is left out', () => {
   const nothing = {
     n: 1,
     logprobs: false,
@@ -287,7 +287,7 @@ test('what asks for nothing is left out', () => {
   expect(map(nothing)).toEqual(map({}))
 })
 
-describe('what Anthropic would refuse is put right where no meaning is lost', () => {
+describe('a request that Anthropic would refuse is corrected where no meaning is lost', () => {
   const call = (id: unknown, name = 'find'): JsonValue =>
     ({
       ...(id === undefined ? {} : { id }),
@@ -351,7 +351,7 @@ describe('what Anthropic would refuse is put right where no meaning is lost', ()
     )
   })
 
-  test('an empty stop is none, one of blanks is refused by its name', () => {
+  test('an empty stop is left out, one of blanks is refused by its name', () => {
     expect(map({ stop: ['', 'END'] }).stop_sequences).toEqual(['END'])
     expect(map({ stop: '' })).not.toHaveProperty('stop_sequences')
     expect(() => map({ stop: '\n' })).toThrow('body.stop: ')
@@ -383,7 +383,7 @@ describe('what Anthropic would refuse is put right where no meaning is lost', ()
     expect(() => map({ thinking: thinking(1024), max_tokens: 1000 })).toThrow('body.thinking.budget_tokens: ')
   })
 
-  test('beside thinking, sampling that asks for nothing is left out, and other is refused by its name', () => {
+  test('beside thinking, sampling without an effect is left out, and other sampling is refused by its name', () => {
     const mapped = map({ reasoning_effort: 'low', temperature: 1, top_p: 1 })
     expect(mapped).not.toHaveProperty('temperature')
     expect(mapped).not.toHaveProperty('top_p')
@@ -393,7 +393,7 @@ describe('what Anthropic would refuse is put right where no meaning is lost', ()
     expect(() => map({ temperature: 1.5 })).toThrow('body.temperature: ')
   })
 
-  test('of temperature and top_p, which newer models refuse together, the one that asks for nothing is left out', () => {
+  test('of temperature and top_p, which newer models refuse together, the one without an effect is left out', () => {
     expect(map({ temperature: 0.3, top_p: 1 })).not.toHaveProperty('top_p')
     expect(map({ temperature: 1, top_p: 0.3 })).not.toHaveProperty('temperature')
     expect(map({ temperature: 0.3, top_p: 0.3 })).toMatchObject({ temperature: 0.3, top_p: 0.3 })
@@ -469,7 +469,7 @@ describe('an answer in a format', () => {
   })
 })
 
-test('with on_unsupported: drop, members without a counterpart are left out and told', () => {
+test('with on_unsupported: drop, members without a counterpart are left out and reported', () => {
   const { body, dropped } = toMessagesRequest(
     {
       model: 'x',

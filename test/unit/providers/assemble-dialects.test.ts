@@ -150,7 +150,7 @@ describe.each(SAME)('two calls of tools: %s', (_dialect, chunks) => {
   })
 })
 
-test('calls without any id are told apart by their names, or by arguments that are complete', () => {
+test('calls without any id are distinguished by their names, or by arguments that are complete', () => {
   const call = (name: string, text: string) => ({ index: 0, function: { name, arguments: text } })
   const { kept } = assemble([calls(call('a', '{"q":"}"}')), calls(call('a', '{}')), calls(call('b', '{}'))])
   expect(messageOf(kept).tool_calls).toEqual([
@@ -169,7 +169,7 @@ test('a name that comes before its id, and a name that is repeated while argumen
   expect(messageOf(kept).tool_calls).toEqual([CALC])
 })
 
-test('a head that is given stands, for the store and for a strict client', async () => {
+test('a head that is given stays, for the store and for a strict client', async () => {
   const { kept, shown } = assemble([
     { id: '', model: '', created: 0, object: '', choices: [], prompt_filter_results: [{ prompt_index: 0 }] },
     chunk({ role: 'assistant', content: 'Hel' }),
@@ -225,7 +225,7 @@ test.each<[string, JsonValue[], JsonValue]>([
   expect(messageOf(assemble([...listChatChunks(kept, false)]).kept).content).toEqual(expected)
 })
 
-test('names and values that are told again are not appended, unknown members stay, text goes on', () => {
+test('names and values that are repeated are not appended, unknown members stay, text goes on', () => {
   const detail = (members: JsonObject) => ({
     reasoning_details: [{ type: 'reasoning.text', index: 0, format: 'f', ...members }],
   })
@@ -328,7 +328,7 @@ test('any way of cutting a message into deltas gives the same message', async ()
   )
 })
 
-test('costs time in proportion to what comes: 80,000 deltas in seconds', () => {
+test('takes time in proportion to the input: 80,000 deltas in seconds', () => {
   const assembler = createChatAssembler()
   const started = performance.now()
   for (let at = 0; at < 40_000; at += 1) {

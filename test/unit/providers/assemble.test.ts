@@ -16,7 +16,7 @@ const chunk = (delta: JsonObject, members: JsonObject = {}, top: JsonObject = {}
   ...top,
 })
 
-test('text joins and the last usage and finish reason stand', () => {
+test('text is joined, and the last usage and finish reason count', () => {
   const body = assemble([
     chunk({ role: 'assistant', content: '' }, {}, { usage: null, system_fingerprint: 'fp' }),
     chunk({ content: 'Hel' }),
@@ -42,7 +42,7 @@ test('text joins and the last usage and finish reason stand', () => {
   })
 })
 
-test('tool calls meet by index, their arguments join and the index goes', () => {
+test('tool calls are matched by index, their arguments are joined and the index is removed', () => {
   const call = (index: number, members: JsonObject) => chunk({ tool_calls: [{ index, ...members }] })
   const body = assemble([
     chunk({ role: 'assistant', content: null }),

@@ -16,7 +16,7 @@ function lines(kind: ProviderSettings['kind']): BatchLines {
 
 const chat = (text: string) => ({ type: 'chat' as const, model: 'm', body: parseWithSource(text) })
 
-test('a line is the text of a call, without what asks for another way', async () => {
+test('a line is the text of a call, without members that ask for another way', async () => {
   const request = chat(
     '{"model": "p/m", "seed": 1.0, "stream": true, "service_tier":"flex", "messages": [ ]}',
   )
@@ -25,7 +25,7 @@ test('a line is the text of a call, without what asks for another way', async ()
   expect(JSON.parse((written as { text: string }).text)).toEqual({ model: 'm', seed: 1, messages: [] })
 })
 
-test('an answer is read as that of a call', async () => {
+test('an answer is read like that of a call', async () => {
   const request = chat('{"model":"p/m","messages":[{"role":"user","content":"x"}]}')
   const message = { role: 'assistant', content: 'hello' }
   const body = {

@@ -159,7 +159,7 @@ test('calls whose pieces come in any order are whole', async () => {
   )
 })
 
-test('calls without ids get some that differ, the same for a client and for what is kept', () => {
+test('calls without ids get different ones, the same for a client and for what is kept', () => {
   const bare = (index: number) => ({ index, function: { name: `f${index}`, arguments: '{}' } })
   const { events, kept } = convert([calls(bare(0)), calls(bare(1))], 'tool_calls')
   const ids = (kept.content as JsonObject[]).map(({ id }) => id)
@@ -189,7 +189,7 @@ test.each<[usage: JsonObject, expected: JsonObject]>([
   expect(toMessage(completion, ASKED).usage).toMatchObject(expected)
 })
 
-test('the calls of a whole answer are told apart by their place, whatever index they have', () => {
+test('the calls of a whole answer are distinguished by their place, with any index', () => {
   const tools = [call(0, '{"x":1}'), { ...call(1, '{"y":2}'), index: 0 }]
   const message = { role: 'assistant', content: null, tool_calls: tools }
   const completion = { id: 'c', model: 'm', choices: [{ index: 0, message, finish_reason: 'tool_calls' }] }

@@ -11,7 +11,7 @@ const urlOf = (type: string) => `data:${type};base64,${data}`
 const user = (...content: JsonValue[]): JsonObject => ({ messages: [{ role: 'user', content }] })
 const input = (...content: JsonValue[]): JsonObject => ({ input: [{ role: 'user', content }] })
 
-describe('a megabyte of media is no 250,000 tokens', () => {
+describe('a megabyte of media is not 250,000 tokens', () => {
   const cases: [string, 'chat' | 'response' | 'embedding', JsonObject][] = [
     ['a picture of a chat', 'chat', user({ type: 'image_url', image_url: { url: urlOf('image/png') } })],
     ['a picture as a text', 'chat', user({ type: 'image_url', image_url: urlOf('image/png') })],
@@ -84,7 +84,7 @@ describe('a megabyte of media is no 250,000 tokens', () => {
   })
 })
 
-describe('text stays text', () => {
+describe('text is counted as text', () => {
   const cases: [string, JsonObject][] = [
     ['prose', user({ type: 'text', text: 'some words '.repeat(400) })],
     ['one long word', user({ type: 'text', text: 'x'.repeat(4400) })],

@@ -61,7 +61,7 @@ test('the inputs of all orders stand in one request, which asks for base64', () 
   })
 })
 
-test('each order gets its own vectors, counted from 0, whatever the order of the answer', () => {
+test('each order gets its own vectors, counted from 0, in any order of the answer', () => {
   const request = composeRequest([order('aaaa'), order(['bbbb', 'cccc'])])
   const answer = {
     object: 'list',
@@ -85,7 +85,7 @@ test('each order gets its own vectors, counted from 0, whatever the order of the
   ])
 })
 
-test('what is known is not sent, and keeps its place', () => {
+test('a known input is not sent, and keeps its place', () => {
   const request = composeRequest([order(['a', 'b', 'c'], { known: [null, kept('b'), null] })])
   expect(request.body!.input).toEqual(['a', 'c'])
   const [share] = splitAnswer(answerTo(request.body!), request)
@@ -101,7 +101,7 @@ test('what is known is not sent, and keeps its place', () => {
   ])
 })
 
-test('an order of which all is known needs no call, and none is made when all are such', () => {
+test('an order whose inputs are all known needs no call, and none is made when all are such', () => {
   const known = order(['a', 'b'], { known: [kept('a'), kept('b')] })
   const request = composeRequest([known, order('c')])
   expect(request.parts.map(({ needsCall }) => needsCall)).toEqual([false, true])
@@ -120,26 +120,26 @@ test('an order without inputs is for the provider to judge', () => {
   expect(composeRequest([order([])]).body).toEqual({ model: 'm', input: [], encoding_format: 'base64' })
 })
 
-test('what stands twice is sent once for a group, and as often as it stands without one', () => {
+test('a repeated input is sent once for a group, and as often as it occurs without one', () => {
   expect(composeRequest([order(['a', 'a', 'b'])]).body!.input).toEqual(['a', 'b'])
   expect(composeRequest([order(['a', 'b']), order(['b', 'c'])]).body!.input).toEqual(['a', 'b', 'c'])
   expect(composeRequest([order('a'), order('a', { group: 'other' })]).body!.input).toEqual(['a', 'a'])
   expect(composeRequest([order(['a', 'a'], { group: null })]).body!.input).toEqual(['a', 'a'])
 })
 
-test('texts and tokens of the same look are different inputs', () => {
+test('texts and tokens that look the same are different inputs', () => {
   const request = composeRequest([order('1,2'), order('', { body: { model: 'm', input: [1, 2] } })])
   expect(request.body!.input).toEqual(['1,2', [1, 2]])
 })
 
-test('an answer to one input is told from others', () => {
+test('an answer to one input is distinguished from others', () => {
   expect(isSingleAnswer(kept('a'))).toBe(true)
   expect(isSingleAnswer({ data: [entry('a', 0), entry('b', 1)] })).toBe(false)
   expect(isSingleAnswer({ data: [{ index: 0 }] })).toBe(false)
   expect(isSingleAnswer({ choices: [] })).toBe(false)
 })
 
-test('whatever is known or doubled, each order gets the vectors of its own inputs, and the usage adds up', () => {
+test('with any known or repeated inputs, each order gets the vectors of its own, and the usage adds up', () => {
   const text = fc.constantFrom('a', 'bb', 'ccc', 'dddd', 'eeeee')
   const some = fc.record({
     inputs: fc.array(fc.record({ text, isKnown: fc.boolean() }), { minLength: 1, maxLength: 8 }),
@@ -195,7 +195,7 @@ test.each([
   ['{"input":"a","embedding_type":"binary",BIG}', '{"input":"a","embedding_type":"binary",BIG}'],
   ['{"input":"a","output_dtype":"int8",BIG}', '{"input":"a","output_dtype":"int8",BIG}'],
   ['{"input":"a","encoding_format":"ubinary",BIG}', '{"input":"a","encoding_format":"ubinary",BIG}'],
-])('of %s is sent what its client wrote', (asked, sent) => {
+])('an embedding of %s is sent as its client wrote it', (asked, sent) => {
   expect(textOf(asked.replace('BIG', ODD))).toBe(sent.replace('BIG', ODD))
 })
 
@@ -208,7 +208,7 @@ test('orders that share a request keep the text of the members in which they agr
   ).toBe(`{"input":["a","b"],"output_dtype":"int8",${ODD}}`)
 })
 
-test('members of an answer beside its vectors stay as they are written, alone, shared, at rest and rendered', () => {
+test('members of an answer beside its vectors stay as they are written, alone, shared, stored and rendered', () => {
   const own = '"id" : 9223372036854775807,"x":{"b":1.0,"1":[1e400]}'
   const vector = (index: number) =>
     `{"object":"embedding","norm":1.00,"index":${index},"embedding":"AACAPwAAAMA=","n":9007199254740993}`
@@ -236,7 +236,7 @@ test('members of an answer beside its vectors stay as they are written, alone, s
   expect(rendered(joinKnown([known]), null)).toBe(zero)
 })
 
-test('a usage that says too little is made up for, and keeps what it says', () => {
+test('a usage that says too little is completed, and keeps what it says', () => {
   const text =
     '{"object":"list","data":[{"index":0,"embedding":"AACAPw=="}],"usage":{"total_tokens":3,"cost":1.0}}'
   const [share] = splitAnswer(parseWithSource(text), composeRequest([order('a')]), 3)

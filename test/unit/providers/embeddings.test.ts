@@ -22,7 +22,7 @@ test('jobs share a key when they differ in input and encoding alone', () => {
   expect(coalesceKey({ model: 'm', dimensions: 64, input: [1, 2] })).not.toBe(key)
 })
 
-test('an empty input travels alone, for it would fail the others', () => {
+test('an empty input travels alone, because it would fail the others', () => {
   expect(coalesceKey({ model: 'm', input: '' })).toBeNull()
   expect(coalesceKey({ model: 'm', input: ['a', ''] })).toBeNull()
   expect(coalesceKey({ model: 'm', input: [] })).toBeNull()
@@ -56,7 +56,7 @@ test('jobs share a key exactly when all members but input and encoding are equal
   )
 })
 
-test('bodies agree by their text, and in the form of their vectors where that is none of ours', () => {
+test('bodies agree by their text, and in the form of their vectors where we do not convert it', () => {
   const keyOf = (members: string) => coalesceKey(parseWithSource(`{"model":"m",${members}}`))
   expect(keyOf('"input":"a","n":9223372036854775807')).toBe(keyOf('"n": 9223372036854775807, "input":["b"]'))
   expect(keyOf('"input":"a","n":9223372036854775807')).not.toBe(keyOf('"input":"a","n":9223372036854775806'))

@@ -78,7 +78,7 @@ test.each([
   expect(read(headers as unknown as Record<string, string>)).toEqual({})
 })
 
-test('what is used up comes back at the latest of its resets', () => {
+test('a quota that is used up comes back at the latest of its resets', () => {
   const reset = (headers: Record<string, string>) => readReset(new Headers(headers), NOW)
   const used = (name: string, at: string, remaining = '0') => ({
     [`anthropic-ratelimit-${name}-remaining`]: remaining,
@@ -108,7 +108,7 @@ test.each([
   ['1795435230500', 30_500],
   ['2026-11-23T12:00:05Z', 5000],
   ['23h59m', 3_600_000],
-])('a reset of %s is heard', (reset, expected) => {
+])('a reset of %s is read', (reset, expected) => {
   const headers = { 'x-ratelimit-reset-tokens': reset, 'x-ratelimit-remaining-tokens': '0' }
   expect(readReset(new Headers(headers), NOW)).toBe(expected)
   expect(readReset(new Headers({ 'x-ratelimit-reset': reset }), NOW)).toBe(expected)

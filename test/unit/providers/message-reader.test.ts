@@ -164,13 +164,13 @@ describe.each(STREAMS)('%s', (_what, events) => {
     expect((kept.usage as JsonObject).output_tokens).toBe(7)
   })
 
-  test('is replayed as what was kept', () => {
+  test('is replayed as the kept message', () => {
     const { kept } = read(events)
     expect(read(listMessageEvents(kept)).kept).toEqual(kept)
   })
 })
 
-test('an input that is no JSON is kept, and bought once', () => {
+test('an input that is not JSON is kept, and bought once', () => {
   const { kept } = read([start(), ...call(0, '{"a": nonsense}'), stop(0), ...end('tool_use')])
   expect(kept.content).toMatchObject([{ name: 'calc', input: { INVALID_JSON: '{"a": nonsense}' } }])
 })
@@ -194,7 +194,7 @@ test('blocks that are all counted as 0 are several', () => {
   expect(kept.content).toMatchObject([{ text: 'one' }, { text: 'two' }, { name: 'calc' }])
 })
 
-test('a block that nobody began is begun by its first words, for the client too', async () => {
+test('a block without a beginning begins with its first text, for the client too', async () => {
   const events = [start(), grow(0, { type: 'text_delta', text: 'a' }), stop(0), ...end('end_turn')]
   const { kept, shown } = read(events)
   expect(kept.content).toEqual([{ type: 'text', text: 'a' }])

@@ -8,7 +8,7 @@ import { joinModerations, splitModerations } from '../../../providers/moderation
 const key = (body: JsonObject) => readCoalesceKey('moderation', { model: 'a/b', ...body })
 
 describe('moderations that share a request', () => {
-  test('have each their own results and their share of the usage, whatever they ask', () => {
+  test('have each their own results and their share of the usage, for any request', () => {
     const text = fc.string({ minLength: 1 })
     const input = fc.oneof(text, fc.array(text, { minLength: 1, maxLength: 5 }))
     fc.assert(

@@ -11,7 +11,7 @@ const usageOf = (input: number, output: number, total = input + output) => ({
 const read = (input: number, output: number) =>
   readUsage({ usage: { prompt_tokens: input, completion_tokens: output } })
 
-test('tokens are whole numbers that can be counted exactly, else they are none', () => {
+test('tokens are whole numbers that can be counted exactly, else they are missing', () => {
   expect(read(3.7, 2)).toEqual({ input_tokens: 3, output_tokens: 2, total_tokens: 5 })
   expect(read(1e308, 2)).toBeNull()
   expect(read(-1, 2)).toBeNull()
@@ -50,7 +50,7 @@ test('sound that is counted in seconds is no output, although the total counts i
   expect(readUsage({ usage })).toEqual({ ...usageOf(4, 635, 3264), audio_seconds: 203 })
 })
 
-describe('usage is read wherever providers put it', () => {
+describe('usage is read at every place where providers put it', () => {
   const chat = { prompt_tokens: 12, completion_tokens: 5, total_tokens: 17 }
   const places: [string, JsonObject][] = [
     ['OpenAI, chat', { usage: chat }],
@@ -138,14 +138,14 @@ describe('usage is read wherever providers put it', () => {
     ['output alone', { usage: { completion_tokens: 5 } }],
     ['counts that are no numbers', { usage: { prompt_tokens: 'many', completion_tokens: [5] } }],
   ]
-  it.each(none)('and is none where an answer states %s', (_, body) => expect(readUsage(body)).toBeNull())
+  it.each(none)('and is missing if an answer states %s', (_, body) => expect(readUsage(body)).toBeNull())
 
   it('and a total alone is input', () => {
     expect(readUsage({ usage: { total_tokens: 9 } })).toEqual(usageOf(9, 0))
   })
 })
 
-describe('what a finished call is billed for', () => {
+describe('the billed usage of a finished call', () => {
   /** 10 tokens of prompt, 5 of answer, at four bytes each. */
   const request = { messages: [{ role: 'user', content: 'x'.repeat(40) }] }
   const answer = (usage: JsonObject['usage']): JsonObject => ({
@@ -175,7 +175,7 @@ describe('what a finished call is billed for', () => {
     expect(complete(usage)).toEqual({ usage: usageOf(input, output), isEstimate: true })
   })
 
-  it('takes an answer without text for one without output', () => {
+  it('counts an answer without text as one without output', () => {
     const empty = {
       choices: [{ message: { content: '' } }],
       usage: { prompt_tokens: 12, completion_tokens: 0 },

@@ -18,6 +18,6 @@ test('shares are whole, sum exactly to the total and lie within one of their quo
   )
 })
 
-test('what weighs nothing gets nothing', () => {
+test('a part without weight gets nothing', () => {
   expect(splitByWeight(7, [0, 2, 0, 2])).toEqual([0, 4, 0, 3])
 })

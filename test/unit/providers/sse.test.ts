@@ -10,7 +10,7 @@ function parse(chunks: Uint8Array[]): string[] {
   return events
 }
 
-test('data lines join; names, ids and comments drop', () => {
+test('data lines are joined; names, ids and comments are dropped', () => {
   const text = '\uFEFF: hello\nevent: x\nid: 1\ndata: one\ndata:two\n\n\n\ndata\n\ndata: [DONE]\n\n'
   expect(parse([Buffer.from(text)])).toEqual(['one\ntwo', '[DONE]'])
 })
@@ -19,7 +19,7 @@ test('an event at the very end counts without its blank line', () => {
   expect(parse([Buffer.from('data: a\n\ndata: [DONE]')])).toEqual(['a', '[DONE]'])
 })
 
-test('cuts may fall anywhere, inside characters and line ends too', () => {
+test('cuts may be anywhere, inside characters and line ends too', () => {
   const text = 'data: {"a":"é😀"}\r\n\r\ndata: x\r\ndata: y\r\n\r\ndata: z\n\ndata: w\r\rdata: end\n\n'
   const bytes = Buffer.from(text)
   fc.assert(

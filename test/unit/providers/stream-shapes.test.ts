@@ -134,7 +134,7 @@ describe.each(STREAMS)('a stream of kind %s', (dialect, text) => {
       'an error as JSON within words',
       'data: {"error":"{\\"message\\":\\"upstream failed\\",\\"code\\":503}"}\n\n',
     ],
-  ])('that breaks off with %s is no answer', async (_how, end) => {
+  ])('that breaks off with %s is not an answer', async (_how, end) => {
     const middle = text.indexOf('\n\n') + 2
     const { outcome } = await read(dialect, text.slice(0, middle) + end)
     expect(outcome).toMatchObject({ ok: false, verdict: { class: 'retryable' } })
@@ -229,7 +229,7 @@ test.each<[missing: string, keep: (event: JsonObject) => boolean]>([
   expect(shown.at(-1)).toEqual({ type: 'response.completed', response: body })
 })
 
-test('text of an item that nobody began is kept', async () => {
+test('text of an item without a beginning is kept', async () => {
   const delta = {
     type: 'response.output_text.delta',
     item_id: 'msg_1',
@@ -258,7 +258,7 @@ test.each<[type: string, status: string, shown: string]>([
   expect(body).toEqual(shown.at(-1)!.response)
 })
 
-test('a response that the provider cancelled is no answer', async () => {
+test('a response that the provider cancelled is not an answer', async () => {
   const { outcome, shown } = await read(
     'response',
     encode({ type: 'response.cancelled', response: answer({ status: 'cancelled' }) }),

@@ -80,12 +80,12 @@ describe('an error of Google’s', () => {
   })
 })
 
-test('words that only look like Google’s are left as they are', () => {
+test('messages that only look like Google’s are left unchanged', () => {
   expect(judgeRefusal(400, { code: 'content_filter', status: 400 }, 'chat').code).toBe('content_filter')
   expect(judgeRefusal(429, { status: 'Too Many Requests' }, 'chat').code).toBe('http_429')
 })
 
-test('limits of spending are final, whoever words them', () => {
+test('limits of spending are final, in the words of every provider', () => {
   for (const error_code of ['enforced_spend_limit_reached', 'contract_spend_limit_reached']) {
     const error = { type: 'rate_limit_error', message: 'm', details: { error_code } }
     expect(judgeRefusal(429, error, 'chat')).toMatchObject({ class: 'final', code: error_code })
@@ -98,7 +98,7 @@ test('limits of spending are final, whoever words them', () => {
   expect(judgeRefusal(429, { code: 'slow_down', type: 'rate_limit_error' }, 'chat').class).toBe('throttled')
 })
 
-test('a day’s quota that is told by a code alone pauses for an hour', () => {
+test('a day’s quota that only a code states pauses for an hour', () => {
   expect(judgeRefusal(429, { code: 'quota_exceeded', message: 'm' }, 'chat')).toMatchObject({
     class: 'throttled',
     retryAfterMs: HOUR,

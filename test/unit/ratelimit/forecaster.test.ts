@@ -69,7 +69,7 @@ function tagged(entries: Tagged[]) {
 }
 
 describe('the seconds of service ahead of an entry', () => {
-  it('are what the lane gives before it, exactly, where tags fall on each other', () => {
+  it('are what the lane gives before it, exactly, where tags are equal', () => {
     const backlog = fc
       .constantFrom(1, 2.5, 10, 60, 600)
       .chain((quantum) => anyBacklog(fc.constant(quantum), 200))
@@ -129,7 +129,7 @@ describe('the seconds of service ahead of an entry', () => {
     )
   })
 
-  it('are none in an empty lane, and none behind what is served already', () => {
+  it('are none in an empty lane, and none behind served entries', () => {
     const state: FairState = { v: 100, ends: new Map([['normal:a', 80]]) }
     expect(secondsAhead(state, { start: 100, band: 'normal' }, weightOf)).toBe(0)
     expect(secondsAhead(state, { start: 50, band: 'normal' }, weightOf)).toBe(0)

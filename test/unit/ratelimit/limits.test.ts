@@ -25,7 +25,7 @@ describe('effective limits', () => {
     expect(limits.capacities[0]).toBe(1)
   })
 
-  it('take what was learned only where it is lower than what is configured', () => {
+  it('use what was learned only if it is lower than what is configured', () => {
     const learned = { requests: { limit: 60, at: 0 }, tokens: { limit: 60, at: 0 } }
     const limits = computeLimits({ requests_per_minute: 120, window: 60_000, headroom: 1 }, learned)
     expect(limits.capacities).toEqual([60, null, null, null])

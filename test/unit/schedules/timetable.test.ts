@@ -59,7 +59,7 @@ it('a beginning and an end hold for expressions too, both of them slots', () => 
   expect(table.latest(0, at('2028-01-01T00:00:00Z'), 9).reverse()).toEqual(slots)
 })
 
-describe('what is due', () => {
+describe('the slots that are due', () => {
   const plan = (
     catchUp: CatchUp,
     state: 'settled' | 'begun' | 'due' | 'late',
@@ -73,7 +73,7 @@ describe('what is due', () => {
     )
   }
 
-  it('on time is run, whatever is caught up', () => {
+  it('on time is run, under every setting of catch_up', () => {
     for (const catchUp of ['none', 'latest', 'all'] as const)
       expect(plan(catchUp, 'due', 1, 5000)).toEqual(['1'])
   })

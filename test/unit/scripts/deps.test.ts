@@ -40,12 +40,12 @@ const found = [...readProductFiles()].flatMap(([path, text]) =>
   })),
 )
 
-test('what a part takes from outside has ten members at the most', () => {
+test('the dependencies of a part have at most ten members', () => {
   const large = found.filter(({ path, members }) => members.length > (WAITING[path] ?? MOST))
   expect(large).toEqual([])
 })
 
-test('they are found', () => {
+test('the check finds those with more', () => {
   expect(found.find(({ path }) => path === 'workers/worker.ts')?.members).toHaveLength(10)
   expect(found.length).toBeGreaterThan(100)
 })

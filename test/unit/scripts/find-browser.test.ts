@@ -22,7 +22,7 @@ test('takes the browser that CHROMIUM_PATH names', async () => {
   expect(await findBrowser({ log })).toBe('/somewhere/chromium')
 })
 
-test('finds one on the path without a word', async () => {
+test('finds one on the path without a message', async () => {
   vi.stubEnv('CHROMIUM_PATH', '')
   vi.stubEnv('PATH', folder)
   const file = join(folder, 'chromium')

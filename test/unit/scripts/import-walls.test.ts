@@ -11,11 +11,11 @@ function faultsOf(house: Record<string, string[]>): string[] {
 }
 
 describe('the walls', () => {
-  test('stand in this repository', async () => {
+  test('match this repository', async () => {
     expect(await checkImports(root)).toEqual([])
   })
 
-  test('let imports through that go down', () => {
+  test('allow imports that go down', () => {
     const house = {
       'main.ts': ['./services.ts', './cli/submit.ts', 'node:fs'],
       'services.ts': ['./api/app.ts', './workers/worker.ts', './jobs/lane-queue.ts'],
@@ -55,7 +55,7 @@ describe('the walls', () => {
     ])
   })
 
-  test('have no place for a folder that nobody planned', () => {
+  test('have no place for a folder that is not in the table', () => {
     expect(faultsOf({ 'utils/misc.ts': [] })[0]).toContain('utils has no place in the house')
   })
 })
@@ -71,7 +71,7 @@ describe('circles', () => {
     expect(faultsOf(house)).toEqual(['circle: lib/a.ts → lib/b.ts → lib/c.ts → lib/a.ts'])
   })
 
-  test('a file that is reached in two ways is none', () => {
+  test('a file that is reached in two ways is not a circle', () => {
     const house = {
       'lib/a.ts': ['./b.ts', './c.ts'],
       'lib/b.ts': ['./d.ts'],
@@ -82,7 +82,7 @@ describe('circles', () => {
   })
 })
 
-test('every way to name a module in a file is seen, and words that only look like one are not', () => {
+test('every way to name a module in a file is seen, and texts that only look like one are not', () => {
   const source = `
     import type { A } from './type.ts'
     import './effect.ts'

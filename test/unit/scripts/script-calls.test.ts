@@ -34,7 +34,7 @@ test.each(folders)(
   },
 )
 
-test('the calls are found', () => {
+test('the check finds the calls', () => {
   const calls = folders.flatMap(findCalls)
   expect(calls).toEqual(
     expect.arrayContaining(['start', 'finish', 'advance', 'webhooks/store.ts scripts.claim']),

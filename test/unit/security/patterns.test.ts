@@ -69,13 +69,13 @@ function findAttack(pattern: Pattern): string | null {
   }
 }
 
-test('the house has patterns, all of them written out', () => {
+test('the product has patterns, all of them written out', () => {
   expect(patterns.length).toBeGreaterThan(50)
   expect(built).toEqual([])
 })
 
 test.each(['^(?:a|ab?)*$', '\\s+$', '^\\d+\\d+$'])(
-  'the measure finds that %s takes time by the square, or worse',
+  'the measure finds that %s takes quadratic time, or worse',
   (source) => {
     expect(findAttack({ path: 'none', source, flags: '' })).not.toBeNull()
   },

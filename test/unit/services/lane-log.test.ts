@@ -46,7 +46,7 @@ function openLog(first: State | Error) {
 
 const about = { lane: 'sim/chat', until: '2026-11-24T00:00:00.000Z' }
 
-test('a pause is said once, and its end', async () => {
+test('a pause is logged once, and its end', async () => {
   const { said, note, turn } = openLog(paused)
   note()
   note()
@@ -70,7 +70,7 @@ test('a breaker is closed when a call was answered, not when it is tried', async
 test.each([
   ['a breaker', broken, 'breaker opened', 'breaker closed'],
   ['a pause', paused, 'lane paused', 'lane open again'],
-])('the end of %s is said', async (_name, state, begin, end) => {
+])('the end of %s is logged', async (_name, state, begin, end) => {
   const { said, note, turn } = openLog(state)
   note()
   await turn(state)
@@ -80,7 +80,7 @@ test.each([
   expect(said[1]![0]).toEqual({ lane: 'sim/chat' })
 })
 
-test('a tier is said by its name, apart from the lane', async () => {
+test('a tier is logged by its name, separate from the lane', async () => {
   const flex = { name: 'flex', ...paused, speed: 1 }
   const { said, note, turn } = openLog({ ...open, tiers: [flex] })
   note('flex')

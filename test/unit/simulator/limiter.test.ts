@@ -54,7 +54,7 @@ test('a shorter window allows its share of the limit', () => {
   expect(limiter.take(1, 1500).admitted).toBe(true)
 })
 
-test('whatever comes whenever, no window ever holds more than the limit, and the wait told is the wait needed', () => {
+test('in any sequence of calls no window holds more than the limit, and the announced wait is the wait needed', () => {
   const calls = fc.array(fc.record({ gap: fc.nat(20_000), tokens: fc.integer({ min: 1, max: 60 }) }), {
     maxLength: 80,
   })

@@ -87,7 +87,7 @@ describe('docs/metrics.md', () => {
   })
 })
 
-test('what happened is what a scrape tells', async () => {
+test('a scrape shows what happened', async () => {
   const metrics = open()
   metrics.work.onCall(call)
   metrics.work.onCall({
@@ -120,7 +120,7 @@ test('what happened is what a scrape tells', async () => {
   expect(value('sluice_job_retries_total', { reason: 'throttled' })).toBe(1)
 })
 
-test('however many lanes and tenants there are, the series are bounded, and what is beyond shares one', async () => {
+test('however many lanes and tenants there are, the series are bounded, and all beyond the bound share one', async () => {
   const metrics = open()
   for (let index = 0; index < 1000; index++) metrics.work.onCall({ ...call, lane: `any/model-${index}` })
   metrics.name({ lanes: new Set(['any/configured']), tenants: new Set() })
@@ -155,7 +155,7 @@ describe('the state of the store', () => {
   const up = async (metrics: ReturnType<typeof open>) =>
     parseSamples((await metrics.render()).text).find(({ name }) => name === 'sluice_store_up')?.value
 
-  test('is read once a second, however many scrape, and told as it stands', async () => {
+  test('is read once a second, however many scrape, and shown unchanged', async () => {
     let time = 0
     const metrics = open({ now: () => time })
     const read = vi.fn(async () => reading)
@@ -211,7 +211,7 @@ describe('the state of the store', () => {
     })
   })
 
-  test('of lanes beyond the bound is what can be added', async () => {
+  test('of lanes beyond the bound is a sum where sums make sense', async () => {
     const metrics = open()
     const lanes = Array.from({ length: 210 }, (_, index) => ({ ...lane, id: `any/model-${index}` }))
     metrics.watchStore(async () => ({ ...reading, lanes }))
@@ -225,7 +225,7 @@ describe('the state of the store', () => {
     ])
   })
 
-  test('is not told when it is not known: sluice_store_up says so', async () => {
+  test('is left out while it is unknown: sluice_store_up says so', async () => {
     let time = 0
     const metrics = open({ now: () => time })
     let answer = async () => reading

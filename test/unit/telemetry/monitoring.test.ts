@@ -103,7 +103,7 @@ function findFaults(expression: string): string[] {
   return faults
 }
 
-test('an expression with a misspelt metric, label or value is found out', () => {
+test('an expression with a misspelt metric, label or value is found', () => {
   expect(findFaults('rate(sluice_tokens_total{lane="a/b"}[5m])')).toEqual([
     'sluice_tokens_total has no lane a/b',
   ])

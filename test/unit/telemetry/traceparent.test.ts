@@ -25,11 +25,11 @@ test.each([
   `00-${traceId}-${'0'.repeat(16)}-01`,
   `00-${traceId}-${spanId}-01, 00-${traceId}-${spanId}-01`,
   ` 00-${traceId}-${spanId}-01`,
-])('%j is none that counts', (text) => {
+])('%j is not one that counts', (text) => {
   expect(parseTraceparent(text)).toBeNull()
 })
 
-test('whatever is written is read as what it was', () => {
+test('every traceparent that is written is read back unchanged', () => {
   const hex = (length: number) =>
     fc
       .string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length })

@@ -77,7 +77,7 @@ test('a response is its items', () => {
   })
 })
 
-test('what has another shape is passed over', () => {
+test('other shapes are left out', () => {
   expect(
     read({ messages: [null, 'x', { role: 1, content: 2 }] }, { choices: [null, { message: 3 }] }),
   ).toEqual({

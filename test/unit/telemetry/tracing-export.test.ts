@@ -25,7 +25,7 @@ function open(most: number) {
   return { lines, taken, processor, exporting, pass: (ms: number) => (time += ms) }
 }
 
-test('spans over what there is room for are lost, and there is room again when some were sent', () => {
+test('spans beyond the room are lost, and there is room again when some were sent', () => {
   const { lines, taken, processor, exporting } = open(2)
   for (let index = 0; index < 5; index++) processor.onEnd(span())
   expect(taken).toHaveLength(2)
@@ -35,7 +35,7 @@ test('spans over what there is room for are lost, and there is room again when s
   expect(taken).toHaveLength(3)
 })
 
-test('what is not recorded takes no room', () => {
+test('a span that is not recorded takes no room', () => {
   const { lines, taken, processor } = open(1)
   processor.onEnd(span(false))
   processor.onEnd(span())
@@ -60,7 +60,7 @@ test.each([
     },
   ],
 ])(
-  'an exporter %s hurts nobody and is in the log once a minute, with what was lost till then',
+  'an exporter %s harms nothing and is in the log once a minute, with the spans lost until then',
   (_name, exporter) => {
     const { lines, exporting, pass } = open(10)
     const guarded = exporting(exporter)

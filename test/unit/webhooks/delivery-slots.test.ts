@@ -4,7 +4,7 @@ import { createWebhookSlots } from '../../../webhooks/delivery-slots.ts'
 
 const most = { perTenant: 8, perHost: 4 }
 
-it('a tenant alone gets what one may have, and leaves as much', () => {
+it('a tenant alone gets its largest share, and leaves as much', () => {
   const slots = createWebhookSlots(most)
   for (let n = 0; n < most.perTenant; n++) {
     expect(slots.free('a')).toBe(most.perTenant - n)
@@ -14,7 +14,7 @@ it('a tenant alone gets what one may have, and leaves as much', () => {
   expect(slots.free('b')).toBe(most.perTenant / 2)
 })
 
-it('whatever others hold, a tenant with nothing in hand gets one, at every host, and what is given back is free again', () => {
+it('however many slots others hold, a tenant with none gets one, at every host, and a returned slot is free again', () => {
   const taking = fc.record({ tenant: fc.integer({ max: 30 }), host: fc.integer({ max: 5 }) })
   fc.assert(
     fc.property(fc.array(taking, { maxLength: 300 }), (takings) => {

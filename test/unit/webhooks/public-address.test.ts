@@ -92,7 +92,7 @@ describe('isPublicAddress', () => {
     '8.8.8.8 ',
     '[2a00::1]',
     '2a00::1%eth0',
-  ])('refuses %j, which is no plain address', (text) => {
+  ])('refuses %j, which is not a plain address', (text) => {
     expect(isPublicAddress(text)).toBe(false)
   })
 })

@@ -13,7 +13,7 @@ function open(write: (chunks: JsonValue[]) => Promise<boolean>) {
 }
 
 describe('delta writer', () => {
-  it('writes the first at once, and what comes soon after it together', async () => {
+  it('writes the first at once, and the next chunks soon after it together', async () => {
     const written: JsonValue[][] = []
     const { writer } = open(async (chunks) => written.push(chunks) > 0)
     writer.push(1)

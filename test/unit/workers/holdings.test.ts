@@ -13,7 +13,7 @@ const numbersOf = (held: Holding[]) =>
   held.map((one) => Number(readHolding(one).name.slice(2))).sort((a, b) => a - b)
 
 describe('holdings', () => {
-  it('shows whoever reads the memory what was added and not removed', () => {
+  it('shows a reader of the memory what was added and not removed', () => {
     fc.assert(
       fc.property(fc.array(fc.nat({ max: 30 }), { maxLength: 200 }), (steps) => {
         const holdings = createHoldings()
@@ -34,7 +34,7 @@ describe('holdings', () => {
     )
   })
 
-  it('has no slot for what is too long, or when all are taken, and one again when another leaves', () => {
+  it('has no slot for a text that is too long, or when all are taken, and one again when another leaves', () => {
     const holdings = createHoldings()
     expect(holdings.add(placeHolding('ü'.repeat(120), 'job_1-1'))).toBeNull()
     const slots: (number | null)[] = []

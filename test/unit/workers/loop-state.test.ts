@@ -263,7 +263,7 @@ const arbitraryEvent = fc.oneof(
   }),
 )
 
-test('whatever happens, the next look and the next question to the gate come within their bounds', () => {
+test('in any sequence of events, the next look and the next question to the gate come within their bounds', () => {
   const happenings = fc.array(fc.tuple(fc.nat(3000), arbitraryEvent), { maxLength: 40 })
   fc.assert(
     fc.property(happenings, (some) => {

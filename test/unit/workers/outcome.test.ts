@@ -24,7 +24,7 @@ function failure(members: Partial<ProviderFailure>): ProviderFailure {
 describe('decide', () => {
   const fresh = { attempts: 1, maxAttempts: 3 }
 
-  it('retries what may get better, after a jittered wait', () => {
+  it('retries failures that may pass, after a jittered wait', () => {
     expect(decide(failure({}), fresh, retry, NOW, half)).toEqual({
       kind: 'retry',
       at: NOW + 250,
@@ -49,12 +49,12 @@ describe('decide', () => {
     },
   )
 
-  it('fails what cannot get better at once, whatever attempts are left', () => {
+  it('fails at once what cannot succeed, however many attempts are left', () => {
     const outcome = decide(failure({ class: 'final', status: 400 }), fresh, retry, NOW, half)
     expect(outcome).toMatchObject({ kind: 'failed', error: { provider_status: 400, retryable: false } })
   })
 
-  it('puts a job off that its tier had no capacity for, whatever attempts and lanes there are', () => {
+  it('puts off a job for which its tier had no capacity, however many attempts and lanes there are', () => {
     const miss = failure({
       cause: 'capacity',
       code: 'capacity_exceeded',
@@ -70,7 +70,7 @@ describe('decide', () => {
     })
   })
 
-  it('puts a throttled job off until the provider said, without drawing on its attempts', () => {
+  it('puts a throttled job off until the time that the provider named, without using up an attempt', () => {
     const throttled = failure({ class: 'throttled', code: 'rate_limited', feedback: { retryAfterMs: 7000 } })
     const spent = { attempts: 3, maxAttempts: 3 }
     expect(decide(throttled, spent, retry, NOW, half)).toEqual({
@@ -137,7 +137,7 @@ describe('decide, with another lane to go to', () => {
       return decide(failed, { attempts: 1, maxAttempts: 3, throttles }, retry, NOW, half, next).kind
     }
 
-    it('moves on when what it waited, and is to wait, exceeds five seconds, told or not', () => {
+    it('moves on when its waits, past and next, exceed five seconds, known or not', () => {
       expect(kindAfter(throttled(), 1, 4000)).toBe('throttled')
       expect(kindAfter(throttled(), 1, 4001)).toBe('rerouted')
       expect(kindAfter(throttled(1000), 9, 4000)).toBe('throttled')
@@ -145,7 +145,7 @@ describe('decide, with another lane to go to', () => {
       expect(kindAfter(throttled(5001), 0, 0)).toBe('rerouted')
     })
 
-    it('stays where no other lane is left', () => {
+    it('stays if no other lane is left', () => {
       expect(kindAfter(throttled(), 50, 3_600_000, null)).toBe('throttled')
     })
   })

@@ -13,7 +13,7 @@ const name = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
   .filter((text) => !text.includes('\n'))
 
-it('what is held comes over to the thread as it is, whatever lanes and tenants are called', () => {
+it('what is held reaches the thread unchanged, with any names of lanes and tenants', () => {
   const holding = fc.oneof(
     fc.tuple(name, name, name).map(([lane, entry, token]) => lockHolding(lane, { entry, token })),
     fc.tuple(name, name).map(([tenant, entry]) => placeHolding(tenant, entry)),
@@ -29,7 +29,7 @@ it('what is held comes over to the thread as it is, whatever lanes and tenants a
   )
 })
 
-it('renews what is held still, by lane and tenant', async () => {
+it('renews what is still held, by lane and tenant', async () => {
   const renewed: unknown[] = []
   const renewal = createRenewal({
     leases: {

@@ -40,7 +40,7 @@ describe('running calls', () => {
     expect(calls.size).toBe(0)
   })
 
-  it('knows the newer of two calls of one job, whichever ends first', () => {
+  it('knows the newer of two calls of one job, in either order of their ends', () => {
     const calls = createRunningCalls()
     const older = calls.begin([a])
     const newer = calls.begin([a])

@@ -101,7 +101,7 @@ function assemble(chunks: Iterable<JsonObject>): JsonObject {
   return assembler.build()!
 }
 
-test('every dialect of the simulator has its facts, a row on the page about providers and a place in the help', () => {
+test('every dialect of the simulator has its facts, a row on the page about providers and an entry in the help', () => {
   expect(ALL.map(({ name }) => name).sort()).toEqual(Object.keys(DIALECTS).sort())
   const read = (path: string) => readFileSync(new URL(`../../../../${path}`, import.meta.url), 'utf8')
   const page = read('docs/providers.md').split('\n')
@@ -117,7 +117,7 @@ function toRow(name: string, { provider, sends, right, reported }: DialectFacts)
 }
 
 describe.each(ALL)('$provider', ({ name }) => {
-  test('a chat says the same whole, streamed, as it is shown, and replayed', async () => {
+  test('a chat gives the same answer whole, streamed, shown and replayed', async () => {
     const [plain, ask] = [await open(null), await open(name)]
     const whole = sayOf(bodyOf(await ask({ body: chatBody() })))
     const expected = sayOf(bodyOf(await plain({ body: chatBody() })))
@@ -133,7 +133,7 @@ describe.each(ALL)('$provider', ({ name }) => {
     if (name !== 'mistral') expect(streamed).toMatchObject({ usage: { output_tokens: expect.any(Number) } })
   })
 
-  test('a call of a tool says the same', async () => {
+  test('a tool call gives the same answer', async () => {
     const [plain, ask] = [await open(null), await open(name)]
     const body = chatBody({ tools: [TOOL], tool_choice: 'required' })
     const expected = sayOf(bodyOf(await plain({ body })))
@@ -157,7 +157,7 @@ describe.each(ALL)('$provider', ({ name }) => {
     expect(theirs).toMatchObject({ usage: { input_tokens: ours.ok ? ours.usage?.input_tokens : 0 } })
   })
 
-  test('a refusal and a limit are told for what they are', async () => {
+  test('a refusal and a limit are recognized', async () => {
     const ask = await open(name, 1)
     expect(await ask({ body: chatBody({ messages: [] }) })).toMatchObject({
       ok: false,
@@ -219,18 +219,21 @@ describe('Zhipu', () => {
     expect(answer).toMatchObject({ ok: false, class: kind, cause, code, message })
   })
 
-  test.each([false, true])('an answer that its network broke is a failure, streamed: %s', async (streams) => {
-    const choice = (stream: boolean) => ({
-      index: 0,
-      finish_reason: 'network_error',
-      [stream ? 'delta' : 'message']: { role: 'assistant', content: 'Hal' },
-    })
-    const answer = await ask(
-      (stream) => [200, { id: '1', created: 1, model: 'm', choices: [choice(stream)] }],
-      streams,
-    )
-    expect(answer).toMatchObject({ ok: false, class: 'retryable', code: 'unfinished_answer' })
-  })
+  test.each([false, true])(
+    'an answer that its network cut off is a failure, streamed: %s',
+    async (streams) => {
+      const choice = (stream: boolean) => ({
+        index: 0,
+        finish_reason: 'network_error',
+        [stream ? 'delta' : 'message']: { role: 'assistant', content: 'Hal' },
+      })
+      const answer = await ask(
+        (stream) => [200, { id: '1', created: 1, model: 'm', choices: [choice(stream)] }],
+        streams,
+      )
+      expect(answer).toMatchObject({ ok: false, class: 'retryable', code: 'unfinished_answer' })
+    },
+  )
 
   test('an answer that was filtered says so, and is not kept', async () => {
     const message = { role: 'assistant', content: 'So much' }

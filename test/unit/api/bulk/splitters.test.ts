@@ -27,7 +27,7 @@ const places = fc.array(fc.nat(), { maxLength: 40 })
 describe('the splitter of arrays', () => {
   const split = (text: string) => texts(run(createArraySplitter({ limit }), [Buffer.from(text)]))
 
-  it('finds the same elements wherever the bytes are cut', () => {
+  it('finds the same elements at any cut of the bytes', () => {
     fc.assert(
       fc.property(
         fc.array(fc.json({ maxDepth: 4 }), { maxLength: 8 }),
@@ -57,7 +57,7 @@ describe('the splitter of arrays', () => {
     ['[1,]', ['1', '']],
     ['[,]', ['', '']],
     ['[nonsense, {"a": 1}]', ['nonsense', '{"a": 1}']],
-  ])('leaves it to the parser what an element of %s is worth', (text, elements) => {
+  ])('leaves it to the parser whether an element of %s is valid', (text, elements) => {
     expect(split(text)).toEqual(elements)
   })
 
@@ -71,13 +71,13 @@ describe('the splitter of arrays', () => {
     expect(split(text)).toEqual(pieces)
   })
 
-  it('throws away an element that is too large and goes on with the next', () => {
+  it('drops an element that is too large and goes on with the next', () => {
     expect(split(`[1,"${'x'.repeat(limit)}",2]`)).toEqual(['1', '<too_large>', '2'])
   })
 })
 
 describe('the splitter of lines', () => {
-  it('finds the same lines wherever the bytes are cut', () => {
+  it('finds the same lines at any cut of the bytes', () => {
     const line = fc.string({ unit: 'grapheme' }).map((text) => JSON.stringify(text))
     fc.assert(
       fc.property(fc.array(line), fc.constantFrom('\n', '\r\n', '\n\n \n'), places, (lines, ending, at) => {
@@ -93,7 +93,7 @@ describe('the splitter of lines', () => {
     expect(texts(run(createLineSplitter({ limit }), [first!, ...rest]))).toEqual(['1', '2'])
   })
 
-  it('throws away a line that is too large and goes on with the next', () => {
+  it('drops a line that is too large and goes on with the next', () => {
     const bytes = Buffer.from(`1\n${'x'.repeat(limit + 1)}\n2\n`)
     expect(texts(run(createLineSplitter({ limit }), [bytes]))).toEqual(['1', '<too_large>', '2'])
   })

@@ -22,7 +22,7 @@ describe('the failure of a job, for a client of OpenAI', () => {
     })
   })
 
-  it('has all four members, whatever the provider left out', () => {
+  it('has all four members, whichever the provider left out', () => {
     expect(describeFailure(failed({ provider_status: 404, provider_error: { detail: 'x' } })).error).toEqual({
       detail: 'x',
       message: 'It broke.',
@@ -66,7 +66,7 @@ describe('a job that completed, and whose result cannot be decrypted', () => {
     created_at: '2026-11-24T00:00:00Z',
   } as Job
 
-  it('has failed, for whoever waits for it', () => {
+  it('has failed, for every client that waits for it', () => {
     expect(failureOf({ kind: 'ended', job })).toMatchObject({ status: 500, error: { code: 'undecryptable' } })
     expect(failureOf({ kind: 'ended', job: { ...job, error: null, result: {} } })).toBeNull()
   })

@@ -36,7 +36,7 @@ it('the fields of a form are bounded together as a JSON body is', () => {
   )
 })
 
-it('a member of a text or of a list is refused with its name, whatever their length', () => {
+it('a member of a text or of a list is refused with its name, at any length', () => {
   const refusal = expect.objectContaining({ code: 'invalid_request', param: 'prompt' })
   const form = createFormBody([], 32 * MIB)
   form.addField('prompt', 'x'.repeat(MIB))

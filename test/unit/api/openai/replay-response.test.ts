@@ -102,7 +102,7 @@ function accumulate(events: JsonObject[]): JsonObject {
   return snapshot as unknown as JsonObject
 }
 
-describe('the events of a response that is there already', () => {
+describe('the events of a response that exists already', () => {
   it.each(Object.entries(items))('add up to %s again', (_name, item) => {
     const events = [...listResponseEvents(response([item]))]
     expect(accumulate(events).output).toEqual([item])

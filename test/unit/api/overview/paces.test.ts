@@ -17,7 +17,7 @@ it('foresees the end of a batch from how it went while it was watched', () => {
   expect(paces.forecastEnd(batch(190, 10), at('12:00:10'))).toBe('2026-11-24T12:01:30.000Z')
 })
 
-it('goes by the last minute alone', () => {
+it('uses the last minute alone', () => {
   const paces = createPaces()
   paces.forecastEnd(batch(0), at('12:00:00'))
   paces.forecastEnd(batch(500), at('12:00:30'))

@@ -36,7 +36,7 @@ describe('a sampler', () => {
     vi.useRealTimers()
   })
 
-  it('takes one for all that ask together, and none while the last is fresh', async () => {
+  it('takes one sample for all that ask together, and none while the last is fresh', async () => {
     const { sampler, taken } = open()
     expect(await Promise.all([sampler.latest(), sampler.latest()])).toEqual(['1', '1'])
     expect(await sampler.latest()).toBe('1')
@@ -47,7 +47,7 @@ describe('a sampler', () => {
 })
 
 describe('watching', () => {
-  it('goes on from one chain, however watchers come and go in the middle of a sample', async () => {
+  it('goes on in one chain, however watchers come and go in the middle of a sample', async () => {
     const { sampler, taken } = open({ tookMs: 5 })
     for (let round = 0; round < 5; round++) {
       const leaving = new AbortController()
@@ -78,7 +78,7 @@ describe('watching', () => {
     leaving.abort()
   })
 
-  it('tells once of a source that fails, and goes on when it works again', async () => {
+  it('reports a source that fails once, and goes on when it works again', async () => {
     const { sampler, errors, taken, fail } = open()
     const leaving = new AbortController()
     const watching = sampler.watch(leaving.signal)

@@ -65,11 +65,11 @@ function observe(members: Partial<Observed> = {}): Observed {
 }
 
 describe('the closing table', () => {
-  test('says nothing against a run in which everything held', () => {
+  test('reports nothing in a run in which everything held', () => {
     expect(summarize(observe()).broken).toEqual([])
   })
 
-  test('counts what one call served as saved money', () => {
+  test('counts the savings of one call for several jobs as saved money', () => {
     const shared = makeJob({ cache: 'shared', cost_usd: 0 })
     const summary = summarize(observe({ chats: [makeJob(), shared, shared] }))
     expect(summary).toMatchObject({ shared: 2, costUsd: 0.25, costWithoutSharingUsd: 0.75 })
@@ -109,7 +109,7 @@ describe('a run in which something did not hold', () => {
     expect(summarize(observe({ chatProvider })).broken).toEqual(['the providers answered 429 2 times'])
   })
 
-  test('finds a prompt that is on the bill twice', () => {
+  test('finds a prompt that was billed twice', () => {
     const { chatProvider } = observe()
     const call = {
       at: 0,
