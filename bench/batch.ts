@@ -33,7 +33,7 @@ type BatchAnswer = {
   usage: object
 }
 
-/** One line in so many is one that its provider refuses. */
+/** One line in this many is one that its provider refuses. */
 const BAD_EVERY = 1000
 const POLL_MS = 250
 const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
@@ -107,7 +107,7 @@ async function run(options: Options): Promise<boolean> {
   }
 }
 
-/** Starts processes and sees how each of them fares, those that are killed until then. */
+/** Starts processes and records how each of them fares, until it is killed. */
 function createProcesses(config: string, redisUrl: string) {
   const alive = new Map<string, Child>()
   const sights: Sight[] = []
@@ -120,7 +120,7 @@ function createProcesses(config: string, redisUrl: string) {
       const child = await startChild({
         name: name.replace(' ', '-'),
         args: [
-          // As npm scripts and the container have it (scripts/bootstrap.mjs).
+          // The same as npm scripts and the container (scripts/bootstrap.mjs).
           '--max-semi-space-size=16',
           '--import',
           new URL('./serve-health.ts', import.meta.url).href,
@@ -131,7 +131,7 @@ function createProcesses(config: string, redisUrl: string) {
         ready,
         profile: null,
       })
-      // Loading its modules is not what is asked about.
+      // The time to load its modules is not part of the measurement.
       await child.ask('restart')
       alive.set(name, child)
       return child

@@ -1,12 +1,12 @@
-/** The models that the bench's configuration gives Sluice; the others name them to the upstream alike. */
+/** The models that the bench's configuration gives Sluice; the other systems send the same names to the upstream. */
 export const CHAT_MODEL = 'chat-small'
 export const EMBEDDING_MODEL = 'embed-small'
 
 export type ChatBody = { model: string; messages: { role: 'system' | 'user'; content: string }[] }
 
 /**
- * A chat request of about 600 bytes, as most of an application's are; no two numbers give the same one, so that each
- * is a call of its own.
+ * A chat request of about 600 bytes, which is usual for applications. Each number gives another one, so that each is
+ * a call of its own.
  */
 export function chatBody(model: string, number: number): ChatBody {
   return {

@@ -58,7 +58,7 @@ async function ask<Answer>(key: string, method: string, path: string, body?: obj
   return (await response.json()) as Answer
 }
 
-/** A tenant of the API with a key that has a budget, once the process knows it. */
+/** Makes a key with a budget, and waits until the API process knows it. */
 async function makeKey(): Promise<string> {
   await ask(ADMIN, 'POST', '/v1/tenants', { name: 'key' })
   const { secret } = await ask<{ secret: string }>(ADMIN, 'POST', '/v1/tenants/key/keys', { budgets })

@@ -9,7 +9,7 @@ import { openService } from './service.ts'
 const SCALE = 60
 const MINUTE = 60_000 / SCALE
 const HOUR = 60 * MINUTE
-/** In the order in which they come, the one with the most time first. */
+/** In the order of their arrival, the one with the most time first. */
 const BATCHES = [
   { name: 'a day', lines: 5000, windowMs: 24 * HOUR },
   { name: 'two hours', lines: 2000, windowMs: 2 * HOUR },

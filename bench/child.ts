@@ -10,7 +10,7 @@ export type Child = {
   cpuMs(): Promise<number>
   /** What `ready` matched. */
   match: RegExpExecArray
-  /** Ends it at once, as a machine that fails does, and resolves when it is gone. */
+  /** Ends it at once, as a crashing machine does, and resolves when it is gone. */
   crash(): Promise<void>
   /** Ends it by SIGTERM and resolves when it is gone. */
   close(): Promise<void>
@@ -18,10 +18,10 @@ export type Child = {
 
 export type StartChildOptions = {
   name: string
-  /** Node's own options and the file with its arguments. */
+  /** Options of Node, and the file with its arguments. */
   args: string[]
   env?: Record<string, string>
-  /** What it prints when it serves. */
+  /** The output that says it is ready. */
   ready: RegExp
   /** Where its CPU profile goes; null: none. */
   profile: string | null

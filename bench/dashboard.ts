@@ -26,11 +26,11 @@ const HELP = `npm run bench:dashboard -- [options]
   --help
 `
 
-/** Submissions a second; what a client that sends in bulk does. */
+/** Submissions a second, as a client makes them that submits in bulk. */
 const BULKS = 10
-/** One job in so many fails, so that there are failures to show. */
+/** One job in this many fails, so that there are failures to show. */
 const BAD_EVERY = 100
-/** Jobs for later, so that there are open groups whose end has to be foreseen. */
+/** Jobs for later, so that there are open groups whose end has to be forecast. */
 const SCHEDULED = 500
 const WARM_UP_MS = 5_000
 const KEY = 'bench-key-of-tenant-'
@@ -136,7 +136,7 @@ async function submit(url: string, tenant: number, jobs: number, members: object
   await response.text()
 }
 
-/** Submits at a steady rate, each tenant in its turn, in groups. */
+/** Submits at a steady rate, in groups, one tenant after the other. */
 function startLoad(url: string, rate: number): { stop: () => Promise<void> } {
   let stopped = false
   const running = (async () => {
@@ -154,7 +154,7 @@ function startLoad(url: string, rate: number): { stop: () => Promise<void> } {
   }
 }
 
-/** Until every job has ended that is not for later. */
+/** Waits until every job has ended that is not for later. */
 async function settle({ redis }: Stage): Promise<void> {
   while ((await countFinished(redis)) < sent - SCHEDULED) await sleep(100)
   await sleep(2_000)
@@ -190,7 +190,7 @@ async function countFinished(redis: Redis): Promise<number> {
   return counts.reduce((sum, count) => sum + count, 0)
 }
 
-/** Reads snapshots as the page does; answers how many came. */
+/** Reads snapshots as the page does; answers how many it got. */
 async function watch(url: string, signal: AbortSignal): Promise<number> {
   const headers = { authorization: `Bearer ${ADMIN_KEY}` }
   let events = 0

@@ -33,7 +33,7 @@ async function run(options: DoorOptions): Promise<DoorResult> {
     say('warming up')
     await measureRound(stage.systems, { ...options, cellMs: options.warmUpMs }, say)
     for (let round = 0; round < options.rounds; round++) {
-      // Another system begins each round, so that none profits from its place.
+      // Each round begins with another system, so that none profits from its place.
       const first = round % stage.systems.length
       const order = [...stage.systems.slice(first), ...stage.systems.slice(0, first)]
       say(`round ${round + 1} of ${options.rounds}`)

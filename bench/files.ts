@@ -33,7 +33,7 @@ const LOOK_MS = 100
 const _MIB = 1024 * 1024
 const BUCKET = 'sluice-bench'
 const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
-/** A server of S3's API that the tests have. */
+/** An S3 server that the tests have. */
 const S3RVER = join(import.meta.dirname, '../test/clients/node_modules', '@20minutes/s3rver')
 
 type S3 = { endpoint: string; key: string; secret: string }
@@ -138,7 +138,7 @@ async function measure(store: string, s3: S3 | null, folder: string, upstreamUrl
     const api = await start('api')
     const worker = await start('worker')
     const url = api.match[1]!
-    // What the first request loads is not what is asked about.
+    // What the first request loads is not part of the measurement.
     await download(url, await upload(url, [lineOf(0, 100)]))
     await runBatch(url, 100)
 
@@ -175,7 +175,7 @@ async function measure(store: string, s3: S3 | null, folder: string, upstreamUrl
   }
 }
 
-/** What each takes of the machine now, MiB. */
+/** The memory that each takes from the machine now, MiB. */
 async function look(api: Child, worker: Child): Promise<{ api: number; worker: number }> {
   const [one, other] = await Promise.all([api.ask<Usage>('usage'), worker.ask<Usage>('usage')])
   return { api: toMiB(one.rssBytes), worker: toMiB(other.rssBytes) }

@@ -13,7 +13,7 @@ const CALL_MS = 40
 const SLOTS = 8
 const AT_ONCE = 32
 const LOOK_MS = 100
-/** The tenant with most flows has so many times as many as each of the other two. */
+/** The tenant with most flows has this many times as many as each of the other two. */
 const TIMES = 8
 const QUIET_FLOWS = 10
 

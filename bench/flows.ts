@@ -16,7 +16,7 @@ const STEPS = 5
 const AT_ONCE = 64
 const ROUNDS = 3
 const MOST_TIMES = 1.3
-/** Of an equal share, what each tenant gets at the least. */
+/** Of an equal share: what each tenant gets at least. */
 const LEAST_SHARE = 0.8
 
 const folder = await mkdtemp(join(tmpdir(), 'sluice-flows-'))

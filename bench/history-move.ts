@@ -22,7 +22,7 @@ import { median } from './statistics.ts'
 const ROUNDS = 6
 const BLOCK = 500
 const LOOK_MS = 200
-/** The week that is asked for: 50 jobs a second, of which an hour stays in Redis. */
+/** The week to be estimated: 50 jobs a second, of which an hour stays in Redis. */
 const WEEK = { perSecond: 50, hotSeconds: 3600 }
 /** Events that are kept for followers. */
 const MOST_REFERENCES = 100_000
@@ -121,7 +121,9 @@ providers:
   return { prefix, url: api.match[1]!, processes: [api, worker] }
 }
 
-/** Sends jobs and waits until all have ended, and are copied where there is a history. CPU is of API, worker and Redis. */
+/**
+ * Sends jobs and waits until all have ended, and are copied if there is a history. CPU is of API, worker and Redis.
+ */
 async function round({ url, prefix, processes }: System, count: number) {
   const before = await readCpu(processes)
   const startedAt = performance.now()
@@ -167,7 +169,7 @@ async function readCpu([api, worker]: System['processes']): Promise<Cost> {
   }
 }
 
-/** Redis' memory for a job that is hot, and what a job leaves there that has moved. */
+/** Redis' memory for a hot job, and what a job that has moved leaves there. */
 async function measureMemory(hot: System, upstream: string): Promise<void> {
   const before = await readMemory()
   await round(hot, JOBS)
@@ -193,7 +195,7 @@ async function measureMemory(hot: System, upstream: string): Promise<void> {
   const leftBytes = ((await readMemory()) - empty) / JOBS
   const { perSecond, hotSeconds } = WEEK
   console.log(`a hot job takes ${Math.round(hotBytes)} bytes of Redis`)
-  // References to events, of which there are so many at the most.
+  // References to events, whose number is bounded.
   console.log(
     `one that has moved leaves ${Math.round(leftBytes)}, the last ${MOST_REFERENCES} events of a tenant alone`,
   )

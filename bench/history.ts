@@ -17,7 +17,7 @@ import { readUsage, type UsageName } from '../history/usage.ts'
 
 const [url = 'sqlite:.sluice/history-bench.db', asked = '1000000'] = process.argv.slice(2)
 const JOBS = Number(asked)
-/** As the mover copies them. */
+/** As many as the mover copies. */
 const BLOCK = 200
 const PREFIX = 'bench'
 const ROOT = `${PREFIX}:{t:acme}`

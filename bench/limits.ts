@@ -61,7 +61,7 @@ async function run({ parts }: LimitsOptions): Promise<LimitsResult> {
   return { ...result, checks: checkGoals(result) }
 }
 
-/** The machine, with the version of the Redis that every Sluice here has one of. */
+/** The machine, with the version of the Redis that every Sluice here uses. */
 async function readOwnMachine(): Promise<Machine> {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-limits-'))
   const server = await startEmbeddedRedis({ directory })

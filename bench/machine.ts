@@ -27,7 +27,7 @@ export function readCommit(): string {
   }
 }
 
-/** To be called before anything is measured. */
+/** Call it before anything is measured. */
 export async function readMachine(redis: Redis): Promise<Machine> {
   const processors = cpus()
   return {

@@ -10,7 +10,7 @@ export type Latency = {
   jobs: number
   p50Ms: number
   p99Ms: number
-  /** Redis script calls a job, what idle processes call meanwhile included. */
+  /** Redis script calls a job, including those that idle processes make at the same time. */
   scriptCalls: number
 }
 
@@ -54,7 +54,7 @@ async function measureLatency(stage: Stage, run: () => Promise<number[]>): Promi
   }
 }
 
-/** The same chat job over and over, answered from the cache: hits a second. */
+/** The same chat job again and again, answered from the cache: hits a second. */
 export async function measureCacheHits(stage: Stage, number: number, count: number): Promise<number> {
   const agent = new Agent({ connections: CACHE_CLIENTS })
   let job = await postJob(stage, agent, number)

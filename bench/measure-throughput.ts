@@ -13,7 +13,7 @@ export type Round = {
   perJob: Omit<RedisCounts, 'cpuMs'> & { cpuMs: Record<string, number> }
 }
 
-/** Acknowledgements and clean-up that follow the last completion belong to the jobs. */
+/** Acknowledgements and clean-up after the last completion belong to the jobs. */
 export const REST_MS = 300
 
 /**

@@ -16,7 +16,7 @@ import { startChild } from './child.ts'
 type Kind = { name: string; job(number: number): object; isPaused?: boolean; answerTokens?: number }
 
 const jobs = Number(process.argv[2] ?? 1000)
-/** Without what JSON would write in more than one byte. */
+/** Without characters that JSON would write in more than one byte. */
 const prose = readDocs().replace(/[^ -~]+|["\\]/g, ' ')
 const wanted = process.argv[3] ?? ''
 
@@ -53,7 +53,9 @@ function chat(words: number, members: object = {}) {
   })
 }
 
-/** A body of so many bytes, with English text: of this repository's documentation, from another place for each job. */
+/**
+ * A body of so many bytes with English text from this repository's documentation, from another place for each job.
+ */
 function chatOf(bytes: number) {
   return (number: number) => {
     const body = { model: 'sim/chat', messages: [{ role: 'user', content: '' }] }
@@ -64,7 +66,7 @@ function chatOf(bytes: number) {
   }
 }
 
-/** Pages that say nothing of what the simulator takes for orders. */
+/** Pages without texts that the simulator takes as instructions. */
 function readDocs(): string {
   const pages = ['concepts', 'reliability', 'rate-limits', 'security', 'scaling']
   return pages.map((page) => readFileSync(new URL(`../docs/${page}.md`, import.meta.url), 'utf8')).join(' ')
@@ -111,7 +113,7 @@ providers:
     )
     const status = isPaused ? 'queued' : 'completed'
     while ((await client.zcard(`sluice:{t:default}:status:${status}`)) < jobs) await sleep(200)
-    // What follows a job's end: entries that are acknowledged, permits that are settled.
+    // The work after a job's end: entries are acknowledged, permits are settled.
     await sleep(3000)
     const kindsOfKeys = await addUp(client)
     const grown = (await readUsed(client)) - before

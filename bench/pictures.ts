@@ -33,7 +33,7 @@ Exits 1 where a store takes less than 95 % of the rate.
 const main = fileURLToPath(new URL('../main.ts', import.meta.url))
 const USAGE = new URL('./serve-usage.ts', import.meta.url).href
 const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
-/** What answers, asks and looks on: it has its part of the machine too. */
+/** Everything else in the bench's own process, which uses the machine too. */
 const BENCH = 'upstream and clients'
 const LEAST_SHARE = 0.95
 
@@ -53,7 +53,7 @@ else process.exitCode = (await run()) ? 0 : 1
 
 type Row = { store: string; rate: number; p50: number; p95: number; cpuMs: Record<string, number> }
 
-/** True: every store took what came. */
+/** True: every store kept up. */
 async function run(): Promise<boolean> {
   const rows: Row[] = []
   for (const store of values.stores.split(',')) rows.push(await measure(store))
@@ -138,7 +138,7 @@ async function measure(store: string): Promise<Row> {
 }
 
 type Clients = {
-  /** Asks for so many pictures. */
+  /** Requests this many pictures. */
   begin(count: number, group: string): Promise<void>
   /** Resolves when all of them are there. */
   finish(group: string): Promise<void>
@@ -209,7 +209,7 @@ function openDoor(url: string): Clients {
   }
 }
 
-/** What the disk takes for a file that is brought to it, ms: the median of thirty. */
+/** The time that the disk needs to sync a file, ms: the median of thirty. */
 async function timeSyncs(kib: number): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-syncs-'))
   const content = randomBytes(kib * 1024)

@@ -14,9 +14,12 @@ const JOBS = 200
 const PREFIX_TOKENS = 50_000
 const FIRST_TOKEN_MS = 1800
 const LATE_TOKEN_MS = 20_000
-/** From the begin of the upload to the start of all jobs, ms. All have to be there by then, or some would start later than the others. */
+/**
+ * From the beginning of the upload to the start of all jobs, ms. All must exist by then, or some would start later
+ * than the others.
+ */
 const UPLOAD_MS = 20_000
-/** Of the bill of all that leave at once, without warming. */
+/** Of the bill for all jobs that leave at once, without warming. */
 const MOST_SHARE = 0.15
 const PRICE = { input: 1, cached_input: 0.1, output: 0 }
 const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
@@ -29,7 +32,10 @@ type Bill = {
   input_usd: number
   input_tokens: number
   cached_input_tokens: number
-  /** From the first call to the last at the provider. What comes after the first token of the first one finds the cache, warmed or not. */
+  /**
+   * From the first call to the last at the provider. A call after the first token of the first one finds the cache,
+   * warmed or not.
+   */
   departures_seconds: number
   /** From the start of the jobs to the last answer. */
   seconds: number
@@ -79,7 +85,8 @@ async function run(warm: boolean, firstTokenMs: number): Promise<Bill> {
 
 async function pay(url: string, upstream: string): Promise<Omit<Bill, 'warm' | 'first_token_seconds'>> {
   const system = 'word '.repeat((4 * PREFIX_TOKENS) / 5)
-  // An instant, and not a delay: that would begin with each job's own creation, and spread the starts over the time of the upload.
+  // An instant, not a delay: a delay would begin with each job's own creation, and spread the starts over the time of
+  // the upload.
   const startAt = Date.now() + UPLOAD_MS
   const lines = Array.from({ length: JOBS }, (_, index) => {
     const messages = [
@@ -121,9 +128,9 @@ async function pay(url: string, upstream: string): Promise<Omit<Bill, 'warm' | '
   }
 }
 
-// As it falls out here: what leaves after the first token finds the cache. How many calls do depends on the machine.
+// As it happens here: a call after the first token finds the cache. How many calls do depends on the machine.
 const cold = await run(false, FIRST_TOKEN_MS)
-// As on a fleet that sends all of them before the first token: here that token comes so late that all have left.
+// As on a fleet that sends all calls before the first token: here that token comes so late that all have left.
 const atOnce = await run(false, LATE_TOKEN_MS)
 const warmed = await run(true, FIRST_TOKEN_MS)
 const share = warmed.input_usd / atOnce.input_usd

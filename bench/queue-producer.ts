@@ -13,7 +13,7 @@ const [kind, url] = process.argv.slice(2) as ['bare' | 'hand', string]
 const connect = () => new Redis(url, { maxRetriesPerRequest: null, connectionName: `${kind}-producer` })
 const queue = new Queue(kind, { connection: connect() })
 
-/** Results are kept for an hour, for whoever asked to fetch them. */
+/** Results are kept for an hour, for clients that want to fetch them. */
 const handOptions = {
   attempts: 6,
   backoff: { type: 'exponential', delay: 500 },

@@ -39,7 +39,7 @@ worker.on('failed', (_job, error) => {
 serveParent({
   /** How many jobs are completed so far. */
   done: () => done,
-  /** Answers when so many jobs are completed since the start: when the last of them was, Unix ms. */
+  /** Answers when `total` jobs are completed since the start: the time of the last one, Unix ms. */
   completed(total: number) {
     const { promise, resolve } = Promise.withResolvers<number>()
     if (done >= total) resolve(Date.now())

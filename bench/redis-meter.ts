@@ -17,7 +17,7 @@ export type RedisCounts = {
 const SCRIPT_COMMANDS = new Set(['eval', 'evalsha', 'fcall'])
 
 export async function readCounts(redis: Redis): Promise<RedisCounts> {
-  // One after the other, in one round trip, and the reading itself is a few kilobytes.
+  // One after the other in one round trip; the answer is a few kilobytes.
   const answers = await redis.pipeline().info('stats').info('commandstats').info('cpu').info('memory').exec()
   const [stats, commands, cpu, memory] = answers!.map(([, text]) => parseInfo(String(text)))
   let scriptCalls = 0

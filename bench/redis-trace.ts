@@ -14,14 +14,14 @@ export type TracedCommand = {
 /** SLOWLOG's answer: number, time, duration in µs, arguments, address, name of the connection. */
 type SlowlogEntry = [number, number, number, string[], string, string]
 
-/** Its memory would grow with it; a traced run stays far below. */
+/** The memory of the log would grow with it; a traced run stays far below. */
 const MOST_ENTRIES = 1_000_000
 
 /**
- * Tells what clients sent while `run` ran, by Redis' own log of slow commands with every command taken for slow. What a
- * script does inside counts for the script.
+ * Records what clients sent while `run` ran, by Redis' own slow log with every command counted as slow. Commands
+ * inside of a script count for the script.
  *
- * @param names digests of scripts and what they are called
+ * @param names digests of scripts and their names
  */
 export async function traceCommands(
   redis: Redis,

@@ -1,9 +1,9 @@
 import type { BenchResult, SystemResult } from './result.ts'
 
-/** Rows of the tables of commands; what is left out is below a hundredth of them. */
+/** Rows of the tables of commands; the ones left out are below a hundredth of these. */
 const MOST_COMMANDS = 12
 
-/** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
+/** The result as Markdown with aligned tables, which a terminal shows as well. */
 export function renderReport(result: BenchResult): string {
   const { machine, options, latency, embeddings, sluiceOverHandByRound } = result
   const systems = Object.values(result.systems)
@@ -80,7 +80,7 @@ export function renderReport(result: BenchResult): string {
   ].join('\n\n')
 }
 
-/** Milliseconds a job, of all processes but the upstream. */
+/** Milliseconds a job, of all processes except the upstream. */
 function cpuOf({ perJob }: SystemResult): number {
   const { upstream: _, ...cpuMs } = perJob.cpuMs
   return Object.values(cpuMs).reduce((sum, ms) => sum + ms, 0)
@@ -101,7 +101,7 @@ function commandTable({ commandsPerJob }: SystemResult): string {
   )
 }
 
-/** The first column, and those of names, stand left; numbers stand right. */
+/** The first column, and columns of names, are aligned left; numbers right. */
 function table(head: string[], rows: string[][]): string {
   const widths = head.map((title, column) =>
     Math.max(3, title.length, ...rows.map((row) => row[column]!.length)),

@@ -35,10 +35,13 @@ const TICKS = 10
 const SHARES = { single: 0.3, whole: 0.15, stream: 0.05, repeated: 0.1 }
 /** Different bodies that repeated calls have. */
 const REPEATED = 50
-/** Requests at once; beyond, a tick is left out, for the machine does not keep up. */
+/** Requests at once; beyond, a tick is left out, because the machine does not keep up. */
 const MOST_UNDER_WAY = 400
 const MOST_MIB = 300
-/** What the median of the last fifth may be above that of the second: a twentieth, or what V8 still compiles and collects. */
+/**
+ * The most by which the median of the last fifth may exceed that of the second: a twentieth, or what V8 still
+ * compiles and collects.
+ */
 const MOST_GROWTH = { share: 0.05, mib: 20 }
 
 type Options = { rate: number; seconds: number; out: string | null }
@@ -153,7 +156,7 @@ async function openStage(folder: string, closers: (() => Promise<unknown>)[]) {
     /simulator: (\S+)/,
   )
   const config = join(folder, 'sluice.yaml')
-  // What has ended goes after a minute, so that the store settles as well.
+  // Ended jobs are deleted after a minute, so that the store settles as well.
   await writeFile(
     config,
     `

@@ -16,12 +16,12 @@ export type SystemResult = {
   commandsPerJob: TracedCommand[]
 }
 
-/** Everything that one run of the bench found out; what `bench/results/*.json` holds. */
+/** Everything that one run of the bench measured; the content of `bench/results/*.json`. */
 export type BenchResult = {
   at: string
   commit: string
   machine: Machine
-  /** Not where it was written: that says something of the machine, and nothing of the run. */
+  /** Without the path of the results, which says something about the machine and nothing about the run. */
   options: Omit<BenchOptions, 'out' | 'profile'>
   systems: Record<SystemName, SystemResult>
   /** Jobs a second of Sluice over those of the queue built by hand: of the medians, and round by round. */

@@ -42,7 +42,7 @@ async function runBench(
   const systems = listSystems(stage)
   const machine = await readMachine(stage.redis)
   let next = 0
-  /** No job is like another, but where it has to be. */
+  /** Each job is different, except where it has to be equal. */
   const number = (count: number) => {
     next += count
     return next - count
@@ -101,7 +101,7 @@ async function runBench(
   }
 }
 
-/** Another system begins each round, so that none profits from its place. */
+/** Each round begins with another system, so that none profits from its place. */
 function takeTurns(systems: System[], round: number): System[] {
   const first = round % systems.length
   return [...systems.slice(first), ...systems.slice(0, first)]

@@ -50,9 +50,9 @@ async function readFolder(prefix: string, folder: URL): Promise<[digest: string,
     const name = `${prefix}:${file.replace('.lua', '')}`
     const sent =
       common === undefined ? [text] : [text, `${common}\n${text}`, withEventReferences([common], text)]
-    // The one of the gate that grants permits.
+    // The script of the gate that grants permits.
     if (grant !== undefined) sent.push(`${common}\n${grant}\n${text}`)
-    // Those of the queue that know the turns of fair keys.
+    // The scripts of the queue that know the turns of fair keys.
     if (turns !== undefined) sent.push(`${turns}\n${text}`)
     return sent.map((one): [string, string] => [hash('sha1', one), name])
   })
@@ -60,7 +60,10 @@ async function readFolder(prefix: string, folder: URL): Promise<[digest: string,
 
 type BullScript = { name: string; content: string }
 
-/** BullMQ keeps them where its package's entry is, one file each; should it move them, they go by their digests. */
+/**
+ * BullMQ keeps its scripts beside its package's entry, one file each; if it moves them, they are listed by their
+ * digests.
+ */
 async function readBullScripts(): Promise<[digest: string, name: string][]> {
   try {
     const exported: Record<string, Partial<BullScript>> = await import(

@@ -1,6 +1,7 @@
 /**
- * Where the time of CPU profiles went: `node bench/self-time.ts FILE.cpuprofile…`, for profiles made by
- * `npm run bench -- --profile DIR` or `node --cpu-prof`. Prints, for each, the functions and the files with the most self time.
+ * Where the time of CPU profiles went: `node bench/self-time.ts FILE.cpuprofile…`, for profiles made by `npm run
+ * bench -- --profile DIR` or `node --cpu-prof`. For each it prints the functions and the files with the most self
+ * time.
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'

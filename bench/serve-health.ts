@@ -1,11 +1,12 @@
-// Preloaded into Sluice's own processes, so that they tell how long they held their event loop and how much memory they took.
+// Preloaded into Sluice's own processes, so that they report how long they held their event loop and how much memory
+// they took.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { serveParent } from './serve-parent.ts'
 
 /** `peakMiB`: the most memory the process had at any time; delays since the latest `restart`. */
 export type Health = { peakMiB: number; maxDelayMs: number; p99DelayMs: number; cpuMs: number }
 
-/** Between two looks of the histogram, ms; a loop that is free shows this much. */
+/** Between two looks at the histogram, ms; a free loop shows this much. */
 const RESOLUTION_MS = 10
 const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
 delays.enable()

@@ -18,7 +18,7 @@ export function serveParent(methods: Record<string, (argument: never) => unknown
     }
   })
   process.on('disconnect', () => process.exit())
-  // A process that has nothing else to do may end.
+  // A process without other work may end.
   process.channel?.unref()
 }
 

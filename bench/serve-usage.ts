@@ -1,4 +1,4 @@
-// Preloaded into Sluice's own processes, so that they tell the bench their CPU time, on every platform alike.
+// Preloaded into Sluice's own processes, so that they report their CPU time to the bench, the same on every platform.
 import { serveParent } from './serve-parent.ts'
 
 serveParent()

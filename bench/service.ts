@@ -14,22 +14,22 @@ export type Service<Upstream extends string> = {
   /** Answers `health` and `restart`, as serve-health.ts has them. */
   child: Child
   simulators: Record<Upstream, Simulator>
-  /** Of the simulators. */
+  /** Addresses of the simulators. */
   urls: Record<Upstream, string>
   close(): Promise<void>
 }
 
 export type ServiceOptions<Upstream extends string> = {
-  /** Of its folder. */
+  /** The name of its folder. */
   name: string
   upstreams: Record<Upstream, SimulatorOptions>
-  /** Its configuration besides the port and the Redis; `urls` are those of the simulators. */
+  /** Its configuration except for the port and the Redis; `urls` are those of the simulators. */
   configure(urls: Record<Upstream, string>): object
 }
 
 const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
 
-/** Starts everything; what was started ends again where a part of it cannot start. */
+/** Starts everything; if a part cannot start, the others end again. */
 export async function openService<Upstream extends string>({
   name,
   upstreams,

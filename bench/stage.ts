@@ -34,7 +34,7 @@ export async function openStage(options: { concurrency: number; profile: string 
   try {
     const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
     closers.push(() => rm(folder, { recursive: true, force: true }))
-    // As durable as `npm start` has it. Rewriting the file in mid-round would fall on one system alone.
+    // As durable as `npm start` makes it. A rewrite of the file in mid-round would cost one system alone.
     const server = await startEmbeddedRedis({
       directory: join(folder, 'redis'),
       extraArgs: ['--auto-aof-rewrite-percentage', '0'],
@@ -63,7 +63,7 @@ type Start = (name: string, args: string[], ready: RegExp, env?: Record<string, 
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
 
-/** One of Sluice's own processes, as its commands start it, which also tells its CPU time. */
+/** One of Sluice's own processes, started like its commands, which also reports its CPU time. */
 function mainArgs(...args: string[]): string[] {
   return ['--import', new URL('./serve-usage.ts', import.meta.url).href, here('../main.ts'), ...args]
 }
@@ -84,13 +84,13 @@ async function startSluice(start: Start, config: string, env: Record<string, str
   return { api, worker, url: api.match[1]! }
 }
 
-/** As Promise.all, but an error comes when all have ended, so that whoever closes knows all there is to close. */
+/** Like Promise.all, but it rejects when all have ended, so that the caller knows everything that it has to close. */
 async function all<T extends readonly unknown[]>(...tasks: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
   await Promise.allSettled(tasks)
   return (await Promise.all(tasks)) as unknown as T
 }
 
-/** Limits that are checked with every call and never bind, but for the calls at once. */
+/** Limits that are checked with every call and never reached, except for the calls at once. */
 function sluiceConfig(upstreamUrl: string, concurrency: number): string {
   return `
 server: { port: 0 }

@@ -4,7 +4,10 @@ import { chatLines, embeddingLines } from './bodies.ts'
 import type { Child } from './child.ts'
 import type { Stage } from './stage.ts'
 
-/** What is compared. Each has two processes of its own, and shares Redis and the upstream with the others. */
+/**
+ * The systems that are compared. Each has two processes of its own, and shares Redis and the upstream with the
+ * others.
+ */
 export type System = {
   name: SystemName
   title: string
@@ -19,7 +22,7 @@ export type System = {
 export const SystemName = { bare: 'bare', hand: 'hand', sluice: 'sluice' } as const
 export type SystemName = (typeof SystemName)[keyof typeof SystemName]
 
-/** Completion is looked for so often, ms: one command each time, to no measurable effect. */
+/** How often completion is checked, ms: one command each time, without a measurable effect. */
 const POLL_MS = 10
 
 export function listSystems(stage: Stage): System[] {

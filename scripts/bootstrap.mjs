@@ -1,6 +1,6 @@
-// Every npm script starts here, on whatever Node the machine has (18 or newer), before anything is installed:
-// it installs the packages when they are missing or stale, builds the dashboard for what serves it, and runs the target on
-// the Node that the packages pin.
+// Every npm script starts here, on the Node of the machine (18 or newer), before anything is installed. It installs
+// the packages if they are missing or stale, builds the dashboard for targets that serve it, and runs the target on the
+// Node that the packages pin.
 //
 //   node scripts/bootstrap.mjs main.ts api      a file, with its arguments
 //   node scripts/bootstrap.mjs --test [...]     all tests; further arguments go to vitest
@@ -23,20 +23,22 @@ const SAME_SIGNAL_MS = 1_000
 const PARENT_CHECK_MS = 500
 
 /**
- * MiB of each half of the young generation, for what runs for long: V8 lets it grow to 64 on large machines, which
- * made workers 90 MiB larger and nothing faster (docs/performance.md). The Dockerfile says the same.
+ * MiB of each half of the young generation, for processes that run long. V8 lets it grow to 64 on large machines,
+ * which made workers 90 MiB larger and nothing faster (docs/performance.md). The Dockerfile has the same value.
  */
 const YOUNG_GENERATION = '--max-semi-space-size=16'
 
 /**
- * glibc keeps freed memory for each thread, up to eight arenas a core, and gives little of it back. With these, a worker under load takes
- * 16 MiB less. Other C libraries ignore them. The Dockerfile and scripts/package/command.mjs say the same.
+ * glibc keeps freed memory for each thread, in up to eight arenas a core, and returns little of it. With these
+ * settings a worker under load takes 16 MiB less. Other C libraries ignore them. The Dockerfile and
+ * scripts/package/command.mjs have the same values.
  */
 const ALLOCATOR = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072' }
 
 /**
- * Where Node keeps compiled code, so that a command of the command line starts in half of the time. It lies among the packages: only who installed
- * them writes there, and it goes with them. A service does without: it would start faster, too, but takes 30 MiB more under load.
+ * Where Node keeps compiled code, so that a command of the command line starts in half of the time. The folder is
+ * among the packages: only the user who installed them writes there, and it is deleted with them. A service does
+ * without it: it would start faster, too, but take 30 MiB more under load.
  */
 const COMPILE_CACHE = join(root, 'node_modules', '.cache', 'sluice')
 const ROLES = ['api', 'worker', 'all', 'simulator']
@@ -74,7 +76,7 @@ function readTarget([name, ...rest]) {
   return { args: [file, ...rest], cwd: process.cwd(), runsTests: false }
 }
 
-/** The pinned Node where its package has one for this platform, else the running one if it is new enough. */
+/** The pinned Node if its package has one for this platform, else the running one if it is new enough. */
 function findNode() {
   const wanted = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node
   const [major, minor] = wanted.match(/\d+/g).map(Number)
@@ -98,8 +100,8 @@ function readVersion(path) {
 }
 
 /**
- * Runs the target and answers its exit code. It lives in a session of its own, so that a signal reaches it once,
- * from here, however many copies the terminal and npm send; over the channel it learns of this process's death.
+ * Runs the target and answers its exit code. It runs in a session of its own: a signal reaches it once, from here,
+ * however many copies the terminal and npm send. If this process dies, the channel tells it.
  */
 function run(node, { args, cwd }) {
   const preload = pathToFileURL(join(root, 'scripts/exit-with-parent.mjs')).href
@@ -133,7 +135,7 @@ function isCommand([file, name]) {
   return file === join(root, 'main.ts') && !ROLES.includes(name)
 }
 
-/** Whoever kills npm means what it runs; npm cannot pass SIGKILL on. */
+/** Somebody who kills npm means the program that npm runs; npm cannot pass SIGKILL on. */
 function whenNpmIsGone(act) {
   if (process.env.npm_lifecycle_event === undefined) return
   const parent = process.ppid

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { build } from 'vite'
 
-/** Makes dashboard/dist of dashboard/; vite.config.ts there says how. */
+/** Builds dashboard/dist from dashboard/; vite.config.ts there says how. */
 const root = join(import.meta.dirname, '../dashboard')
 await build({ root, configFile: join(root, 'vite.config.ts'), logLevel: 'warn' })

@@ -24,7 +24,7 @@ export async function checkImports(root: string): Promise<string[]> {
   return findImportFaults(modules.sort((a, b) => (a.path < b.path ? -1 : 1)))
 }
 
-/** Everything that a file imports by a name written in it: statically, dynamically, or for a type. */
+/** Everything that a file imports by name: statically, dynamically, or for a type. */
 export function readImports(path: string, source: string): string[] {
   const { program, errors } = parseSync(path, source)
   if (errors.length > 0) throw new Error(`${path}: ${errors.map(({ message }) => message).join('; ')}`)

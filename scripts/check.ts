@@ -1,4 +1,4 @@
-/** `npm run check`: everything that CI and a reviewer would find. All steps run; any failure fails the whole. */
+/** `npm run check`: everything that CI and a reviewer would find. All steps run; it fails if one of them fails. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { styleText } from 'node:util'
@@ -8,7 +8,7 @@ type Outcome = { ok: boolean; report: string }
 type Step = { name: string; run: () => Promise<Outcome> }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-/** Biome would colour what goes into a pipe. */
+/** Biome would colour output that goes into a pipe. */
 const colors = `--colors=${process.stdout.isTTY ? 'force' : 'off'}`
 let running: ChildProcess | undefined
 let stopped = false

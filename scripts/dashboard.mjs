@@ -9,17 +9,20 @@ import { lock } from './lock.mjs'
 
 const builder = 'scripts/build.ts'
 
-/** A build takes some seconds; one that takes longer than this hangs, and is not waited for. */
+/** A build takes some seconds; one that takes longer than this hangs, and nothing waits for it. */
 const BUILD_MS = 3 * 60_000
 
-/** True for what is started here and serves the page: the API, alone or with the rest, the demonstration, and what takes the pictures. */
+/**
+ * True for targets that serve the page: the API, alone or with other roles, the demo, and the script that takes the
+ * pictures.
+ */
 export function servesDashboard(root, [file, ...args]) {
   if (['demo', 'screenshots'].some((name) => file === join(root, `scripts/${name}.ts`))) return true
   return file === join(root, 'main.ts') && ['api', 'all'].includes(args[0])
 }
 
 /**
- * Sees to it that dashboard/dist is made of its sources. A build that fails, or hangs, is told of, and no more:
+ * Builds dashboard/dist unless it is up to date with its sources. It only reports a build that fails or hangs:
  * everything else works without the page.
  * @param {{ root: string, node: string, log: (line: string) => void, buildMs?: number }} options
  */
@@ -41,7 +44,7 @@ export async function ensureDashboard({ root, node, log, buildMs = BUILD_MS }) {
   }
 }
 
-/** `npm run build`: whatever `run` does, under the lock, and noted when it went well. Answers its exit code. */
+/** `npm run build`: calls `run` under the lock, and writes the stamp if it succeeded. Answers its exit code. */
 export async function buildDashboard({ root, log }, run) {
   const { unlock } = await lockDashboard(root, log, BUILD_MS)
   try {
@@ -58,7 +61,7 @@ export function isDashboardBuild(root, [file]) {
   return file === join(root, builder)
 }
 
-/** Emptied with the folder when a build begins, so that half of one is never taken for a whole. */
+/** Emptied with the folder when a build begins, so that half a build never counts as complete. */
 const stampFile = 'dashboard/dist/.sources'
 
 function isFresh(root) {
@@ -66,7 +69,7 @@ function isFresh(root) {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === hashSources(root)
 }
 
-/** Of all that the page is made of: its folder, the client that it stands on, and the versions of the packages. */
+/** Of all that the page is made of: its folder, the client that it uses, and the versions of the packages. */
 function hashSources(root) {
   const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json')))
   const visit = (folder) => {
@@ -87,13 +90,13 @@ function hashSources(root) {
 function lockDashboard(root, log, buildMs) {
   return lock({
     directory: join(root, '.sluice/build.lock'),
-    // Whoever was to end a build that hangs may have gone down itself.
+    // The process that should end a hanging build may have died itself.
     expiresMs: 2 * buildMs,
     onWait: () => log('waiting for another build in this folder to finish'),
   })
 }
 
-/** What it says goes nowhere unless it fails. */
+/** Its output goes nowhere unless it fails. */
 function runBuild(root, node, addHolder, timeout) {
   const child = spawn(node, [join(root, builder)], {
     cwd: root,

@@ -15,8 +15,8 @@ const USUAL_FOLDERS = ['/usr/local/bin', '/usr/bin', '/opt/homebrew/bin', '/snap
 const MACOS_CHROME = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
 
 /**
- * The path of a Chromium: the one that CHROMIUM_PATH names, else one of this machine, else one that its package manager
- * installs. Throws an Error that says what to do where there is none and none can be had.
+ * The path of a Chromium: the one that CHROMIUM_PATH names, else one on this machine, else one that its package
+ * manager installs. If there is none, it throws an Error that says what to do.
  */
 export async function findBrowser({ log }: { log: (line: string) => void }): Promise<string> {
   const named = process.env.CHROMIUM_PATH
@@ -34,7 +34,7 @@ export async function findBrowser({ log }: { log: (line: string) => void }): Pro
   if (plan === null) throw new Error(explainMissing())
   log(`no Chromium on this machine; installing one with ${plan.manager}`)
   const failure = await runPlan(plan)
-  // Looked for even after a failure: another process may have been installing it at the same time.
+  // Looks even after a failure: another process may have installed it at the same time.
   const installed = await findFirst(folders, BROWSERS)
   if (installed === null) throw new Error(explainMissing(failure ?? `${plan.manager} installed no browser`))
   return installed

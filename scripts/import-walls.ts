@@ -33,7 +33,7 @@ const HOUSE = [
   ...MIDDLE,
 ]
 
-/** What each part of the house may import besides itself. docs/architecture.md draws it. */
+/** What each part of the product may import besides itself. docs/architecture.md draws it. */
 const WALLS: Record<string, readonly string[]> = {
   main: HOUSE,
   services: ['api', 'workers', 'dashboard', 'telemetry', ...MIDDLE],
@@ -56,16 +56,15 @@ const WALLS: Record<string, readonly string[]> = {
   // A provider to run locally.
   simulator: ['providers', ...SHARED],
   'embedded-redis': ['lib'],
-  // What batches are written like and calls cost; never the store.
+  // How batches are written and what calls cost; never the store.
   cli: ['client', 'batches', 'providers', ...SHARED],
-  // It goes to browsers, and knows the house by what the API answers.
+  // It runs in browsers, and knows the product only by the answers of the API.
   dashboard: ['client'],
-  // What is counted and traced; whoever has something to tell is handed a function.
+  // Counts and traces. A part that has something to report gets a function.
   telemetry: ['jobs', 'providers', 'webhooks', ...SHARED],
   config: ['lib'],
   lib: [],
-  // Around the house.
-  // What applications install: it knows nothing of the house.
+  // Around the product. Applications install the client, which knows nothing of the product.
   client: [],
   examples: ['client', 'webhooks'],
   scripts: ['client', ...HOUSE],
@@ -74,7 +73,7 @@ const WALLS: Record<string, readonly string[]> = {
   'vitest.config': ['test'],
 }
 
-/** Packages that one file hides from the rest of the house. */
+/** Packages that one file hides from the rest of the product. */
 const HIDDEN_PACKAGES: Record<string, string> = {
   bullmq: 'jobs/lane-queue.ts',
   croner: 'lib/cron.ts',
@@ -82,10 +81,10 @@ const HIDDEN_PACKAGES: Record<string, string> = {
 }
 const OUTSIDE = ['bench', 'test']
 
-/** All that a browser has to load, and what builds it. */
+/** All packages that a browser loads, and those that build the page. */
 const DASHBOARD_PACKAGES = ['preact', '@preact/signals', 'uplot', 'vite']
 
-/** Every import through a wall and every circle, as lines for people; none: all is well. */
+/** Every import through a wall and every circle, as readable lines; empty: all is well. */
 export function findImportFaults(modules: Module[]): string[] {
   return [...modules.flatMap(findWallFaults), ...findCircles(modules)]
 }
@@ -137,7 +136,7 @@ function resolveImport(from: string, name: string): string | null {
   return name.startsWith('.') ? posix.join(posix.dirname(from), name) : null
 }
 
-/** The folder at the root, or for a file there its name without the ending. */
+/** The folder at the root, or the name of a file there without its ending. */
 function readPart(path: string): string {
   const [first = '', ...rest] = path.split('/')
   return rest.length > 0 ? first : first.replace(/\.\w+$/, '')

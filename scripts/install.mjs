@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { dirname, join } from 'node:path'
 import { lock } from './lock.mjs'
 
-/** @param {{ root: string, log: (line: string) => void, of?: string }} options `of`: what to call them */
+/** @param {{ root: string, log: (line: string) => void, of?: string }} options `of`: their name in messages */
 export async function ensurePackages({ root, log, of = '' }) {
   if (packagesAreFresh(root)) return linkNode(root)
   const { addHolder, unlock } = await lock({
@@ -24,7 +24,7 @@ export async function ensurePackages({ root, log, of = '' }) {
   }
 }
 
-/** True when node_modules holds what the lockfile says; needs no network and, with a stamp, reads one file. */
+/** True if node_modules holds what the lockfile says. It needs no network; with a stamp it reads one file. */
 export function packagesAreFresh(root) {
   const stamp = join(root, 'node_modules/.sluice-lock')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hashLockfile(root)) return true
@@ -33,7 +33,7 @@ export function packagesAreFresh(root) {
   return true
 }
 
-/** Compares with npm's own account of what it installed, for those who ran npm themselves. */
+/** Compares with npm's own record of what it installed, for users who ran npm themselves. */
 function matchesInstalled(root) {
   const account = join(root, 'node_modules/.package-lock.json')
   if (!existsSync(account)) return false
@@ -46,7 +46,10 @@ function matchesInstalled(root) {
   })
 }
 
-/** Of the optional packages only what is plainly for this platform; about C libraries and the like npm decides. */
+/**
+ * Of the optional packages only those that are certainly for this platform; about C libraries and the like npm
+ * decides.
+ */
 function isForThisPlatform({ os, cpu, libc }) {
   if (os === undefined || cpu === undefined || libc !== undefined) return false
   return [os].flat().includes(process.platform) && [cpu].flat().includes(process.arch)
@@ -64,8 +67,8 @@ function writeStamp(root) {
 }
 
 /**
- * Puts the pinned Node among the packages' commands. npm should have, but of several packages that offer the same
- * command it takes the link away again with those that are not for this platform.
+ * Puts the pinned Node among the packages' commands. npm should do that. But if several packages offer the same
+ * command, it removes the link again with those that are not for this platform.
  */
 function linkNode(root) {
   const link = join(root, 'node_modules/.bin/node')

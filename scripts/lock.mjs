@@ -3,14 +3,14 @@ import { appendFileSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A lock older than this was left by a machine that went down: no installation takes as long. */
+/** A lock older than this was left by a machine that crashed: no installation takes as long. */
 const EXPIRES_MS = 15 * 60_000
 
 /**
- * A directory is the lock, for making one is atomic everywhere. The pids in it tell when it is stale: npm's too, which
- * may still be at work when the process that started it was killed.
- * @param {{ directory: string, onWait: () => void, expiresMs?: number }} options `onWait` is called once, when somebody else
- *   has it
+ * The lock is a directory, because creating one is atomic everywhere. The pids in it show when it is stale: npm's pid,
+ * too, because npm may still run when the process that started it was killed.
+ * @param {{ directory: string, onWait: () => void, expiresMs?: number }} options `onWait` is called once, when another
+ *   process has the lock
  */
 export async function lock({ directory, onWait, expiresMs = EXPIRES_MS }) {
   mkdirSync(dirname(directory), { recursive: true })
@@ -40,7 +40,7 @@ function isAbandoned(directory, expiresMs) {
     return pids.every((pid) => pid !== '' && !isAlive(Number(pid)))
   } catch (error) {
     if (error.code !== 'ENOENT') throw error
-    // Released, or made this instant and nothing written yet.
+    // Released, or created just now and still empty.
     return false
   }
 }
@@ -50,7 +50,7 @@ function isAlive(pid) {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // EPERM: alive, and somebody else's.
+    // EPERM: alive, and of another user.
     return error.code !== 'ESRCH'
   }
 }

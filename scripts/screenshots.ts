@@ -102,7 +102,7 @@ async function take(page: Page, name: string): Promise<void> {
   await page.mouse.move(0, 0)
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme })
-    // Until the charts are drawn in the other colours.
+    // Until the charts are drawn in the new colours.
     await page.waitForTimeout(300)
     const path = join(values.out, `${name}-${colorScheme}.png`)
     await writeFile(path, repackPng(await page.screenshot()))

@@ -6,7 +6,7 @@ export type ScenarioResult = {
   scenario: Scenario
   direct: AgentsResult
   sluice: AgentsResult
-  /** What the API refused for its limits while Sluice was in front of it. */
+  /** Calls that the API refused for its limits with Sluice in front of it. */
   refused: number
 }
 
@@ -19,7 +19,7 @@ export type AgentsReport = {
   results: ScenarioResult[]
 }
 
-/** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
+/** The result as Markdown with aligned tables, which a terminal shows as well. */
 export function renderReport({ at, commit, node, scale, seed, results }: AgentsReport): string {
   const speed = scale === 1 ? 'by the clock' : `${scale} times as fast as the clock`
   return `${[

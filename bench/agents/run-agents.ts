@@ -2,30 +2,30 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, request } from 'undici'
 import type { Scenario } from './scenarios.ts'
 
-/** What became of the agents of one scenario. */
+/** The outcome of the agents of one scenario. */
 export type AgentsResult = {
   agents: number
-  /** Those that met an error before their last turn was over. */
+  /** Agents that met an error before the end of their last turn. */
   died: number
   calls: number
   /** Tokens that were billed to agents that died later. */
   wastedTokens: number
   /** From the first call to the end of the last agent. */
   seconds: number
-  /** What they died of, and how many. */
+  /** The errors that ended agents, with their numbers. */
   errors: Record<string, number>
 }
 
 /** Between two turns, ms. */
 const THINK_MS = 50
-/** An agent waits so long for an answer, ms; in scaled time no less than the second. */
+/** The longest that an agent waits for an answer, ms; in scaled time no less than the second. */
 const PATIENCE_MS = 120_000
 const LEAST_PATIENCE_MS = 30_000
 const MESSAGE_LENGTH = 200
 
 type AgentEnd = { error: string | null; calls: number; tokens: number }
 
-/** Lets all agents of a scenario work at once. None repeats a call: each dies of the first error that it sees. */
+/** Lets all agents of a scenario work at once. None repeats a call: each ends at the first error that it sees. */
 export async function runAgents(
   { agents, turns }: Scenario,
   { url, model, scale }: { url: string; model: string; scale: number },

@@ -63,7 +63,7 @@ export const SCENARIOS: readonly Scenario[] = [
 
 const SPIKE_TIMES = 5
 
-/** The API of the scenario, so many times as fast as the clock. */
+/** The API of the scenario, `scale` times as fast as the clock. */
 export function simulate(scenario: Scenario, scale: number, seed: number): SimulatorOptions {
   const { requestsPerMinute, tokensPerMinute, latencyMs, errors, resets, spikes, apiConcurrency } = scenario
   const spikeMs = ((SPIKE_TIMES - 1) * latencyMs) / scale
@@ -88,7 +88,7 @@ export function simulate(scenario: Scenario, scale: number, seed: number): Simul
   }
 }
 
-/** The same API as Sluice is told of it: its limits, and nothing else. */
+/** The configuration of Sluice for the same API: its limits, and nothing else. */
 export function configureProvider(scenario: Scenario, url: string, scale: number): object {
   return {
     kind: 'openai',
@@ -98,7 +98,7 @@ export function configureProvider(scenario: Scenario, url: string, scale: number
       requests_per_minute: scenario.requestsPerMinute * scale,
       tokens_per_minute: scenario.tokensPerMinute * scale,
       max_concurrency: scenario.proxyConcurrency,
-      // Real minutes are for Sluice to find out.
+      // In real time Sluice has to find the window out.
       ...(scale === 1 ? {} : { window: `${60_000 / scale}ms` }),
     },
     // The defaults, at the speed of the scenario.

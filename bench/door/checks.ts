@@ -1,19 +1,19 @@
 import type { Check, Row } from './result.ts'
 import type { SystemName } from './stage.ts'
 
-/** How far from a goal is still acceptable: so many times the proxy's latency, and this share of its throughput. */
+/** What is still acceptable below a goal: this multiple of the proxy's latency, and this share of its throughput. */
 const LEAST = { latency: 1.5, throughput: 0.7 }
 
-/** So many times the proxy's calls a second, when many are sent at once. */
+/** Goal: this multiple of the proxy's calls a second, when many are sent at once. */
 const CALLS = 1.2
 
-/** What one whole answer at a time may take longer than from the upstream, ms. */
+/** Goal: the time that one whole answer at a time may take longer than from the upstream, ms. */
 const ALONE_MS = 2
 
-/** How many times as many hits of the cache as calls. */
+/** Goal: cache hits a second, as a multiple of calls a second. */
 const HITS = 5
 
-/** Sluice's goals, each with what was found; those against the proxy only where it ran. */
+/** Sluice's goals, each with the measured value; goals against the proxy only if it ran. */
 export function checkGoals(rows: readonly Row[]): Check[] {
   const concurrencies = [...new Set(rows.map(({ concurrency }) => concurrency))]
   const find = (system: SystemName, concurrency: number, isStream = false) =>

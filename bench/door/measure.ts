@@ -8,7 +8,7 @@ import type { System, Target } from './stage.ts'
 /** Different bodies that hits of the cache repeat. */
 const REPEATED = 50
 
-/** Every system in each way, one after the other. */
+/** Measures every system in each way, one after the other. */
 export async function measureRound(
   systems: readonly System[],
   options: DoorOptions,
@@ -35,7 +35,7 @@ export async function measureRound(
   return measured
 }
 
-/** Calls a system by so many clients, each of which sends its next call when it has the answer to its last. */
+/** Calls a system from several clients, each of which sends its next call after the answer to its last. */
 async function measureCell(system: System, way: Way, forMs: number): Promise<Cell> {
   const target = system.target(way.isStream)
   const agent = new Agent({ connections: way.concurrency, keepAliveTimeout: 60_000 })
@@ -72,7 +72,7 @@ async function measureCell(system: System, way: Way, forMs: number): Promise<Cel
   }
 }
 
-/** One call; ms until its answer was there, of a stream until its first chunk. */
+/** Makes one call; answers the ms until the answer, or until the first chunk of a stream. */
 async function send(agent: Agent, target: Target, number: number, isStream: boolean): Promise<number> {
   const since = performance.now()
   const { origin, pathname } = new URL(target.url)
@@ -104,7 +104,7 @@ function bodyOf({ api, model }: Target, number: number): object {
   return { model, max_tokens: 1000, system: system!.content, messages }
 }
 
-/** No call is like another. */
+/** Each call has another number, and so another body. */
 const nextNumber = createCounter()
 
 function createCounter(): () => number {

@@ -11,8 +11,8 @@ const NAME = '@portkey-ai/gateway'
 export const PORTKEY_VERSION = '1.15.2'
 
 /**
- * Portkey's gateway, a Node process that passes calls on and keeps nothing: what a proxy costs. It is fetched into a cache
- * of the user's when it is not there, and is no dependency of anything here.
+ * Portkey's gateway, a Node process that passes calls on and stores nothing: what a proxy costs. If it is missing, it
+ * is fetched into a cache of the user's; nothing here depends on it.
  */
 export async function startPortkey(
   profile: string | null,
@@ -52,7 +52,7 @@ async function install(say: (line: string) => void): Promise<string> {
   return join(own, 'build', 'start-server.js')
 }
 
-/** It takes no port 0. */
+/** Portkey does not accept port 0. */
 async function findPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

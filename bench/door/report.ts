@@ -2,7 +2,7 @@ import { renderTable } from '../limits/table.ts'
 import { PORTKEY_VERSION } from './portkey.ts'
 import type { DoorResult, Row } from './result.ts'
 
-/** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
+/** The result as Markdown with aligned tables, which a terminal shows as well. */
 export function renderReport({ machine, options, rows, checks, ...result }: DoorResult): string {
   const ways = [...Map.groupBy(rows, ({ concurrency, isStream }) => `${concurrency} ${isStream}`).values()]
   const proxy = options.withPortkey ? `Portkey's gateway ${PORTKEY_VERSION}` : 'no other gateway'

@@ -6,10 +6,10 @@ import type { SystemName } from './stage.ts'
 /** How a system is called. */
 export type Way = { concurrency: number; isStream: boolean }
 
-/** What came of calling a system in one way for a while. */
+/** The result of calling a system in one way for a while. */
 export type Cell = {
   calls: number
-  /** Until the answer, of streams until their first chunk. */
+  /** Until the answer; of streams until their first chunk. */
   p50Ms: number
   p99Ms: number
   perSecond: number
@@ -19,7 +19,7 @@ export type Cell = {
 
 export type Measured = Way & Cell & { system: SystemName }
 
-/** The middle of a system's rounds in one way, and what it adds to the upstream in the middle of the rounds. */
+/** The median of a system's rounds in one way, and the median of what it adds to the upstream. */
 export type Row = Measured & { title: string; addedMs: number }
 
 export type Check = {
@@ -29,7 +29,7 @@ export type Check = {
   found: string
 }
 
-/** Everything that one run found out; what `bench/results/door-*.json` holds. */
+/** Everything that one run measured; the content of `bench/results/door-*.json`. */
 export type DoorResult = {
   at: string
   commit: string
@@ -42,7 +42,9 @@ export type DoorResult = {
   checks: Check[]
 }
 
-/** Differences are taken within a round and only then averaged, for the machine differs from round to round. */
+/**
+ * Differences are computed within a round and only then averaged, because the machine differs from round to round.
+ */
 export function summarize(
   systems: readonly { name: SystemName; title: string }[],
   rounds: readonly Measured[][],

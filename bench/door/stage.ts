@@ -26,7 +26,7 @@ export type Target = {
   model: string
   headers: Record<string, string>
   isRepeated: boolean
-  /** Which API is spoken to it. */
+  /** The API that it speaks. */
   api: 'openai' | 'anthropic'
 }
 
@@ -35,7 +35,10 @@ export type Stage = { redis: Redis; systems: System[]; close(): Promise<void> }
 /** Between two tokens of a streamed answer, ms: fast for a model, and slow enough for the first to stand alone. */
 const TOKEN_MS = 2
 
-/** Starts two upstreams, whole answers and streams, and every system in processes of its own, Sluice's with a Redis each. */
+/**
+ * Starts two upstreams, for whole answers and for streams, and every system in processes of its own; each Sluice has
+ * its own Redis.
+ */
 export async function openStage(options: DoorOptions, say: (line: string) => void): Promise<Stage> {
   const closers: (() => Promise<unknown>)[] = []
   const close = async () => {
@@ -190,7 +193,7 @@ async function readCpu(redis: Redis): Promise<number> {
   return (read('used_cpu_user') + read('used_cpu_sys')) * 1000
 }
 
-/** Limits that are checked with every call and never bind. */
+/** Limits that are checked with every call and never reached. */
 function writeConfig(upstreams: { whole: string; streams: string }, concurrency: number): string {
   const limits = JSON.stringify({
     requests_per_minute: 100_000_000,

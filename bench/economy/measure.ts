@@ -21,7 +21,7 @@ import {
 export const WAYS = ['auto', 'standard', 'batch'] as const
 export type Way = (typeof WAYS)[number]
 
-/** What one way came to. Times are those of the simulated world. */
+/** The result of one way. Times are those of the simulated world. */
 export type WayResult = {
   way: Way
   jobs: number
@@ -29,7 +29,7 @@ export type WayResult = {
   missed: number
   failed: number
   usd: number
-  /** Were every answer bought once at standard; at the cheapest that was possible in time. */
+  /** The price if every answer is bought once at standard; and at the cheapest that was possible in time. */
   standardUsd: number
   cheapestUsd: number
   /** Jobs by the tier that answered them. */
@@ -38,7 +38,7 @@ export type WayResult = {
   bought: number
   providerBatches: number
   hours: number
-  /** The first of those that missed their deadlines: what became of them, and the minutes that they had. */
+  /** The first jobs that missed their deadlines: their outcome, and the minutes that they had. */
   examples: {
     index: number
     end: string
@@ -51,11 +51,11 @@ export type WayResult = {
 
 const PRICE = { input: 1, output: 4, tiers: { flex: 0.5, batch: 0.5 } }
 const FLEX_CALL = '"service_tier":"flex"'
-/** Jobs that are due are handed in together, this often, ms of the clock. */
+/** Jobs that are due are submitted together, this often, ms of the clock. */
 const SUBMIT_MS = 100
-/** Missed deadlines that are told. */
+/** The most missed deadlines that are listed. */
 const MOST_EXAMPLES = 40
-/** A refused call at flex may come again after this. */
+/** A call that was refused at flex may come again after this. */
 const RETRY_MS = MINUTE
 
 type Listed = {
@@ -70,7 +70,10 @@ type Listed = {
   metadata: { index: string }
 }
 
-/** Lets all jobs of the world come, and waits until the last of them has ended. `scale`: so many times faster than the world. */
+/**
+ * Submits all jobs of the world in their time, and waits until the last of them has ended. `scale`: how many times
+ * faster than the world.
+ */
 export async function measureWay(
   way: Way,
   world: World,
@@ -149,7 +152,7 @@ function configure(upstream: string, scale: number): object {
   return { log: { level: 'info' }, providers: { sim: provider } }
 }
 
-/** Lets the provider be as the world says. */
+/** Makes the provider behave as the world says. */
 function runWorld(simulator: Simulator, world: World, clock: Clock): () => void {
   const scale = clock.fromUnix(1) - clock.fromUnix(0)
   function look() {
@@ -194,7 +197,7 @@ function toCreate({ index, deadline }: PlannedJob, way: Way, clock: Clock): obje
   const messages = [{ role: 'user', content: `Question ${index} of the economy bench` }]
   return {
     ...{ type: 'chat', tier: way, group: 'economy', metadata: { index: String(index) } },
-    // Who uses batches for everything waits until they are done.
+    // A client that uses batches for everything waits until they are done.
     ...(way === 'batch' ? {} : { deadline: new Date(clock.toUnix(deadline)).toISOString() }),
     body: { model: 'sim/m', messages, max_tokens: 64 },
   }

@@ -14,7 +14,7 @@ export type EconomyResult = {
   checks: { what: string; holds: boolean }[]
 }
 
-/** `auto` may cost so many times what was possible at the cheapest. */
+/** `auto` may cost this multiple of the cheapest possible price. */
 const MOST_TIMES = 1.05
 
 export function checkGoals(ways: readonly WayResult[]): EconomyResult['checks'] {
@@ -30,7 +30,7 @@ export function checkGoals(ways: readonly WayResult[]): EconomyResult['checks'] 
   ]
 }
 
-/** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
+/** The result as Markdown with aligned tables, which a terminal shows as well. */
 export function renderReport(result: EconomyResult): string {
   const { machine, ways } = result
   return `${[

@@ -8,16 +8,16 @@ import { createRandom } from '../../simulator/random.ts'
 export const MINUTE = 60_000
 export const HOUR = 60 * MINUTE
 
-/** Provider: how long calls take at standard, and at flex: each of these is as likely. */
+/** How long calls take at standard, and at flex: each of these times is as likely. */
 export const STANDARD_MS = 10_000
 export const FLEX_MS = [1 * MINUTE, 2 * MINUTE, 4 * MINUTE]
-/** Of calls at flex so many find no capacity at any time, and all of them in these stretches. */
+/** This share of calls at flex finds no capacity at any time, and every call in these stretches. */
 export const FLEX_REFUSED = 0.1
 export const FLEX_OUTAGES = [
   { from: 2 * HOUR, to: 2.5 * HOUR },
   { from: 4.5 * HOUR, to: 5 * HOUR },
 ]
-/** A batch that is created within the same stretch of time takes as long as others of it. */
+/** Batches that are created within the same stretch of time take equally long. */
 export const SLOT_MS = 10 * MINUTE
 /** How long batches take: by the share of them that are no slower, from the shortest to the longest. */
 const TURNAROUNDS = [
@@ -35,7 +35,7 @@ const LONGEST_MS = 24 * HOUR
 export type PlannedJob = { index: number; at: number; deadline: number }
 export type World = {
   jobs: PlannedJob[]
-  /** How long a batch takes that is created then. */
+  /** How long a batch takes that is created at this time. */
   turnaround(at: number): number
 }
 
@@ -55,8 +55,8 @@ export function createWorld(jobs: number, seed: number): World {
 }
 
 /**
- * Whether a job can be answered at half the price in time, for one who knows everything: by a batch that is created at the best moment, or by the fastest
- * call at flex outside of an outage. Nobody who has to decide beforehand can do better.
+ * Whether a job can be answered in time at half the price, with full knowledge: in a batch that is created at the
+ * best moment, or in the fastest call at flex outside of an outage. No decision made beforehand can do better.
  */
 export function canBeHalf(world: World, { at, deadline }: PlannedJob): boolean {
   const fastest = Math.min(...FLEX_MS)

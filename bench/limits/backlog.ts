@@ -9,17 +9,17 @@ export type Fairness = {
   quietJobs: number
   /** From the quiet tenant's submission to the end of its last job. */
   seconds: number
-  /** What its jobs take at half of the limit. */
+  /** The time of its jobs at half of the limit. */
   idealSeconds: number
 }
 
 export type Forecast = {
-  /** Which of the jobs in the backlog, from 1. */
+  /** The place of the job in the backlog, from 1. */
   place: number
-  /** From the moment of asking to its start: as foretold, and as it came. */
+  /** From the question to its start: as forecast, and as measured. */
   foretoldSeconds: number
   seconds: number
-  /** Of the true time; positive: it took longer than foretold. */
+  /** Of the true time; positive: it took longer than forecast. */
   error: number
 }
 
@@ -27,7 +27,7 @@ const NOISY_JOBS = 1500
 const QUIET_JOBS = 40
 const BACKLOG = 1000
 const PLACES = [250, 500, 750]
-/** The noisy tenant's jobs run for so long before the quiet one comes. */
+/** The noisy tenant's jobs run for this long before the quiet one comes. */
 const HEAD_START_MS = 3000
 
 /** A quiet tenant comes when a noisy one of the same weight has filled the queue. */
@@ -50,7 +50,7 @@ export async function measureFairness(say: (line: string) => void): Promise<Fair
   })
 }
 
-/** Asks when jobs of a backlog will start, as soon as they are queued, and sees when they do. */
+/** Asks when jobs of a backlog will start, as soon as they are queued, and measures when they do. */
 export async function measureForecasts(say: (line: string) => void): Promise<Forecast[]> {
   say(`Forecasts of a backlog of ${BACKLOG}`)
   return withSluice('eta', async (sluice) => {

@@ -2,7 +2,7 @@ import type { Comparison, Row } from './compare.ts'
 import type { Check, LimitsResult } from './result.ts'
 import { NEVER_REFUSED } from './ways.ts'
 
-/** Sluice's goals, each with what was found; only of the parts that were run. */
+/** Sluice's goals, each with the measured value; only of the parts that were run. */
 export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
   const checks: Check[] = []
   const add = (goal: string, holds: boolean, found: string) => checks.push({ goal, holds, found })

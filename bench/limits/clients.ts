@@ -9,10 +9,10 @@ export type Outcome = { answered: number; failed: number }
 /** Sends all calls to one model of an upstream and resolves when each has ended. */
 export type Client = (upstreamUrl: string, model: string, calls: readonly Call[]) => Promise<Outcome>
 
-/** So many calls at once where a client has no limiter. */
+/** Calls at once, for a client without a limiter. */
 const AT_ONCE = 50
 
-/** What a client lets go in a second: all that it may, spread as evenly as it can be told. */
+/** What a client sends in a second: all that the limits allow, spread as evenly as it can be told. */
 const SECOND = grantOf(LIMITS, 1)
 
 /** The openai package as it comes: two retries, after the time that a 429 names. */
@@ -28,7 +28,7 @@ export const runOpenAi: Client = async (url, model, calls) => {
   return count(outcomes)
 }
 
-/** p-queue in front of it, with a sliding window over requests. It does not know of tokens. */
+/** p-queue in front of it, with a sliding window over requests. It does not know tokens. */
 export const runPQueue: Client = async (url, model, calls) => {
   const send = createSender(url, model)
   const queue = new PQueue({ intervalCap: SECOND.requests, interval: 1000, strict: true })

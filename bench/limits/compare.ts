@@ -14,7 +14,7 @@ import {
   sumOf,
 } from './workload.ts'
 
-/** What differs from what everybody is configured for. */
+/** What differs from the configuration of all clients. */
 export type Scenario = {
   title: string
   /** The share of the configured limits that the upstream really grants. */
@@ -35,7 +35,7 @@ export type Row = {
   failed: number
   /** From the first call to the end of the last. */
   seconds: number
-  /** The least that it could have taken. */
+  /** The shortest possible time. */
   idealSeconds: number
   /** 429s to this client. */
   refused: number
@@ -51,9 +51,9 @@ export type Comparison = { title: string; calls: Amount; rows: Row[] }
 /** The bucket of the upstream holds a minute's worth, as OpenAI's does. */
 const COMPARED_WINDOW_MS = 60_000
 
-/** Fewer seconds than these say nothing about a share of the limit. */
+/** Fewer seconds than this say nothing about a share of the limit. */
 const LEAST_SECONDS = 5
-/** From a call's admission to the moment that its end is known. */
+/** From a call's admission to the moment when its end is known. */
 const LONGEST_ANSWER_SECONDS = (LATENCY.least + LATENCY.jitter + 150) / 1000
 /** After this the limits must have been learned. */
 const LEARNED_SECONDS = 10
@@ -110,7 +110,7 @@ export async function compareClients(
   }
 }
 
-/** One contender on a model that nobody has used yet. */
+/** Measures one client on a model that none has used yet. */
 async function measure(
   upstream: Upstream,
   { granted, taken }: Scenario,
@@ -148,7 +148,10 @@ async function measure(
   }
 }
 
-/** Seconds until the last answer if every call left when the limits first allow it; `atOnce` is there already. */
+/**
+ * Seconds until the last answer if every call left when the limits first allow it; `atOnce` is available from the
+ * start.
+ */
 function findIdeal(amount: Amount, atOnce: Amount, share: number): number {
   const rest = { requests: amount.requests - atOnce.requests, tokens: amount.tokens - atOnce.tokens }
   const rate: Limits = {

@@ -5,11 +5,11 @@ import { type Shares, sharesDuring } from './timeline.ts'
 import { startUpstream } from './upstream.ts'
 import { LIMITS, makeCalls } from './workload.ts'
 
-/** What an upstream saw over 60 s in which every window was as full as it gets. */
+/** What an upstream saw over 60 s in which every window was as full as possible. */
 export type FullWindow = {
   /** Of the limits that it enforced. */
   shares: Shares
-  /** Billed in that time, by what `nameOf` says of a call: shares of all. */
+  /** Billed in that time, by the name that `nameOf` gives a call: shares of all. */
   parts: Record<string, number>
   /** 429s from the start to the end. */
   refused: number
@@ -17,7 +17,7 @@ export type FullWindow = {
 
 export type FullWindowOptions = {
   name: string
-  /** What the upstream counts together, or apart. */
+  /** What the upstream counts together or separately. */
   upstream: { family?: string; keys?: Record<string, number> }
   sluice: Pick<SluiceOptions, 'family' | 'sources'>
   /** Each gets more work than the limits let through in the time. */

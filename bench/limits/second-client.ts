@@ -6,7 +6,10 @@ export type SecondClient = {
   stop(): Promise<{ sent: number; refused: number }>
 }
 
-/** Someone else with the same key, who knows nothing of us: calls at an even pace, those refused not repeated. */
+/**
+ * Another client with the same key that does not know about us: calls at an even pace, and refused ones are not
+ * repeated.
+ */
 export function startSecondClient(upstream: Upstream, model: string, share: number): SecondClient {
   const pauseMs = 1000 / (grantOf(LIMITS, 1).requests * share)
   const calls = makeCalls('someone else', 2000)

@@ -22,23 +22,23 @@ export type Sluice = {
   countEnded(tenant: Tenant, group: string): Promise<number>
   /** All jobs of a group, in the order in which they came, when `count` of them have ended. */
   waitFor(tenant: Tenant, group: string, count: number): Promise<Job[]>
-  /** All jobs of a group as they stand, in the order in which they came. */
+  /** All jobs of a group in their current state, in the order in which they came. */
   list(tenant: Tenant, group: string): Promise<Job[]>
   /** Bytes of its Redis that these keys use. */
   bytesOf(keys: RegExp): Promise<number>
   close(): Promise<void>
 }
 
-/** A call, and whose it is inside its tenant. */
+/** A call, and its fair key inside the tenant. */
 export type OwnedCall = Call & { fairKey?: string }
 
 export type SluiceOptions = {
   name: string
   upstreamUrl: string
   workers: number
-  /** As the provider counts, ms; `auto`: to be found out. */
+  /** The provider's window, ms; `auto`: to be found out. */
   windowMs: number | 'auto'
-  /** Lanes by name that only have a `max_concurrency`, in place of those that are configured for `LIMITS`. */
+  /** Lanes by name that only have a `max_concurrency`, instead of those that are configured for `LIMITS`. */
   concurrency?: Record<string, number | 'auto'>
   /** `LIMITS` are shared by all models of this pattern, and no model has limits of its own. */
   family?: string

@@ -15,7 +15,7 @@ export type SteadyRow = {
 }
 
 const WINDOW_SECONDS = 60
-/** Until the queue is full and the first calls are on their way. */
+/** Until the queue is full and the first calls have left. */
 const SETTLING_SECONDS = 2
 /** More than the limits let through in the time. */
 const COUNT = 4400

@@ -12,7 +12,7 @@ export function admittedBetween(before: SimulatorState, after: SimulatorState): 
   }
 }
 
-/** 429s between two states, for whatever ran out. */
+/** 429s between two states, for any of the limits. */
 export function rejectedBetween(before: SimulatorState, after: SimulatorState): number {
   const count = ({ rejected }: SimulatorState) => rejected.requests + rejected.tokens + rejected.concurrency
   return count(after) - count(before)

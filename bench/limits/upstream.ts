@@ -11,12 +11,12 @@ export type Upstream = {
   /** For clients: `http://127.0.0.1:…/v1`. */
   url: string
   state(): Promise<SimulatorState>
-  /** What was billed, the oldest first. */
+  /** Billed calls, the oldest first. */
   calls(): Promise<BilledCall[]>
   setLimits(model: string, limits: Limits): Promise<void>
-  /** Takes all that the model's bucket holds; resolves with how many seconds' worth has flown in since. */
+  /** Takes all that the model's bucket holds; resolves with how many seconds' worth was refilled since. */
   empty(model: string, limits: Limits): Promise<number>
-  /** One call that is not repeated, whatever becomes of it; the status. */
+  /** Makes one call without repeating it; answers the status. */
   send(model: string, call: Call): Promise<number>
   close(): Promise<void>
 }
@@ -28,13 +28,13 @@ export type UpstreamOptions = { name: string } & (
       windowMs: number
       /** The limits count all models of this pattern together, and none by itself. */
       family?: string
-      /** The keys that there are, each with this share of the limits for itself. */
+      /** The keys of the upstream, each with this share of the limits for itself. */
       keys?: Record<string, number>
     }
   | { limitsLike: LimitsLikeName }
 )
 
-/** An emptied bucket is left to refill for as long, so that calls that arrive a little early find room. */
+/** An emptied bucket is left to refill for this long, so that calls that arrive a little early find room. */
 const LEAST_REFILL_MS = 1000
 
 export async function startUpstream(options: UpstreamOptions): Promise<Upstream> {

@@ -14,7 +14,7 @@ export type WayRow = {
   refused: number
 }
 
-/** Ways that count a minute as a minute: nothing that is tried there may be refused. */
+/** Ways that count a minute as a minute: there no call may be refused. */
 export const NEVER_REFUSED: readonly LimitsLikeName[] = ['openai', 'gemini', 'sliding-log']
 
 const HALF_SECONDS = 30
@@ -22,7 +22,10 @@ const WORKERS = 2
 /** More than the limits let through in the time. */
 const COUNT = 2400
 
-/** A minute of more work than the limits allow, in each of six ways of enforcement, nothing configured but the two numbers. */
+/**
+ * A minute of more work than the limits allow, in each of six ways of enforcement, with nothing configured but the
+ * two numbers.
+ */
 export async function measureWays(say: (line: string) => void): Promise<WayRow[]> {
   const rows: WayRow[] = []
   for (const name of LIMITS_LIKE_NAMES) {
@@ -61,8 +64,8 @@ async function measureWay(name: LimitsLikeName): Promise<WayRow> {
 }
 
 /**
- * The share of the tokens that this way admits to a client that knows its counters and sends each call, in order, as soon
- * as it passes. A whole minute's allowance may go at any time of it: there the rate counts.
+ * The share of the tokens that this way admits to a client that knows its counters and sends each call, in order, as
+ * soon as it passes. A whole minute's allowance may be used at any time within it: there the rate counts.
  */
 function findMost(name: LimitsLikeName, sizes: readonly number[]): number {
   const { enforcement, window } = LIMITS_LIKE[name]

@@ -1,6 +1,6 @@
 import { createRandom } from '../../simulator/random.ts'
 
-/** What the upstream grants, and what everybody is configured for. */
+/** The limits that the upstream enforces and that all clients are configured for. */
 export const LIMITS = { requests_per_minute: 1800, tokens_per_minute: 180_000 } as const
 export type Limits = { requests_per_minute: number; tokens_per_minute: number }
 
@@ -14,12 +14,12 @@ export type Amount = { requests: number; tokens: number }
 export type Call = { tokens: number; prompt: string }
 
 /**
- * Twenty calls that take 104 tokens each on average, where 100 would use up both limits alike: nearly as many
- * requests as may go, and all of the tokens; a large call is worth a quarter of a second of the lane.
+ * Twenty calls that take 104 tokens each on average, while 100 would use both limits equally: nearly as many requests
+ * as allowed, and all of the tokens. A large call is worth a quarter of a second of the lane.
  */
 const BLOCK = [...Array<number>(15).fill(40), ...Array<number>(4).fill(150), 880]
 
-/** `count` calls in blocks of twenty, each block in an order of its own; the same for the same name. */
+/** `count` calls in blocks of twenty, each block in an order of its own; the same name gives the same calls. */
 export function makeCalls(name: string, count: number): Call[] {
   const random = createRandom(count)
   const sizes: number[] = []
@@ -51,7 +51,7 @@ export function grantOf(limits: Limits, seconds: number): Amount {
   }
 }
 
-/** How many seconds' worth of a limit an amount is, by the limit that it is worth more of. */
+/** How many seconds' worth of a limit an amount is, by the limit that it uses more of. */
 export function secondsOf(amount: Amount, limits: Limits): number {
   const second = grantOf(limits, 1)
   return Math.max(amount.requests / second.requests, amount.tokens / second.tokens)

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Writes the client as JavaScript with its types into a folder, and nothing else is in it. */
+/** Writes the client as JavaScript with its types into a folder, which then has nothing else in it. */
 export async function buildClient(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true })
   const tsc = ['node_modules/typescript/bin/tsc', '-p', 'client', '--outDir', folder]

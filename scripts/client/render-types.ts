@@ -1,7 +1,7 @@
 import type { ApiDocument, Operation } from '../docs/describe-api.ts'
 import type { Schema } from '../docs/json-schema.ts'
 
-/** What the client speaks of: the operations it calls, and everything that they refer to. */
+/** The operations that the client calls; their schemas, and all that those refer to, come along. */
 const operations = [
   ...['createJob', 'createJobs', 'estimate', 'getJob', 'listJobs', 'listAttempts', 'getGroup', 'followJob'],
   ...['createSchedule', 'changeSchedule', 'listSchedules', 'listScheduleRuns'],
@@ -13,13 +13,13 @@ const operations = [
 const header = `// Written by \`npm run client:types\` from the API's OpenAPI document; not to be edited by hand.
 
 /**
- * What passes through to the provider untouched, of any type: what has an interface, as the bodies of the package \`openai\`
- * have, fits no index of \`unknown\`.
+ * Passes through to the provider unchanged, of any type: an interface, such as the bodies of the package \`openai\`,
+ * fits no index of \`unknown\`.
  */
 export type Untouched = any
 `
 
-/** Keywords that say nothing of types, and those that `renderObject` reads. */
+/** Keywords that say nothing about types, and those that `renderObject` reads. */
 const silent = [
   'description',
   'format',
@@ -38,8 +38,8 @@ const silent = [
 ]
 
 /**
- * TypeScript for the client's part of the document. It knows the schemas that zod writes and throws at any other keyword, so
- * that nothing is left out silently.
+ * TypeScript for the client's part of the document. It knows the schemas that zod writes and throws at any other
+ * keyword, so that nothing is left out silently.
  */
 export function renderTypes({ paths, components }: ApiDocument): string {
   const all = Object.values(paths).flatMap((methods) => Object.values(methods))
@@ -88,12 +88,12 @@ function collect(
   }
 }
 
-/** `CreateJobInput` says in which direction it goes; the type is known by its plain name. `Error` is the language's own. */
+/** `CreateJobInput` says its direction; the type has the plain name. `Error` is a name of the language. */
 function toTypeName(name: string): string {
   return name === 'Error' ? 'ErrorMembers' : name.replace(/Input$/, '')
 }
 
-/** `untouched` is the type of members that a schema of any names leaves open. */
+/** `untouched` is the type of the members of a schema that is open to any names. */
 function render(schema: Schema, indent: string, untouched: string): string {
   const { type, enum: values, const: only, anyOf, oneOf, items, $ref, ...others } = schema
   const unknown = Object.keys(others).filter((keyword) => !silent.includes(keyword))

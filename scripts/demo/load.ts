@@ -14,7 +14,7 @@ type NewChat = Extract<CreateJob, { type: 'chat' }>
 export type Load = {
   /** What acme submits at once: chats, every fourth one twice, some of which fail at first. */
   chats: NewChat[]
-  /** Some of the same questions, asked again when they have been answered. */
+  /** Some of the same questions, asked again after they were answered. */
   repeats: NewChat[]
   /** One text each, and a poisoned one among them. */
   embeddings: CreateJob[]

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const exitWithParent = new URL('../exit-with-parent.mjs', import.meta.url).href
 
-/** A process that takes longer than this to say it is ready is taken for broken. */
+/** A process that takes longer than this to be ready counts as broken. */
 const READY_MS = 60_000
 /** One that takes longer than this to end is killed. */
 const STOP_MS = 3_000
@@ -17,7 +17,7 @@ const WARNINGS_KEPT = 5
 export type RoleProcess = {
   /** Where it listens, if it does. */
   url: string | null
-  /** Rejects when the process ends without having been asked to. */
+  /** Rejects when the process ends unexpectedly. */
   failed: Promise<never>
   stop(): Promise<void>
 }
@@ -52,7 +52,7 @@ export async function startRole(role: 'api' | 'worker', configPath: string): Pro
     if (stopping) return new Promise(() => {})
     throw new Error([`the ${role} process ended with ${code ?? signal}:`, ...warnings].join('\n'))
   })
-  // Whoever starts a process listens for its failure later; until then it is not an unhandled one.
+  // The caller listens for the failure of a process later; until then it is not an unhandled rejection.
   failed.catch(() => {})
 
   async function stop(): Promise<void> {

@@ -3,14 +3,14 @@ import type { SimulatorState } from '../../simulator/state.ts'
 import { chatLimits } from './stack.ts'
 
 const WIDEST_BAR = 24
-/** What a line needs beside its bar. */
+/** The width of a line without its bar. */
 const BESIDE_BAR = 62
 const REDRAW_MS = 250
 const PLAIN_LINE_MS = 5_000
 /** Seconds over which the rate is averaged. */
 const RATE_SECONDS = 3
 
-/** How far things are, as it is shown while they go on. */
+/** The progress, as it is shown during the run. */
 export type Snapshot = {
   /** Unix ms. */
   at: number
@@ -20,15 +20,15 @@ export type Snapshot = {
   embeddings: { done: number; total: number }
   chatProvider: SimulatorState
   embeddingProvider: SimulatorState
-  /** What birch is reading just now. */
+  /** What birch is reading now. */
   text: string
 }
 
 export type Output = Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'>
 
 /**
- * Shows snapshots until it is stopped: a block that is drawn over itself on a terminal, a line every five seconds
- * elsewhere.
+ * Shows snapshots until it is stopped: on a terminal a block that is redrawn in place, elsewhere a line every five
+ * seconds.
  */
 export function showProgress(out: Output, look: () => Promise<Snapshot>) {
   let drawnLines = 0
@@ -68,7 +68,7 @@ export function showProgress(out: Output, look: () => Promise<Snapshot>) {
 
   const running = run()
   return {
-    /** Rejects when there was nothing to be seen any more. */
+    /** Rejects when no snapshot can be taken any more. */
     running,
     async stop(): Promise<void> {
       stopped = true

@@ -5,7 +5,7 @@ import { type Output, showProgress } from './progress.ts'
 import { keys, type Stack } from './stack.ts'
 import { type Summary, summarize } from './summary.ts'
 
-/** What is not answered by then is given up, and the demo with it. */
+/** Jobs without an answer by then are given up, and the demo fails. */
 const DEADLINE_MS = 150_000
 const POLL_MS = 250
 /** Birch reads its answers one after the other, with this pause between two. */
@@ -15,11 +15,11 @@ export type RunOptions = {
   /** 1 is the whole load. */
   size: number
   out: Output
-  /** Gives up. */
+  /** Ends the run early. */
   signal: AbortSignal
 }
 
-/** Submits the load, shows it to its end, and asks Sluice and the providers what happened. */
+/** Submits the load, shows it until its end, and asks Sluice and the providers what happened. */
 export async function runLoad(stack: Stack, options: RunOptions): Promise<Summary> {
   const late = AbortSignal.timeout(DEADLINE_MS)
   try {
@@ -98,7 +98,7 @@ function readAlong(client: SluiceClient, signal: AbortSignal) {
   const running = run()
   return {
     running,
-    /** What has been read of the latest answer. */
+    /** The part of the latest answer that has been read. */
     text: () => text,
     /** Resolves when the last answer has been read. */
     async stop(): Promise<void> {

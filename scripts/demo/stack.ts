@@ -7,12 +7,12 @@ import { startRole } from './processes.ts'
 
 /** What the simulated provider of chats grants. */
 export const chatLimits = { requests_per_minute: 1800, tokens_per_minute: 180_000 }
-/** That of embeddings: few requests, so that it pays to let jobs travel together. */
+/** The limits of embeddings: few requests, so that it pays to let jobs travel together. */
 export const embeddingLimits = { requests_per_minute: 120, tokens_per_minute: 1_000_000 }
 
 /**
- * The providers refill what they grant continuously and let no more of it pile up than this: a burst of more than
- * five seconds' worth is answered 429. With a whole minute's worth, a run as short as this would never meet a limit.
+ * The providers refill their limits continuously, and let no more than this pile up: a burst of more than five
+ * seconds' worth is answered 429. With a whole minute's worth, a run as short as this would never meet a limit.
  */
 const WINDOW_MS = 5_000
 
@@ -27,12 +27,12 @@ export type Stack = {
   api: string
   chatProvider: Simulator
   embeddingProvider: Simulator
-  /** Rejects when a process ends before its time. */
+  /** Rejects when a process ends too early. */
   failed: Promise<never>
   close(): Promise<void>
 }
 
-/** Everything that a small installation has, on free ports and in a temporary folder: nothing of it stays. */
+/** Everything that a small installation has, on free ports and in a temporary folder, which is deleted at the end. */
 export async function startStack(): Promise<Stack> {
   const closers: (() => Promise<unknown>)[] = []
   const close = async () => {

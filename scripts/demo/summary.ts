@@ -4,7 +4,7 @@ import type { BilledCall, SimulatorState, TimelineEntry } from '../../simulator/
 import { isMeantToFail } from './load.ts'
 import { chatLimits, prices } from './stack.ts'
 
-/** What one provider saw; the demo believes it rather than Sluice. */
+/** What one provider saw; the demo trusts it more than Sluice. */
 export type ProviderView = { state: SimulatorState; calls: BilledCall[] }
 
 export type Observed = {
@@ -42,7 +42,7 @@ export type Summary = {
   limit: { seconds: number; requests: number; tokens: number }
   costUsd: number
   costWithoutSharingUsd: number
-  /** What does not hold of that which the demo claims; none: all is well. */
+  /** The claims of the demo that did not hold; empty: all is well. */
   broken: string[]
 }
 
@@ -86,15 +86,15 @@ function findBroken(jobs: Job[], summary: Omit<Summary, 'broken'>): string[] {
   return broken
 }
 
-/** 429s for their limits, and 429s of any other kind, of which the demo asks for none. */
+/** 429s for their limits, and 429s of any other kind, which the demo does not ask for. */
 function countRejections(state: SimulatorState): number {
   const answered = Object.values(state.by_path).map((statuses) => statuses['429'] ?? 0)
   return Math.max(sum(answered), sum(Object.values(state.rejected)))
 }
 
 /**
- * The share of the chat limit that was used while there was enough to do: over the full seconds between the first
- * and the last in which at least half of what may go went.
+ * The share of the chat limit that was used while there was enough to do: over the full seconds between the first and
+ * the last second in which at least half of the limit was used.
  */
 export function measureLimit(timeline: TimelineEntry[]): Summary['limit'] {
   const perSecond = {

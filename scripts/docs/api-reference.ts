@@ -46,7 +46,7 @@ export function renderApiReference({
   return `${parts.join('\n\n')}\n`
 }
 
-/** In the order of the page: by tag, those that the document describes first. */
+/** In the order of the page: by tag, first the tags that the document describes. */
 function listRoutes(document: ApiDocument, access: ReadonlyMap<string, Access>): Route[] {
   const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => {
@@ -84,7 +84,7 @@ function renderErrors(): string {
 
 function renderRoute({ name, key, operation }: Route): string {
   const { summary, description, requestBody, responses } = operation
-  // What the path says already needs no row.
+  // Parameters in the path need no row.
   const parameters = (operation.parameters ?? []).filter(
     (parameter) => parameter.in !== 'path' || parameter.description !== undefined,
   )
@@ -106,7 +106,7 @@ function renderRoute({ name, key, operation }: Route): string {
   ].join('\n\n')
 }
 
-/** A route without a description gets its summary for one. */
+/** A route without a description gets its summary as one. */
 const isMore = (summary: string | undefined, description: string | undefined): description is string =>
   description !== undefined && description !== summary
 
@@ -177,7 +177,9 @@ function renderMembers(schema: Schema): string {
   )
 }
 
-/** Of a schema that is one of several, the members of all of them, each once; optional where not all ask for it. */
+/**
+ * If a schema is one of several: the members of all of them, each once; a member is optional unless all require it.
+ */
 function listOwnMembers(schema: Schema): SchemaMember[] {
   const variants = (schema.oneOf ?? schema.anyOf)?.map((variant) => listMembers(variant))
   if (variants === undefined) return listMembers(schema)
@@ -210,7 +212,10 @@ function describe(schema: Schema): string {
   })
 }
 
-/** The anchors of headings of code: lower case, spaces as hyphens, nothing else but letters and digits; doubles are numbered. */
+/**
+ * The anchors of headings with code: lower case, hyphens for spaces, and otherwise only letters and digits;
+ * duplicates are numbered.
+ */
 function createAnchors(): (heading: string) => string {
   const seen = new Map<string, number>()
   return (heading) => {

@@ -44,7 +44,7 @@ function renderSection(name: string, schema: Schema, isRequired: boolean): strin
   return `${head}\n\nIn ${place}:\n\n${renderMembers(entry, isFixed)}`
 }
 
-/** What a mapping from names, or a list, is made of; null for what is neither. */
+/** The schema of the entries of a mapping or list; null for other values. */
 function findEntry({ additionalProperties, items }: Schema): Schema | null {
   return typeof additionalProperties === 'object' ? additionalProperties : (items ?? null)
 }
@@ -81,7 +81,7 @@ function toRow({ path, schema, required }: SchemaMember): Row {
   }
 }
 
-/** Where the schema has no default, its description may tell one; models inherit from their provider. */
+/** If the schema has no default, its description may name one; models inherit from their provider. */
 function describeDefault(path: string, schema: Schema, told: string | undefined): string {
   if (overridesProvider.test(path)) return "the provider's"
   const value = schema.default
@@ -93,7 +93,7 @@ function describeDefault(path: string, schema: Schema, told: string | undefined)
 const isEmptyObject = (value: unknown) =>
   typeof value === 'object' && value !== null && Object.keys(value).length === 0
 
-/** One row a member, whatever the kind of the provider: what differs says for which kinds. */
+/** One row a member, for all kinds of providers: a member that differs says for which kinds. */
 function mergeKinds(kinds: Schema[]): Row[] {
   const rows = new Map<string, { kind: string; row: Row }[]>()
   for (const schema of kinds) {
@@ -128,7 +128,7 @@ function describeConfigValue(schema: Schema): string {
   })
 }
 
-/** Every value may also be a string with a variable. The head of the page says so once, so this removes that form. */
+/** Every value may also be a string with a variable. The top of the page says so once, so this removes that form. */
 function withoutVariables(schema: Schema): Schema {
   const { anyOf, type, additionalProperties: others } = schema
   if (Array.isArray(type)) return { ...schema, type: type[0]! }

@@ -38,14 +38,14 @@ const noProvider = {
   models: { none: {} },
 } as const
 
-/** The OpenAPI document as the API serves it, and who may use a route (`GET /v1/jobs/{id}`). */
+/** The OpenAPI document as the API serves it, and which keys may use a route (`GET /v1/jobs/{id}`). */
 export async function describeApi(): Promise<{
   document: ApiDocument
   access: ReadonlyMap<string, Access>
 }> {
   const config = configSchema.parse({ providers: { none: noProvider } })
   const keyring = createKeyring(config)
-  // Routes are described and not called, so that nothing is needed but what building reads.
+  // Routes are described and not called, so only the parts are needed that building them reads.
   const server: Partial<ServerParts> = {
     version: 'reference',
     log: pino({ level: 'silent' }),

@@ -1,4 +1,4 @@
-/** What the references read of a JSON Schema, be it the configuration's or one of the OpenAPI document. */
+/** The part of a JSON Schema that the references read, from the configuration or from the OpenAPI document. */
 export type Schema = {
   $ref?: string
   type?: string | string[]

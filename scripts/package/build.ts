@@ -9,9 +9,9 @@ import { bundleVendors, isBundled, pointToVendors } from './vendors.ts'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** What the program reads at run time and the compiler leaves. */
+/** Files that the program reads at run time and the compiler leaves out. */
 const DATA = ['*/lua/**/*.lua', 'lib/*.lua', '*/migrations/**/*.sql']
-/** Copied as they are. */
+/** Copied unchanged. */
 export const FILES = [
   'LICENSE',
   'README.md',
@@ -26,8 +26,8 @@ export const FILES = [
 const SITE = 'site/dist'
 
 /**
- * Writes the package into a folder, and nothing else is in it: each module as JavaScript in the place that it has in the
- * repository, since modules find scripts, migrations and threads beside themselves.
+ * Writes the package into a folder, which then has nothing else in it. Each module is JavaScript at the same path as
+ * in the repository, because modules find scripts, migrations and threads beside themselves.
  */
 export async function buildPackage(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true })
@@ -52,7 +52,7 @@ export async function buildPackage(folder: string): Promise<void> {
   await writeManifest(folder)
 }
 
-/** Packs the folder as npm does; answers the path of the file. */
+/** Packs the folder as npm does; answers the path of the archive. */
 export async function packPackage(folder: string, destination: string): Promise<string> {
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', destination], { cwd: folder })
   const [packed] = Object.values<{ filename: string }>(JSON.parse(stdout))

@@ -40,7 +40,7 @@ const child = spawn(
     detached: true,
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     env: {
-      // As scripts/bootstrap.mjs has them, which says why.
+      // The same values as in scripts/bootstrap.mjs, which says why.
       MALLOC_ARENA_MAX: '2',
       MALLOC_TRIM_THRESHOLD_: '131072',
       ...process.env,

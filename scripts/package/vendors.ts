@@ -6,8 +6,8 @@ import { rolldown } from 'rolldown'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
- * Packages that are bundled: installed, they bring types, sources and second builds that take 70 MB, and the program
- * runs 6 MB of them. All are plain modules that read no files. The others are installed as they are.
+ * Packages that are bundled: installed, they bring types, sources and second builds of 70 MB, and the program runs 6
+ * MB of them. All are plain modules that read no files. The others are installed as they are.
  */
 const BUNDLED = [
   'openai',
@@ -35,7 +35,9 @@ export function isBundled(dependency: string): boolean {
   return BUNDLED.includes(dependency)
 }
 
-/** Bundles them into a folder, one file for each name, what they share in files of its own, with their licences. */
+/**
+ * Bundles them into a folder, with their licences: one file for each name, and their shared code in files of its own.
+ */
 export async function bundleVendors(folder: string): Promise<void> {
   const entries = new Map<string, string>()
   for (const name of BUNDLED) {
@@ -67,7 +69,7 @@ export async function bundleVendors(folder: string): Promise<void> {
   const { output } = await bundle.write({
     dir: folder,
     format: 'esm',
-    // Without its blanks alone: names stay, so that a stack trace can be read.
+    // Only blanks are removed: names stay, so that a stack trace can be read.
     minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
     entryFileNames: '[name].js',
   })
@@ -77,7 +79,7 @@ export async function bundleVendors(folder: string): Promise<void> {
   await writeFile(join(folder, 'LICENSES.md'), await readLicences(modules))
 }
 
-/** The code of a module in `folder` with its imports of bundled packages pointed to their files in `vendors`. */
+/** The code of a module in `folder`, with its imports of bundled packages changed to their files in `vendors`. */
 export function pointToVendors(code: string, folder: string, vendors: string): string {
   return code.replace(IMPORT, (whole, before: string, quote: string, name: string) => {
     if (!isBundled(name)) return whole
@@ -90,7 +92,7 @@ function toFile(name: string): string {
   return name.replace(/^@/, '').replaceAll('/', '-')
 }
 
-/** The licence of every package that one of the modules is of. */
+/** The licence of every package that one of the modules belongs to. */
 async function readLicences(modules: string[]): Promise<string> {
   const folders = new Set<string>()
   for (const id of modules) {

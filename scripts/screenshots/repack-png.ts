@@ -5,8 +5,8 @@ const HEADER_BYTES = 8
 const PIXEL_BYTES: Record<number, number> = { 2: 3, 6: 4 }
 
 /**
- * The same picture, a fifth smaller. Browsers filter the lines of a PNG as photographs want it; flat colours and text pack
- * better as they are (filter 0). PNG specification, chapters 5, 9 and 10.
+ * The same picture, a fifth smaller. Browsers filter the lines of a PNG for photographs; flat colours and text
+ * compress better without a filter (filter 0). PNG specification, chapters 5, 9 and 10.
  */
 export function repackPng(png: Buffer): Buffer {
   const chunks = readChunks(png)

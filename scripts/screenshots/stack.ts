@@ -5,7 +5,7 @@ import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { createSimulator } from '../../simulator/simulator.ts'
 import { startRole } from '../demo/processes.ts'
 
-/** Of the tenants; the one of `ops` may see everything. */
+/** Keys of the tenants; the one of `ops` may see everything. */
 export const keys = {
   acme: 'acme-key-for-the-pictures',
   birch: 'birch-key-for-the-pictures',

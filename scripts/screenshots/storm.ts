@@ -3,7 +3,7 @@ import { type Keys, keys } from './stack.ts'
 /** How many lanes the pictures of a storm have: a small, a middling and a large installation. */
 export const stormSizes = [3, 41, 200] as const
 
-/** A provider that is down, one at its limit, and others that rest; altogether so many lanes. */
+/** A provider that is down, one at its limit, and idle ones; `lanes` lanes together. */
 export function listModels(lanes: number): Record<'anthropic' | 'openai' | 'mistral', string[]> {
   const down = Math.max(1, Math.round(lanes * 0.3))
   const names = (prefix: string, count: number) =>

@@ -11,7 +11,7 @@ const lanes = {
   mistral: 'mistral/mistral-small',
 }
 
-/** What goes wrong, and how often. Faults of the network are spread, or they would open the breaker. */
+/** Which faults happen, and how often. Faults of the network are spread, or they would open the breaker. */
 const faults = [
   { marker: '[[fault:400]]', count: 42, lane: lanes.mini },
   { marker: '[[fault:422]]', count: 19, lane: lanes.haiku },
@@ -20,7 +20,7 @@ const faults = [
   { marker: '[[fault:hang]]', count: 3, lane: lanes.mini, timeout_ms: 4_000 },
 ]
 
-/** Makes an ordinary busy minute of three tenants; goes on until the signal. */
+/** Creates an ordinary busy minute of three tenants; goes on until the signal. */
 export async function makeTraffic(url: string, signal: AbortSignal): Promise<void> {
   const send = createSender(url, signal)
   await send(

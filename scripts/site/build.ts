@@ -14,10 +14,13 @@ const installer = new URL('../install.mjs', import.meta.url).href
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const site = join(root, 'site')
 
-/** Where the API serves the site. Its pages name each other by relative links, so that they work below any other path, too. */
+/**
+ * Where the API serves the site. Its pages use relative links to each other, so that they work below any other path,
+ * too.
+ */
 const BASE = '/docs/guide/'
 
-/** Builds site/dist out of docs/. Its packages are installed before, if they are not there: nothing else needs them. */
+/** Builds site/dist from docs/. It installs its packages first if they are missing: nothing else needs them. */
 export async function buildSite(): Promise<void> {
   const { ensurePackages } = await import(installer)
   await ensurePackages({

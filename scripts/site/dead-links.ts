@@ -34,7 +34,7 @@ export async function findDeadLinks(folder: string, base: string): Promise<strin
   return dead
 }
 
-/** The file that is served at a path: pages go without their ending. */
+/** The file that is served at a path: addresses of pages have no ending. */
 function findFile(folder: string, path: string): string | null {
   const tried = path === '' || path.endsWith('/') ? [`${path}index.html`] : [path, `${path}.html`]
   return tried.find((file) => existsSync(join(folder, file)) && statSync(join(folder, file)).isFile()) ?? null

@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
 import { basename, join, posix } from 'node:path'
 
-/** The pages of the site and the files beside them, by their paths in it; and what the sidebar shows. */
+/** The pages of the site and the files beside them, by their paths in it; and the content of the sidebar. */
 export type Site = { pages: Map<string, string>; files: Map<string, Buffer>; sidebar: SidebarSection[] }
 export type SidebarSection = { text: string; items: SidebarItem[] }
 export type SidebarItem = { text: string; link: string }
@@ -9,7 +9,7 @@ export type SidebarItem = { text: string; link: string }
 const LINK = /\[((?:[^\][]|\[[^\]]*\])*)\]\(([^)\s]+)\)/g
 const FENCE = /(^```.*?^```$)/ms
 
-/** What readers of the site have no use for: a link to it is shown as its text. */
+/** Files that readers of the site do not need: a link to one is shown as its text. */
 const LEFT_OUT = /^(?:test|bench)\//
 
 /**
@@ -31,7 +31,7 @@ export function collectSite(root: string): Site {
   }
   return { pages, files, sidebar: readSidebar(pages.get('index.md')!) }
 
-  /** Where a link of the page leads in the site, null for nowhere; what it leads to comes along. */
+  /** Where a link of the page leads in the site, null for nowhere; its target comes along. */
   function follow(path: string, place: string): (target: string) => string | null {
     return (link) => {
       if (/^(?:[a-z]+:|#)/.test(link)) return link
@@ -51,7 +51,7 @@ export function collectSite(root: string): Site {
 
 /** Where a file or a folder of the repository is in the site. */
 function toSitePath(path: string, root: string): string {
-  // The site begins with the list of all pages, and says what the README says on its other pages.
+  // The site begins with the list of all pages, and shows the content of the README on its other pages.
   if (path === 'README.md') return 'index.md'
   if (isFolder(root, path)) return toPlace(`${path}/README.md`)
   return path.endsWith('.md') || isPicture(path) ? toPlace(path) : `public/repository/${path}.txt`
@@ -64,7 +64,7 @@ function toPlace(path: string): string {
 
 const isPicture = (path: string) => /\.(?:png|svg)$/.test(path)
 
-/** Of the repository the image has a part only. */
+/** The image has only a part of the repository. */
 const isAbsent = (root: string, path: string) => !path.startsWith('docs/') && !existsSync(join(root, path))
 
 function isFolder(root: string, path: string): boolean {
@@ -93,7 +93,7 @@ function readTitle(path: string): string | null {
   return /^# (.+)$/m.exec(readFileSync(path, 'utf8'))?.[1] ?? null
 }
 
-/** Changes the links of a page, but not what looks like one in a block of code. */
+/** Changes the links of a page, but not texts that look like one in a block of code. */
 function mapLinks(page: string, change: (target: string) => string | null): string {
   return page
     .split(FENCE)

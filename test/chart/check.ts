@@ -41,7 +41,7 @@ function renderByGo(data: object): Record<string, string> {
   return JSON.parse(execFileSync('go', ['run', program, CHART, values], { env, encoding: 'utf8' }))
 }
 
-/** Objects, and the configuration inside of them; notes as they stand. The order of members means nothing. */
+/** Objects, and the configuration inside of them; notes unchanged. The order of members does not matter. */
 function readMeaning(file: string, text: string): unknown {
   if (!file.endsWith('.yaml')) return text
   return readObjects({ [file]: text }).map((one) => {

@@ -10,9 +10,9 @@ import { type Stack, startStack } from '../helpers/stack.ts'
 import { answer, chunk, completion, openEvents, startUpstream, type Upstream } from '../helpers/upstream.ts'
 
 let stack: Stack
-/** Speaks Anthropic's API, byte for byte as a test says. */
+/** Speaks Anthropic's API, byte for byte as a test sets it. */
 let claude: Upstream
-/** Speaks OpenAI's. */
+/** Speaks OpenAI's API. */
 let chats: Upstream
 let client: Anthropic
 
@@ -45,7 +45,7 @@ let texts = 0
 const fresh = (text = 'hello') => `${text} ${++texts}`
 const user = (text?: string) => [{ role: 'user' as const, content: fresh(text) }]
 
-/** A message with everything in it that a client may have to give back unchanged. */
+/** A message with everything that a client may have to send back unchanged. */
 const thoughtful: JsonObject = {
   id: 'msg_01',
   type: 'message',
@@ -363,7 +363,7 @@ test('accepts what the package sends for betas, which the provider gets too', as
   const body = { model: 'claude/model', max_tokens: 100, messages: user(), tools, betas: ['new-2026'] }
   expect((await client.beta.messages.create(body)).stop_reason).toBe('tool_use')
   expect(claude.calls.at(-1)!.headers['anthropic-beta']).toBe('configured-2026,new-2026')
-  // Another beta may bring another answer.
+  // Another beta may give another answer.
   const calls = claude.calls.length
   await client.beta.messages.create({ ...body, betas: ['newer-2026'] })
   expect(claude.calls.length).toBe(calls + 1)

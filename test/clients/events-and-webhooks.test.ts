@@ -40,7 +40,7 @@ describe('the events of a job', () => {
         seen.push({ id: message.lastEventId, event, seq: JSON.parse(message.data).seq })
       })
     }
-    // It connects again after the last event, is answered 204, and gives up as the standard says.
+    // It connects again after the last event, gets 204, and gives up as the standard says.
     source.addEventListener('error', () => {
       if (source.readyState === EventSource.CLOSED) ended.resolve()
     })
@@ -50,7 +50,7 @@ describe('the events of a job', () => {
   })
 
   test('are read by fetch-event-source, which is handed no empty event', async () => {
-    // The package is written for browsers; this is all it wants of one.
+    // The package is written for browsers; this is all it needs from one.
     const global = globalThis as { window?: unknown; document?: unknown }
     global.window = globalThis
     global.document = { hidden: false, addEventListener() {}, removeEventListener() {} }

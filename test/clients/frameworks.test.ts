@@ -61,7 +61,7 @@ const fresh = (text = 'hello') => `${text} ${++texts}`
 const city = z.object({ name: z.string(), people: z.number() })
 const berlin = { name: 'Berlin', people: 3_900_000 }
 
-/** Calls a tool where none has answered yet, then says what it answered. */
+/** Calls a tool if none has answered yet, then repeats the tool's answer. */
 function scriptTool(): void {
   own.script = (call, response) => {
     if (call.path.endsWith('/responses')) {

@@ -12,7 +12,7 @@ import { type KubernetesObject, readChartData, readObjects, renderChart } from '
 const packages = fileURLToPath(new URL('./node_modules', import.meta.url))
 const run = promisify(execFile)
 
-/** Where the models of an API group are. */
+/** The files of the models of an API group. */
 const MODELS: Record<string, string> = {
   'keda.sh': '@kubernetes-models/keda/keda.sh',
   'monitoring.coreos.com': '@kubernetes-models/prometheus-operator/monitoring.coreos.com',
@@ -43,7 +43,7 @@ async function validate(one: KubernetesObject): Promise<void> {
   model.validate()
 }
 
-/** Types name every member, which the schemas do not: what they do not know is an error here. */
+/** Types name every member, which the schemas do not: an unknown member is an error here. */
 async function compile(all: KubernetesObject[]): Promise<string> {
   const lines = all.map(
     (one, at) =>
@@ -65,7 +65,7 @@ test('every object that the chart makes is one of Kubernetes, KEDA or the operat
     ...['Secret', 'Service', 'ServiceMonitor', 'StatefulSet', 'TriggerAuthentication'],
   ])
   for (const one of objects) await validate(one)
-  // Proof that a misspelled member, and one of another kind, would be found.
+  // Shows that a misspelled member, and one of another type, would be found.
   const deployment = objects.find(({ kind }) => kind === 'Deployment')! as KubernetesObject & { spec: object }
   const spoil = (spec: object) => ({ ...deployment, spec: { ...deployment.spec, ...spec } })
   await expect(validate(spoil({ replicas: '2' }))).rejects.toThrow('replicas must be integer')

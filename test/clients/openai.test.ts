@@ -29,7 +29,7 @@ afterAll(async () => {
   expect(await stack?.stop()).toEqual([0, 0, 0])
 })
 
-/** The newest types serve for all three: the tests use what is common to them. */
+/** The newest types fit all three: the tests use what they have in common. */
 type Client = OpenAI7
 type Constructors = { OpenAI: typeof OpenAI7; AzureOpenAI: typeof AzureOpenAI7 }
 
@@ -40,7 +40,7 @@ const majors: [string, Constructors][] = [
 ]
 
 let texts = 0
-/** A text like no other, so that no answer is shared. */
+/** A text unlike any other, so that no answer is shared. */
 const fresh = (text = 'hello') => `${text} ${++texts}`
 const messages = (text?: string) => [{ role: 'user' as const, content: fresh(text) }]
 const tools = [
@@ -304,7 +304,7 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     const input = [fresh('kind'), fresh('[[flag]] unkind')]
     const { results } = await client.moderations.create({ model: 'sim/chat', input })
     expect(results.map(({ flagged }) => flagged)).toEqual([false, true])
-    // On a lane that coalesces, those that come together share a request.
+    // On a lane that coalesces, embeddings that come together share a request.
     const before = (await stack.simulator.calls()).length
     const answers = await Promise.all(
       Array.from({ length: 12 }, (_, index) =>

@@ -21,7 +21,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-/** Runs a tool of the packages; the output of one that fails is its error. */
+/** Runs a tool of the packages; if it fails, its output is the error. */
 async function tool(path: string, ...args: string[]): Promise<string> {
   try {
     const env = {

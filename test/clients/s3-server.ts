@@ -26,15 +26,15 @@ const load = createRequire(import.meta.url)
 const S3rver = load('@20minutes/s3rver') as new (options: object) => App
 const authenticate = load('@20minutes/s3rver/lib/middleware/authentication')() as App['middleware'][number]
 
-/** What the server knows of keys. */
+/** The key that the server knows. */
 export const s3Key = { access_key_id: 'S3RVER', secret_access_key: 'S3RVER' }
 
 export type TestS3 = {
   url: string
   bucket: string
-  /** What it was asked, `PUT /bucket/key`, with the names of the query. */
+  /** The requests, `PUT /bucket/key`, with the names of the query. */
   requests: string[]
-  /** Answers this status to the next requests of which `matches` says so, as often as given. */
+  /** Answers this status to the next requests that match, as often as given. */
   fail(matches: (request: string) => boolean, status: number, times?: number): void
   /** The ids of uploads that were neither completed nor aborted. */
   uploads(): Promise<string[]>
@@ -45,8 +45,8 @@ export type TestS3 = {
 }
 
 /**
- * A server of S3's API that checks signatures, on a folder of its own. It does not abort uploads nor list them; these two are added here,
- * behind the same check.
+ * An S3 server that checks signatures, on a folder of its own. It neither aborts uploads nor lists them; both are
+ * added here, behind the same check.
  */
 export async function startTestS3(): Promise<TestS3> {
   const directory = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 's3-'))
@@ -78,7 +78,7 @@ export async function startTestS3(): Promise<TestS3> {
     const isList = context.method === 'GET' && 'uploads' in context.query
     if (!isAbort && !isList) return next()
     const [, , ...key] = context.path.split('/')
-    // What its router would find in the path; the signature is of it.
+    // What its router would find in the path; the signature covers it.
     context.params = { bucket, ...(key.length > 0 && key[0] !== '' ? { key: key.join('/') } : {}) }
     return authenticate(context, async () => {
       if (isAbort) {
@@ -98,7 +98,7 @@ export async function startTestS3(): Promise<TestS3> {
       ...{ port, address: '127.0.0.1', silent: true, directory },
       configureBuckets: [{ name: bucket }],
     })
-    // Before its router, after what writes answers as XML.
+    // Before its router, after the part that writes answers as XML.
     app.middleware.splice(-1, 0, (context, next) => handle(app, context, next))
     port = (await app.run()).port
     return app

@@ -3,22 +3,27 @@ import type { Load, Sent } from './load.ts'
 import { findFlaws, type Subscriber, subscribe } from './subscriber.ts'
 import { until, within } from './wait.ts'
 
-/** Everybody who follows the events of a group, or of one of its jobs. */
+/** All subscribers that follow the events of a group, or of one of its jobs. */
 export type Audience = {
-  /** So many more follow these jobs, as far as they are accepted, at `url` first where it is given. */
+  /**
+   * Adds `count` followers of these jobs, as far as they are accepted; they connect to `url` first if it is given.
+   */
   follow(jobs: readonly Sent[], count: number, url?: string): void
-  /** So many more follow the jobs that were accepted since the last call. */
+  /** Adds `count` followers of the jobs that were accepted since the last call. */
   followNew(load: Load, count: number): void
-  /** How many a process serves now. */
+  /** The number of followers that a process serves now. */
   at(url: string): number
   readonly size: number
-  /** Waits for the end of all streams, `jobs` of the group having ended, and tells what was wrong with them. */
+  /**
+   * Waits for the end of all streams, after `jobs` jobs of the group have ended, and reports what was wrong with
+   * them.
+   */
   conclude(jobs: number): Promise<{ broken: string[]; resumedMs: number[] }>
 }
 
-/** From the break of a stream to its going on elsewhere. */
+/** From the break of a stream until it goes on elsewhere. */
 const RESUMED_MS = 10_000
-/** For the last events to come. */
+/** The longest wait for the last events. */
 const END_MS = 30_000
 
 export function gatherAudience(options: {
@@ -27,7 +32,7 @@ export function gatherAudience(options: {
   group: string
   /** Followers of the group. */
   ofGroup: number
-  /** Followers of everything, chunks of streams among it, who take what is of the group. */
+  /** Followers of everything, with chunks of streams, who keep what belongs to the group. */
   ofAll?: number
 }): Audience {
   const { urls, random, group } = options
@@ -66,7 +71,7 @@ export function gatherAudience(options: {
       await within(ending, END_MS, 'the end of all streams').catch(() => {
         broken.push('event streams go on though all is over')
       })
-      // These do not end by themselves.
+      // These streams do not end by themselves.
       const haveAll = () => (ofAll.every((one) => one.ended.size === jobs) ? true : null)
       await until(haveAll, END_MS, 'the last event of all').catch(() => {
         broken.push('streams of everything have not told all ends')

@@ -6,7 +6,7 @@ import { block, blockMs, freeze } from './silence-workers.ts'
 import type { Stage, Worker } from './stage.ts'
 import { until, within } from './wait.ts'
 
-/** What can happen to a stage at any moment, by the names of the faults that look at each by itself. */
+/** What can happen to a stage at any moment, by the names of the faults that test each of them alone. */
 export const BLOWS = [
   'worker-kill',
   'worker-kill-stored',
@@ -24,7 +24,7 @@ export const BLOWS = [
 ] as const
 export type Blow = (typeof BLOWS)[number]
 
-/** A tapped stage under load, and what is going on there. */
+/** A tapped stage under load, and its current state. */
 export type Scene = {
   stage: Stage
   load: Load
@@ -34,16 +34,16 @@ export type Scene = {
   killedAt: number[]
   /** Workers that are frozen or blocked now. */
   silent: Set<Worker>
-  /** Whether a job that kills its workers is about. */
+  /** Whether a job that kills its workers is in the queue. */
   isPoisoned: boolean
-  /** Blows that go on beside others; whoever ends the scene waits for them. */
+  /** Blows that go on beside others; the end of the scene waits for them. */
   lasting: Promise<unknown>[]
 }
 
 const CALL_MS = 20_000
 const STORED_MS = 60_000
 
-/** Strikes; resolves when the next blow may come. */
+/** Strikes once; resolves when the next blow may come. */
 export async function applyBlow(blow: Blow, scene: Scene): Promise<void> {
   const { stage, random, settings, killedAt } = scene
   switch (blow) {
@@ -102,13 +102,13 @@ async function isUnderWay({ simulator }: Stage): Promise<true | null> {
   return (await simulator.state()).in_flight > 0 ? true : null
 }
 
-/** False when the worker stored nothing for long, for another blow may have ended it. */
+/** False if the worker stored nothing for long, because another blow may have ended it. */
 async function catchResult(worker: Worker, moment: 'before' | 'after'): Promise<boolean> {
   const caught = within(worker.tap!.catchResult(moment), STORED_MS, 'storing a result')
   return Promise.race([caught.then(() => true), worker.exited.then(() => false)]).catch(() => false)
 }
 
-/** Ends a worker and starts another one, unless somebody has done so. */
+/** Ends a worker and starts another one, unless another blow has done so. */
 async function replace(scene: Scene, worker: Worker, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
   const { stage } = scene
   if (!stage.workers.includes(worker)) return

@@ -20,21 +20,21 @@ import { until } from './wait.ts'
 type Break = {
   name: string
   title: string
-  /** Null: it cannot be done here. */
+  /** Null: this machine cannot do it. */
   open(): Promise<BreakableDatabase | null>
   times?: number
-  /** It is away while the processes start. */
+  /** It is unavailable while the processes start. */
   isLate?: boolean
-  /** Redis has room for so many bytes more until new work is refused, and prompts are large. */
+  /** Redis has room for so many more bytes until new work is refused, and prompts are large. */
   roomBytes?: number
 }
 
 const PER_SECOND = 8
 /** Load before, between and after the breaks. */
 const CALM_MS = 5000
-/** From the end of the fault until all that waited is copied. */
+/** From the end of the fault until all waiting jobs are copied. */
 const CAUGHT_UP_MS = 30_000
-/** A question that the database is asked may take so long. */
+/** The longest time for a query to the database. */
 const COLD_MS = 4000
 /** Warnings of one process over the whole run, however many jobs wait. */
 const MOST_WARNINGS = 10
@@ -104,7 +104,7 @@ const BREAKS: Break[] = [
   },
 ]
 
-/** The database of finished jobs goes away under load, in several ways. Redis is well. */
+/** The database of ended jobs becomes unavailable under load, in several ways. Redis is healthy. */
 export const breakHistory: Fault[] = BREAKS.map((kind) => ({
   name: kind.name,
   title: kind.title,
@@ -134,7 +134,7 @@ async function run(kind: Break, database: BreakableDatabase, settings: Settings)
   const large = kind.roomBytes === undefined ? {} : { mark: () => composeText(random) }
   const load = startLoad({ urls: stage.urls, random, group, perSecond: PER_SECOND, ...large })
   const times = late === null ? (settings.quick ? Math.min(2, kind.times ?? 1) : (kind.times ?? 1)) : 1
-  // Clients that are refused try again for a minute and a half.
+  // Refused clients try again for a minute and a half.
   const outageMs = kind.roomBytes
     ? settings.quick
       ? 25_000
@@ -175,12 +175,12 @@ async function run(kind: Break, database: BreakableDatabase, settings: Settings)
   return { tally, recoveriesMs, broken, notes: [describeAnswers(load), seen.describe()] }
 }
 
-/** A text that is like no other and does not become small when it is packed. */
+/** A text unlike any other, which packing does not make small. */
 function composeText(random: () => number): string {
   return Array.from({ length: PROMPT_CHARACTERS / 10 }, () => random().toString(36).slice(2, 12)).join('')
 }
 
-/** New work was refused, and nothing of what was accepted. */
+/** New work was refused, and no accepted job was. */
 async function checkMemory(load: Load, widen: () => Promise<number>): Promise<string[]> {
   const refused = await widen()
   return [
@@ -189,7 +189,7 @@ async function checkMemory(load: Load, widen: () => Promise<number>): Promise<st
   ]
 }
 
-/** What was answered while the database was away. */
+/** What was answered while the database was unavailable. */
 class Readings {
   readonly broken: string[] = []
   readonly states = new Set<string>()
@@ -204,7 +204,7 @@ class Readings {
   }
 }
 
-/** Reads jobs that Redis has, and one that it has not, again and again. */
+/** Reads jobs that Redis has, and one that it does not have, again and again. */
 async function watch(stage: Stage, load: Load, seen: Readings, ms: number): Promise<void> {
   const until = performance.now() + ms
   const [url] = stage.urls() as [string]
@@ -240,7 +240,7 @@ async function ask(url: string): Promise<{ status: number; ms: number; body: { h
   return { status: response.status, ms: performance.now() - startedAt, body }
 }
 
-/** True once the database answers and no ended job waits for it for long; new ones end all the time. */
+/** True once the database answers and no ended job has waited for it for long; new ones end all the time. */
 async function isCopied(stage: Stage): Promise<true | null> {
   const [url] = stage.urls() as [string]
   return (await readMetric(url, 'sluice_history_up')) === 1 &&
@@ -254,7 +254,7 @@ async function readMetric(url: string, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN)
 }
 
-/** Every accepted job is in the one list and in the sums once. */
+/** Every accepted job is in the list and in the sums once. */
 async function findMissing(stage: Stage, load: Load, group: string): Promise<string[]> {
   const [url] = stage.urls() as [string]
   const ids = new Set<string>()

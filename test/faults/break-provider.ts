@@ -14,11 +14,11 @@ const GROUP = 'provider-faults'
 const HUGE_BYTES = 1024 ** 3
 /** Of one worker, with two such answers at once. */
 const MOST_MEMORY = 600 * 1024 ** 2
-/** From one pair of them to the next. */
+/** From one pair to the next. */
 const APART_MS = 5000
 const RETRY_AFTER_MS = 1000
 
-/** Every way of a provider to fail, beside each other. */
+/** Every way in which a provider can fail, side by side. */
 export const breakProvider: Fault = {
   name: 'provider',
   title: 'provider: errors, hangs, resets, drips, floods, garbage, a storm of 429s',
@@ -80,14 +80,14 @@ export const breakProvider: Fault = {
   },
 }
 
-/** Every first attempt that met an ill has to be taken for what it was. */
+/** Every first attempt with a fault has to be classified correctly. */
 function findMisjudged(sent: readonly Sent[], evidence: readonly Evidence[]): string[] {
   const marks = new Map(sent.map((job) => [job.id, job.mark]))
   return [...ILLS, ...FLOODS].flatMap((ill) => {
     const struck = evidence
       .filter(({ id }) => marks.get(id) === markerOf(ill))
       .map(({ attempts }) => {
-        // The storm may have come before the ill.
+        // The 429s may have come before the fault.
         const own = attempts.find(({ outcome }) => outcome !== 'throttled')
         return ill.outcome === 'throttled' ? attempts[0] : own
       })
@@ -103,8 +103,8 @@ function findMisjudged(sent: readonly Sent[], evidence: readonly Evidence[]): st
 }
 
 /**
- * Sends jobs that have one attempt and meet an ill, and when they have failed equal ones, which the provider
- * answers well: none of those may be answered with what was kept.
+ * Sends jobs that have one attempt and meet a fault. When they have failed, it sends equal jobs, which the provider
+ * answers well: none of them may get a stored failure.
  */
 async function findKeptFailures(stage: Stage, random: () => number): Promise<string[]> {
   const failing = [...ILLS, ...FLOODS].filter(
@@ -119,7 +119,7 @@ async function tryTwice(stage: Stage, random: () => number, ill: Ill, index: num
   const members = { timeout_ms: TIMEOUT_MS, max_attempts: 1, cache: 'use' }
   const job = composeJob({ group: `${GROUP}-again`, number: index, mark: markerOf(ill), streams, members })
   const counts: Pick<Load, 'answers' | 'slowestMs'> = { answers: new Map(), slowestMs: 0 }
-  // Apart from each other, for many broken calls in a row open the breaker.
+  // With pauses in between, because many broken calls in a row open the breaker.
   await sleep(400 * index)
   const ends: string[] = []
   for (const key of [`${job.key}-first`, `${job.key}-second`]) {

@@ -11,9 +11,9 @@ type Break = {
   title: string
   times: number
   quickTimes: number
-  /** Of the provider's calls, as the simulator's options. */
+  /** Of the provider's calls, as options of the simulator. */
   latency?: string[]
-  /** Breaks Redis and resolves to when it was back, Unix ms. */
+  /** Breaks Redis and resolves to the time when it was back, Unix ms. */
   apply(stage: Stage, settings: Settings): Promise<number>
 }
 
@@ -22,7 +22,7 @@ const PER_SECOND = 8
 const CALM_MS = 4000
 /** From Redis' return to the first new call. */
 export const RESUMES_MS = 5000
-/** The longest that a client may wait for an answer while the store is away. */
+/** The longest that a client may wait for an answer while the store is unavailable. */
 export const ANSWERS_MS = 3000
 
 const LATENCY = ['--latency', '800', '--jitter', '400']
@@ -54,13 +54,13 @@ const BREAKS: Break[] = [
     title: 'Redis frozen for 40 s, longer than locks and leases last',
     times: 1,
     quickTimes: 1,
-    // Answers come before, while and after it is frozen.
+    // Answers come before, during and after the freeze.
     latency: ['--latency', '2000', '--jitter', '8000'],
     apply: ({ redis }, settings) => redis.freeze(settings.quick ? 12_000 : 40_000),
   },
 ]
 
-/** Redis goes away under load, in several ways, while clients go on submitting. */
+/** Redis goes away under load, in several ways, while clients keep submitting. */
 export const breakRedis: Fault[] = BREAKS.map((kind) => ({
   name: kind.name,
   title: kind.title,

@@ -10,11 +10,11 @@ const JOBS = 100_000
 const PER_REQUEST = 5_000
 const MOST_MS = 10_000
 const SLOW_SCRIPT_MS = 20
-/** What another request may take meanwhile. */
+/** How long another request may take at the same time. */
 const OTHERS_MS = 500
 const GROUP = 'wrong'
 
-/** A wrong run of 100,000 jobs is cancelled in one call, while its lane is paused and others ask. */
+/** A wrong run of 100,000 jobs is cancelled in one call, while its lane is paused and other clients send requests. */
 export const cancelMany: Fault = {
   name: 'cancel-many',
   title: '100,000 jobs cancelled in one call',

@@ -20,14 +20,14 @@ export type Child = {
   /** Lines of its log from `warn` on, at most some thousand. */
   warnings: readonly string[]
   kill(signal: NodeJS.Signals): void
-  /** Asks it to end, kills it when it does not, and tells how it ended. */
+  /** Asks it to end, kills it if it does not, and reports how it ended. */
   stop(): Promise<Exit>
 }
 
 const READY_MS = 50_000
 /** A worker may drain for 30 s. */
 const STOP_MS = 35_000
-/** How much of what it said last goes into the report of its end. */
+/** How much of its last output goes into the report of its end. */
 const OUTPUT_KEPT = 4000
 const MOST_WARNINGS = 5000
 const WARNING = /"level":[456]0\b/
@@ -42,7 +42,7 @@ export type ChildOptions = {
   checkout?: string
 }
 
-/** Starts `node main.ts …` and resolves when its output matches. It ends when this process is gone. */
+/** Starts `node main.ts …` and resolves when its output matches. It ends together with this process. */
 export async function startChild(args: string[], ready: RegExp, options: ChildOptions = {}): Promise<Child> {
   const name = args[0]!
   // The environment may name a Redis and a port for the real service.

@@ -7,11 +7,11 @@ const ANSWER_MS = 10_000
 /** The API key of a tenant of the stage. */
 export const keyOf = (tenant: string) => `key-of-${tenant}-0123456789`
 
-/** What a client of the tenant says who it is with; nothing on a stage without tenants. */
+/** The header that names a client's tenant; nothing on a stage without tenants. */
 const identify = (tenant: string | undefined): Record<string, string> =>
   tenant === undefined ? {} : { authorization: `Bearer ${keyOf(tenant)}` }
 
-/** Reads JSON; null for 404. Throws for every other answer than 2xx, and for none within 10 s. */
+/** Reads JSON; null for 404. Throws for any status outside of 2xx, and without an answer within 10 s. */
 export async function get<T>(url: string, tenant?: string): Promise<T | null> {
   const response = await fetch(url, { headers: identify(tenant), signal: AbortSignal.timeout(ANSWER_MS) })
   if (response.status === 404) return null
@@ -23,12 +23,12 @@ export const getGroup = (api: string, group: string, tenant?: string) =>
   get<GroupSummary>(`${api}/v1/groups/${group}`, tenant)
 export const getJob = (api: string, id: string, tenant?: string) => get<Job>(`${api}/v1/jobs/${id}`, tenant)
 
-/** Calls made for the job; none when there is no such job. */
+/** Calls made for the job; none if the job does not exist. */
 export async function getAttempts(api: string, id: string, tenant?: string): Promise<Attempt[]> {
   return (await get<{ data: Attempt[] }>(`${api}/v1/jobs/${id}/attempts`, tenant))?.data ?? []
 }
 
-/** What one submission got; `status` 0: no answer. */
+/** The answer to one submission; `status` 0: no answer. */
 export type Submitted = { status: number; id: string | null; retryAfterMs: number; ms: number }
 
 /** Sends a job once. */
@@ -46,12 +46,12 @@ export async function submit(api: string, body: string, key: string, tenant?: st
     const retryAfterMs = Number(response.headers.get('retry-after') ?? 0) * 1000
     return { status: response.status, id: answer.id ?? null, retryAfterMs, ms: took() }
   } catch {
-    // Refused, reset, cut in mid-answer or silent: to a client these are one.
+    // Refused, reset, cut in mid-answer or silent: for a client they are the same.
     return { status: 0, id: null, retryAfterMs: 0, ms: took() }
   }
 }
 
-/** The values of a function over many inputs, a few at a time; a call that throws is made again for a while. */
+/** The values of a function for many inputs, a few at a time; a call that throws is repeated for a while. */
 export async function mapGently<In, Out>(
   inputs: readonly In[],
   read: (input: In) => Promise<Out>,

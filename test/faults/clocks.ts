@@ -12,20 +12,20 @@ const GROUP = 'clocks'
 const HOUR_MS = 3_600_000
 /** How far the clocks of the processes are off. Redis' is right. */
 const SHIFTS_MS = { apis: [2 * HOUR_MS, -2 * HOUR_MS], workers: [HOUR_MS, 8 * 24 * HOUR_MS, -HOUR_MS] }
-/** What a scheduled job may be late. */
+/** How late a scheduled job may be. */
 const LATE_MS = 1_000
-/** What Redis may be asked a second while nothing is due, by all processes together. */
+/** Commands a second that all processes together may send to Redis while nothing is due. */
 const IDLE_COMMANDS = 200
-/** Every process that cleans up has come by several times. */
+/** By then every process that cleans up has done so several times. */
 const SWEPT_MS = 4_000
 
 export type ClocksOptions = {
-  /** For which clients submit. */
+  /** How long clients submit. */
   loadMs: number
   perSecond: number
 }
 
-/** API and worker processes whose clocks are wrong, under load, one of which is killed meanwhile. */
+/** API and worker processes with wrong clocks, under load; one is killed in between. */
 export const clocks: Fault = {
   name: 'clocks',
   title: 'wrong clocks: two hours, an hour, 8 days',
@@ -83,7 +83,7 @@ export async function runClocks(settings: Settings, { loadMs, perSecond }: Clock
   return { tally, recoveriesMs: lateMs, broken, notes }
 }
 
-/** Commands a second that Redis is asked in the time to come. */
+/** Commands a second that Redis gets in the next `ms`. */
 async function countCommands({ redis }: Stage, ms: number): Promise<number> {
   const client = createRedis({ url: redis.url, role: 'commands', name: 'faults' })
   try {

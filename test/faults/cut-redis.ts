@@ -12,8 +12,8 @@ const STALLED_AFTER_MS = 15_000
 const STORED_MS = 30_000
 
 /**
- * A worker loses its Redis while it stores a result: every other time before Redis has it, every other time after, which the
- * worker cannot tell apart.
+ * A worker loses its Redis while it stores a result: alternately before and after Redis has it, which the worker
+ * cannot distinguish.
  */
 export const cutRedis: Fault = {
   name: 'redis-cut',

@@ -15,12 +15,12 @@ const PATIENCE_MS = 120_000
 
 /** Writes reports by a durable function, one after the other, in processes that may be killed. */
 export type DurableWriter = {
-  /** Reports that are written. */
+  /** Reports that were written. */
   written: readonly string[]
   /** How often its process was killed. */
   kills: number
   kill(): Promise<void>
-  /** Ends with the report that is being written, and says what does not hold of all of them. */
+  /** Ends with the current report, and says what does not hold for all of them. */
   conclude(): Promise<string[]>
 }
 
@@ -32,7 +32,7 @@ export function startDurableWriter(urls: () => string[], prefix: string): Durabl
   let isOver = false
   let turn = 0
 
-  /** Runs the function once, at one of the API processes; null: its process did not come to the end. */
+  /** Runs the function once, at one of the API processes; null: its process did not reach the end. */
   async function write(id: string): Promise<string | null> {
     const alive = urls()
     const url = alive[turn++ % alive.length]
@@ -101,7 +101,7 @@ export function startDurableWriter(urls: () => string[], prefix: string): Durabl
         const group = await get<GroupSummary>(`${urls()[0]}/v1/groups/${id}`)
         if (group?.total !== CALLS || group.counts.completed !== CALLS)
           broken.push(`the durable run ${id} has ${JSON.stringify(group?.counts)}, not ${CALLS} jobs`)
-        // Again, from what is stored.
+        // Runs it again, from what is stored.
         if ((await write(id)) !== texts[at])
           broken.push(`the durable run ${id} gives another text when it is run again`)
       }

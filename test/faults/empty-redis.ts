@@ -14,8 +14,8 @@ const PER_SECOND = 8
 const CALM_MS = 4000
 
 /**
- * FLUSHALL under load. What was accepted before is lost, and is not counted; what is accepted from then on has to run, also
- * when an API process dies with it.
+ * FLUSHALL under load. Jobs accepted before are lost, and not counted; jobs accepted from then on have to run, also
+ * when an API process dies with Redis.
  */
 export const emptyRedis: Fault = {
   name: 'emptied-redis',
@@ -38,7 +38,7 @@ export const emptyRedis: Fault = {
       const before = startLoad({ urls: stage.urls, random, group: `${group}-before`, perSecond: PER_SECOND })
       await sleep(CALM_MS * (0.75 + 0.5 * random()))
       const emptiedAt = await stage.redis.empty()
-      // Both go on: what is left of the first in workers and queues meets the second.
+      // Both loads go on: what workers and queues have left of the first meets the second.
       const after = startLoad({ urls: stage.urls, random, group, perSecond: PER_SECOND })
       recoveriesMs.push((await firstCallOf(stage, after)) - emptiedAt)
       await before.stop()

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readEvents } from './event-socket.ts'
 
-/** One event of a tenant, as a follower heard it. */
+/** One event of a tenant, as a follower received it. */
 type Heard = {
   cursor: string
   /** `<id of the job or flow> <seq> <name>`. */
@@ -16,9 +16,9 @@ export type EventFollower = {
   heard: readonly Heard[]
   /** How often its connection broke. */
   breaks: number
-  /** Answers that no follower should get: its cursor is refused, or a message is none. */
+  /** Answers that no follower should get: its cursor is refused, or a message is invalid. */
   complaints: string[]
-  /** Resolves when it has gone. */
+  /** Resolves when it has left. */
   leave(): Promise<void>
 }
 
@@ -92,7 +92,7 @@ function follow(how: string, urls: () => string[], connect: Connect): EventFollo
   const complaints: string[] = []
   const follower: EventFollower = { how, heard, complaints, breaks: 0, leave }
   const take: Take = (cursor, event, { job_id, flow_id, seq }) => {
-    // Events of steps name their job besides.
+    // Events of steps also name their job.
     const subject = flow_id ?? job_id
     if (subject === undefined) return
     heard.push({ cursor, subject, seq, what: `${subject} ${seq} ${event}` })
@@ -121,7 +121,10 @@ function follow(how: string, urls: () => string[], connect: Connect): EventFollo
   return follower
 }
 
-/** What does not hold: each event comes once, those of a job or a flow without a gap, and all followers hear the same in one order. */
+/**
+ * What does not hold: each event comes once, those of a job or a flow without a gap, and all followers get the same
+ * events in one order.
+ */
 export function judgeFollowers(followers: readonly EventFollower[]): string[] {
   const broken = followers.flatMap(({ complaints }) => complaints)
   for (const { how, heard } of followers) {

@@ -5,9 +5,9 @@ export type EventSocketOptions = {
   url: string
   headers: Record<string, string>
   signal: AbortSignal
-  /** Told of the status as soon as it has come. */
+  /** Called with the status as soon as it has come. */
   onStatus: (status: number) => void
-  /** Told of the body's pieces, each byte as one character. */
+  /** Called with pieces of the body, each byte as one character. */
   onText: (text: string) => void
 }
 
@@ -62,7 +62,7 @@ export function readEvents(options: EventSocketOptions): Promise<void> {
   })
 }
 
-/** Takes a body in chunked coding (RFC 9112, 7.1) out of it; the function is true at its end. */
+/** Takes a body in chunked coding (RFC 9112, 7.1) out of it; the function returns true at the end of the body. */
 export function createChunkReader(onText: (text: string) => void): (text: string) => boolean {
   let rest = ''
   return (text) => {

@@ -2,33 +2,33 @@ import type { Load } from './load.ts'
 import type { Stage } from './stage.ts'
 import type { Tally } from './tally.ts'
 
-/** What a run is made of. */
+/** The settings of a run. */
 export type Settings = {
   seed: number
   /** Fewer, shorter. */
   quick: boolean
   /** Workers killed in mid-call. */
   kills: number
-  /** For how long the mix goes on striking. */
+  /** How long the mix keeps striking. */
   mixMs: number
   /** The release that a roll-out begins with, as Git names it. */
   from: string
   /** From the death of a worker to the moment its jobs are looked at again. */
   stalledAfterMs: number
-  /** Told what is going on. */
+  /** Called with the progress. */
   say: (line: string) => void
-  /** Hands over what was opened, so that an interrupted run can close it. */
+  /** Called with what was opened, so that an interrupted run can close it. */
   opened: (stage: Stage) => void
 }
 
 /** What a fault did to a service under load. */
 export type Outcome = {
   tally: Tally
-  /** From each fault to when its work ran again, ms. */
+  /** From each fault until its work ran again, ms. */
   recoveriesMs: number[]
   /** Promises that did not hold, besides L and D. */
   broken: string[]
-  /** What is worth knowing besides. */
+  /** Other numbers that are worth knowing. */
   notes: string[]
 }
 
@@ -38,13 +38,13 @@ export type Fault = {
   run(settings: Settings): Promise<Outcome>
 }
 
-/** Says when the slowest recovery took longer than promised. */
+/** Reports it if the slowest recovery took longer than promised. */
 export function checkRecoveries(recoveriesMs: readonly number[], mostMs: number, what: string): string[] {
   const slowest = Math.max(0, ...recoveriesMs)
   return slowest <= mostMs ? [] : [`${what} took ${(slowest / 1000).toFixed(1)} s, over ${mostMs / 1000} s`]
 }
 
-/** How often which status was answered, for the notes. */
+/** How often each status was answered, for the notes. */
 export function describeAnswers({ answers, slowestMs }: Load): string {
   const counts = [...answers]
     .toSorted(([a], [b]) => a - b)

@@ -12,10 +12,10 @@ const STALLED_AFTER_MS = 15_000
 /** From room to the first new call. */
 const RESUMES_MS = 5000
 const ENDS_MS = 20_000
-/** From the provider's last byte to its answer's being in a worker's keeping. */
+/** From the provider's last byte until a worker has its answer. */
 const HEARD_MS = 1000
 
-/** Redis' memory is full while calls come to their end, and then there is room again. */
+/** Redis' memory is full while calls end, and then there is room again. */
 export const fillRedis: Fault[] = [
   {
     name: 'redis-full',
@@ -47,7 +47,7 @@ async function run(
     await sleep(3000 + 1000 * random())
     const backAt = await stage.redis.fill(async () => {
       odd.push(...(await findOddRefusal(stage, `${group}-refused`, time)))
-      // Every call that is under way comes to an end which cannot be stored.
+      // Every call under way ends in a result that cannot be stored.
       const isIdle = async () => ((await stage.simulator.state()).in_flight === 0 ? true : null)
       await until(isIdle, ENDS_MS, 'the end of all calls')
       await sleep(HEARD_MS)
@@ -63,7 +63,7 @@ async function run(
   return { tally, recoveriesMs, broken, notes: [describeAnswers(load)] }
 }
 
-/** A client is told that there is no room now, and when to come again. */
+/** A client learns that there is no room now, and when to come again. */
 async function findOddRefusal(stage: Stage, group: string, number: number): Promise<string[]> {
   const { body, key } = composeJob({ group, number })
   const response = await fetch(`${stage.urls()[0]}/v1/jobs`, {

@@ -8,10 +8,10 @@ import pg from 'pg'
 import { startTestPostgres } from '../helpers/postgres.ts'
 import { startSlowRelay } from './slow-relay.ts'
 
-/** A database of finished jobs that can be broken in one way. */
+/** A database of ended jobs that can be broken in one way. */
 export type BreakableDatabase = {
   url: string
-  /** Breaks it. Resolves to what mends it. */
+  /** Breaks it. Resolves to the function that repairs it. */
   strike(): Promise<() => Promise<unknown>>
   close(): Promise<unknown>
 }
@@ -20,7 +20,7 @@ const run = promisify(execFile)
 /** Of a disk that can be filled. */
 const DISK_MIB = 48
 
-/** PostgreSQL on a free port; `strike` is told its server. */
+/** PostgreSQL on a free port; `strike` gets its server. */
 export async function openPostgres(
   strike: (server: Awaited<ReturnType<typeof startTestPostgres>>) => Promise<() => Promise<unknown>>,
 ): Promise<BreakableDatabase> {
@@ -29,7 +29,7 @@ export async function openPostgres(
   return { url, strike: () => strike(server), close: () => server.close() }
 }
 
-/** PostgreSQL behind a line on which everything takes so long, once it is struck. */
+/** PostgreSQL behind a connection on which everything takes so long, once it is struck. */
 export async function openSlowPostgres(delayMs: number): Promise<BreakableDatabase> {
   const server = await startTestPostgres()
   const url = new URL(await server.database('history'))
@@ -53,7 +53,7 @@ export async function openFullPostgres(): Promise<BreakableDatabase | null> {
   const disk = await mountDisk()
   if (disk === null) return null
   const server = await startTestPostgres()
-  // Whoever the server runs as has to write there.
+  // The user that runs the server has to write there.
   await chmod(disk.folder, 0o777)
   const data = join(disk.folder, 'data')
   const { stdout } = await run('ps', ['-o', 'uid=', '-p', String(server.pid)])
@@ -79,7 +79,7 @@ export async function openFullSqlite(): Promise<BreakableDatabase | null> {
   return disk && { url: `sqlite:${join(disk.folder, 'history.db')}`, strike: disk.fill, close: disk.close }
 }
 
-/** SQLite that another program has for itself. */
+/** SQLite that another program has locked. */
 export async function openLockedSqlite(): Promise<BreakableDatabase> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-history-'))
   const path = join(folder, 'history.db')
@@ -114,7 +114,7 @@ async function mountDisk() {
       return () => rm(ballast)
     },
     async close() {
-      // Those that write there may not have ended yet.
+      // Processes that write there may not have ended yet.
       await run('umount', ['-l', folder])
       await rm(folder, { recursive: true, force: true })
     },

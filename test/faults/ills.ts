@@ -1,6 +1,6 @@
 import type { Attempt } from '../../jobs/job.ts'
 
-/** Something a provider does wrong, and what it is to be taken for. */
+/** Something a provider does wrong, and how it has to be classified. */
 export type Ill = {
   /** The simulator's name for it with its settings; docs/simulator.md. */
   mark: string
@@ -8,14 +8,14 @@ export type Ill = {
   outcome: Attempt['outcome']
   /** Whether the provider may have worked, and billed, for all we know. */
   ambiguous: boolean
-  /** Strikes only streams, or only answers in one piece. */
+  /** Happens only in streams, or only in answers in one piece. */
   only?: 'stream' | 'whole'
 }
 
-/** Of every attempt, where such an ill may strike. */
+/** Of every attempt that may meet such a fault. */
 export const TIMEOUT_MS = 2500
 
-/** What passes: the job completes in the end. */
+/** Faults that pass: the job completes in the end. */
 export const ILLS: readonly Ill[] = [
   { mark: '500:times=2', outcome: 'retryable', ambiguous: false },
   { mark: '503:times=1:retry_after=800', outcome: 'retryable', ambiguous: false },
@@ -33,7 +33,7 @@ export const ILLS: readonly Ill[] = [
   { mark: 'error_in_stream:times=1', outcome: 'retryable', ambiguous: true, only: 'stream' },
 ]
 
-/** More than a worker takes in: the job fails, for the next answer would be as long. */
+/** Answers larger than a worker reads: the job fails, because the next answer would be as long. */
 export const FLOODS: readonly Ill[] = [
   { mark: 'huge:times=1', outcome: 'failed', ambiguous: true },
   { mark: 'endless:times=1', outcome: 'failed', ambiguous: true },
@@ -44,8 +44,8 @@ export function markerOf({ mark }: Ill): string {
 }
 
 /**
- * Chooses the marks of jobs, the same share of them ill and no ill more often than the others. Few enough that it
- * is rare for so many broken calls to come in a row that the lane's breaker opens.
+ * Chooses the marks of jobs: the same share of them has a fault, and each fault is as frequent as the others. They
+ * are few enough that so many broken calls in a row are rare that the lane's breaker opens.
  */
 export function createMarker(random: () => number, share: number): (streams: boolean) => string {
   const chosen = new Map(ILLS.map((ill) => [ill, 0]))

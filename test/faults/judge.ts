@@ -6,7 +6,7 @@ import { until } from './wait.ts'
 
 export type Judgement = { tally: Tally; evidence: Evidence[]; broken: string[] }
 
-/** Of those accepted, how many are sent once more to see that the same key is still the same job. */
+/** How many accepted jobs are sent once more, to check that the same key is still the same job. */
 const SENT_AGAIN = 25
 
 /**
@@ -26,7 +26,7 @@ export async function judge(
   try {
     await until(() => allEnded(api(), group, tenant), patienceMs, 'the end of all jobs')
   } catch {
-    // What has not ended is counted below.
+    // A job that has not ended is counted below.
   }
   const accepted = load.sent.filter((job) => job.id !== null)
   const evidence = await mapGently(accepted, async ({ id, hash }): Promise<Evidence> => {

@@ -11,9 +11,9 @@ const GROUP = 'killed-apis'
 /** Submissions around the moment of a kill, and the time over which they are sent. */
 const RUSH = 30
 const RUSH_MS = 60
-/** Event streams that each kill breaks at the least. */
+/** Event streams that each kill breaks at least. */
 const STREAMS = 500
-/** Opened beyond them, for some jobs end before the kill. */
+/** Opened in addition, because some jobs end before the kill. */
 const SPARE = 100
 /** The latest jobs, which are followed. */
 const FOLLOWED = 40
@@ -51,7 +51,7 @@ export const killApis: Fault = {
         `${STREAMS} event streams at one process`,
       )
       await sleep(500 * random())
-      // So that the kill finds jobs at every point between their arrival and the answer.
+      // So that the kill meets jobs at every point between their arrival and the answer.
       const rush = load.rush(RUSH, RUSH_MS)
       await sleep(RUSH_MS * (0.3 + 0.4 * random()))
       if (audience.at(url) < STREAMS) thin++
@@ -71,7 +71,7 @@ export const killApis: Fault = {
   },
 }
 
-/** True when so many streams are open at the process; opens what is missing. */
+/** True if so many streams are open at the process; opens the missing ones. */
 async function openStreams(audience: Audience, load: Load, url: string): Promise<true | null> {
   const missing = STREAMS + SPARE - audience.at(url)
   if (missing <= SPARE / 2) return true

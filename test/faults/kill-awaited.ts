@@ -9,13 +9,13 @@ import { type Evidence, tallyUp } from './tally.ts'
 import { until } from './wait.ts'
 
 const PER_SECOND = 15
-/** How long a client goes on asking, with one idempotency key, until it has its answer. */
+/** How long a client repeats its request, with one idempotency key, until it has its answer. */
 const PATIENCE_MS = 120_000
-/** Longer than a worker's death may hold a call up. */
+/** Longer than a worker's death may delay a call. */
 const ANSWER_MS = 60_000
 const PAUSE_MS = 200
 
-/** A call of a client that waits for its answer, as the client knows it. */
+/** A call of a client that waits for its answer, as the client sees it. */
 type Call = {
   key: string
   prompt: string
@@ -26,8 +26,8 @@ type Call = {
 }
 
 /**
- * Clients that hold their connections open, of which most jobs are started where they are created (jobs/lua/start-here.lua), while
- * workers, APIs and Redis are killed. A client whose connection breaks asks again with its key.
+ * Clients keep their connections open while workers, APIs and Redis are killed. Most of their jobs are started by the
+ * script that creates them (jobs/lua/start-here.lua). A client whose connection breaks asks again with its key.
  */
 export const killAwaited: Fault = {
   name: 'awaited-kill',
@@ -97,7 +97,7 @@ export const killAwaited: Fault = {
 const messagesOf = (prompt: string) => [{ role: 'user', content: prompt }]
 const hashOf = (prompt: string) => hashPrompt('chat', 'chat', { messages: messagesOf(prompt) })
 
-/** Asks until the answer is there whole, at whichever API runs. */
+/** Asks at any running API until the answer is complete. */
 async function ask(stage: Stage, call: Call, random: () => number): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
   const body = {

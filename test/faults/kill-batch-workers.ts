@@ -8,12 +8,13 @@ import { until } from './wait.ts'
 
 const JOBS_PER_KILL = 12
 const PATIENCE_MS = 180_000
-/** Lines that a batch loses, leaves undone, or is answered an error for, each once. */
+/** Lines that a batch loses, leaves undone, or answers with an error, each once. */
 const ILLS = ['lost_line', 'zero_line', 'null_line', 'expired_line', '500', '429']
 
 /**
- * Workers with batches of a provider, killed again and again, whatever they do, while answers to creations are lost, results are cut off, batches
- * expire and the provider's queue is full. Each job ends once, with an answer that was bought once.
+ * Workers with batches of a provider are killed again and again, at any step, while answers to creations are lost,
+ * results are cut off, batches expire and the provider's queue is full. Each job ends once, with an answer that was
+ * bought once.
  */
 export const killBatchWorkers: Fault = {
   name: 'provider-batches',

@@ -11,7 +11,7 @@ const FLOWS_PER_KILL = 10
 const SLOW_MS = 400
 const PATIENCE_MS = 120_000
 
-/** Flows of random shapes, while workers, API processes or Redis are killed again and again, whatever they do. */
+/** Flows of random shapes, while workers, API processes or Redis are killed again and again, at any step. */
 export const killFlows: readonly Fault[] = victims.map((victim) => ({
   name: victim === 'worker' ? 'flow-kill' : `flow-kill-${victim}`,
   title: `${victimTitles[victim]} kill -9 in the middle of flows`,
@@ -25,7 +25,7 @@ async function run(victim: Victim, { kills, seed, stalledAfterMs, say, opened }:
   const url = () => stage.urls()[0]!
   const creations: ReturnType<typeof createRandomFlows>[] = []
   for (let kill = 1; kill <= kills; kill++) {
-    // Some are still being created when the kill comes.
+    // Some are still being created at the moment of the kill.
     creations.push(createRandomFlows(stage.urls, seed + kill, FLOWS_PER_KILL, SLOW_MS, `k${kill}-`))
     const creating = creations.at(-1)!
     creating.catch(() => {})

@@ -26,8 +26,8 @@ const SLOW_MS = 300
 const PATIENCE_MS = 120_000
 
 /**
- * Schedules, flows and durable functions at once, while workers, API processes, Redis and the functions' own process are killed, any of them
- * at any time, and followers of all events hear of it.
+ * Schedules, flows and durable functions at once, while workers, API processes, Redis and the functions' own process
+ * are killed at any time, and followers receive all events.
  */
 export const killOrders: Fault = {
   name: 'order-kill',
@@ -52,7 +52,7 @@ async function run({ kills, seed, stalledAfterMs, say, opened }: Settings): Prom
   )
   const writer = startDurableWriter(stage.urls, 'report-')
 
-  /** Each is hit as often as the others, in any order. */
+  /** Each is killed as often as the others, in random order. */
   const deck: (Victim | 'client')[] = []
   const struck = { worker: 0, api: 0, redis: 0, client: 0 }
   const creations: ReturnType<typeof createRandomFlows>[] = []
@@ -106,7 +106,7 @@ async function run({ kills, seed, stalledAfterMs, say, opened }: Settings): Prom
   }
 }
 
-/** Waits until every follower has heard the end of one more job, which is behind all others, and lets them go. */
+/** Waits until every follower has received the end of one more job, which comes after all others, and stops them. */
 async function hearAll(url: string, followers: readonly EventFollower[]): Promise<void> {
   const job = {
     type: 'chat',
@@ -128,7 +128,10 @@ async function hearAll(url: string, followers: readonly EventFollower[]): Promis
   )
 }
 
-/** What was bought more often than it was lost in mid-call. Jobs of a schedule have one prompt, all others have a prompt of their own. */
+/**
+ * What was bought more often than it was lost in mid-call. Jobs of a schedule share one prompt; every other job has
+ * its own.
+ */
 async function judgeBill(stage: Stage, schedules: readonly Schedule[]): Promise<string[]> {
   const url = stage.urls()[0]!
   const jobs = await listJobs(url)

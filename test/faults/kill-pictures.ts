@@ -24,7 +24,7 @@ const script = (name: string) => loadScript(new URL(`../../files/lua/${name}.lua
 const announce = script('announce')
 const seal = script('seal')
 
-/** Where a worker dies on the way from a picture to the end of its job; each resolves once it stands there. */
+/** Where a worker dies between a picture and the end of its job; each resolves once the worker is there. */
 const MOMENTS: { name: string; reach: (worker: Worker) => Promise<void> }[] = [
   { name: 'before the object is announced', reach: ({ tap }) => tap!.catchScript(announce, 'before') },
   { name: 'when the object is announced', reach: ({ tap }) => tap!.catchScript(announce, 'after') },
@@ -57,7 +57,7 @@ export const killPictures: Fault = {
     async function killOnce(model: string, number: number, before: Sent | null): Promise<Sent> {
       const moment = MOMENTS[number % MOMENTS.length]!
       const worker = await stage.startWorker([model])
-      // What the worker before it left is done first: a job that is lost three times would be set aside.
+      // The work of the worker before it is finished first: a job that is lost three times would be set aside.
       if (before !== null)
         await until(() => hasEnded(stage, before), ENDED_MS, 'the end of a job that was left')
       const reached = moment.reach(worker)
@@ -77,7 +77,7 @@ export const killPictures: Fault = {
           last = await killOnce(model, number, last)
       }),
     )
-    // It finishes what they left.
+    // It finishes their work.
     await stage.startWorker()
     const { tally, broken } = await judge(stage, load, GROUP, 60_000)
     const failed = [...tally.failed.values()].reduce((sum, count) => sum + count, 0)
@@ -98,7 +98,7 @@ async function hasEnded(stage: Stage, { id }: Sent): Promise<true | null> {
   return job !== null && job.finished_at !== null ? true : null
 }
 
-/** A job for a picture that is like no other. */
+/** A job for a picture unlike any other. */
 function composePicture(number: number, model: string): Sent {
   const body = { model: `sim/${model}`, prompt: `${GROUP} ${number}` }
   const cache = number % 2 === 0 ? 'off' : 'use'
@@ -111,7 +111,7 @@ function composePicture(number: number, model: string): Sent {
   }
 }
 
-/** Says which jobs do not have the picture of their prompt, as the simulator paints it again. */
+/** Reports jobs without the picture of their prompt, as the simulator draws it again. */
 async function checkPictures(stage: Stage, sent: readonly Sent[]): Promise<string[]> {
   const api = stage.urls()[0]!
   const right = await mapGently(sent, async ({ id, body }) => {
@@ -133,7 +133,10 @@ async function checkPictures(stage: Stage, sent: readonly Sent[]): Promise<strin
   return wrong === 0 ? [] : [`${wrong} jobs do not have their picture`]
 }
 
-/** Lets a day pass for what nobody holds, waits for the maintainer, and says what is left besides one object a job. */
+/**
+ * Lets a day pass for objects that no job holds, waits for the maintainer, and reports what is left besides one
+ * object a job.
+ */
 async function checkOrphans(stage: Stage, jobs: number): Promise<string[]> {
   const redis = createRedis({ url: stage.redis.url, role: 'commands', name: 'faults' })
   try {
@@ -157,7 +160,7 @@ async function checkOrphans(stage: Stage, jobs: number): Promise<string[]> {
   }
 }
 
-/** Sets of files that no job holds, and of objects that no file has, which are not empty. */
+/** Sets of files that no job holds, and of objects that no file has, if they are not empty. */
 async function listOpenKeys(redis: RedisClient): Promise<string[]> {
   const found: string[] = []
   for (const set of ['unheld', 'writing', 'deleting']) found.push(...(await keysOf(redis, `*:files:${set}`)))

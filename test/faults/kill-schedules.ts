@@ -73,7 +73,7 @@ async function run(victim: Victim, { kills, seed, stalledAfterMs, say, opened }:
   return { tally: tallyUp([], []), recoveriesMs: [], broken, notes }
 }
 
-/** A thousand schedules with one slot at the same instant: how late the last of their jobs is, ms. */
+/** A thousand schedules with one slot at the same instant: how late their last job is, ms. */
 async function runAtOnce(url: string, broken: string[]): Promise<number> {
   const startsAt = new Date(Date.now() + 15_000).toISOString()
   const members = { every: '1h', starts_at: startsAt, max_runs: 1 }

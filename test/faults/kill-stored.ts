@@ -47,7 +47,7 @@ export const killStored: Fault = {
         while (begun++ < kills) await killOnce(model)
       }),
     )
-    // Whoever finds what they left has to find that nothing is to be done.
+    // The worker that finds their jobs has to see that nothing is to be done.
     await stage.startWorker()
     await until(() => isLeftNothing(stage), 4 * STALLED_AFTER_MS + 30_000, 'the last look at what was left')
     const { tally, broken } = await judge(stage, load, GROUP, 30_000)
@@ -61,7 +61,7 @@ export const killStored: Fault = {
 
 type Backlog = { waiting: number; delayed: number; held: number }
 
-/** True when no lane has an entry any more. */
+/** True if no lane has an entry any more. */
 async function isLeftNothing(stage: Stage): Promise<true | null> {
   const lanes = await get<{ data: { backlog: Backlog }[] }>(`${stage.urls()[0]}/v1/lanes`)
   const left = lanes!.data.reduce(

@@ -10,12 +10,14 @@ import { until } from './wait.ts'
 const GROUP = 'killed-workers'
 const LATENCY_MS = 1000
 const PER_SECOND = 6
-/** Longer than a call takes, so that each loss has one kill that it can be due to. */
+/** Longer than a call takes, so that each loss can be due to one kill only. */
 const LEAST_PAUSE_MS = LATENCY_MS + 500
-/** Over the time after which a dead worker's jobs are looked at again: the look itself, and a crowded machine. */
+/**
+ * Added to the time after which a dead worker's jobs are looked at again: for the look itself, and a busy machine.
+ */
 const RECOVERY_GRACE_MS = 5000
 
-/** Two workers, one of which is killed in mid-call again and again, and started again each time. */
+/** Two workers; one is killed in mid-call again and again, and started again each time. */
 export const killWorkers: Fault = {
   name: 'worker-kill',
   title: 'worker kill -9 in mid-call',

@@ -11,7 +11,7 @@ const GROUP = 'late-redis'
 const RUSH = 40
 const RUSH_MS = 200
 
-/** Every process is started before Redis is; when it has come, an API process dies with what it accepted. */
+/** Every process is started before Redis. When Redis has come, an API process dies with the jobs that it accepted. */
 export const lateRedis: Fault = {
   name: 'late-redis',
   title: 'Redis that comes up after the processes',

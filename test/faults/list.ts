@@ -26,7 +26,7 @@ import { silenceWorkers } from './silence-workers.ts'
 import { silentConnection } from './silent-connection.ts'
 import { stopWorkers } from './stop-workers.ts'
 
-/** Every fault, in the order in which they are carried out. */
+/** Every fault, in the order in which they run. */
 export const FAULTS: readonly Fault[] = [
   killWorkers,
   killStored,

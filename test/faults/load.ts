@@ -6,53 +6,53 @@ import { submit } from './client.ts'
 export type Sent = {
   key: string
   body: string
-  /** Of the prompt, as the simulator's bill names it. */
+  /** The hash of the prompt, as the simulator's bill names it. */
   hash: string
-  /** What `mark` chose for it. */
+  /** The mark that `mark` chose for it. */
   mark: string
   /** Null until it was accepted. */
   id: string | null
 }
 
 export type LoadOptions = {
-  /** Base URLs of the API processes that are alive. */
+  /** Base URLs of the API processes that run. */
   urls: () => string[]
   random: () => number
   group: string
-  /** 0: only what is added. */
+  /** 0: only jobs that are added. */
   perSecond: number
   /** Chooses the marker in the next job's prompt by which the simulator answers with a fault; default: ''. */
   mark?: (streams: boolean) => string
-  /** Further members of every job. */
+  /** More members of every job. */
   members?: Record<string, unknown>
-  /** Of the stage, whose jobs these are; none on a stage without tenants. */
+  /** The tenant of the stage that owns these jobs; none on a stage without tenants. */
   tenant?: string
 }
 
 export type Load = {
   sent: Sent[]
-  /** Whose jobs these are. */
+  /** The tenant of these jobs. */
   tenant: string | undefined
   /** How often each status was answered; 0: no answer. */
   answers: Map<number, number>
   /** Of answers that came, ms. */
   slowestMs: number
-  /** Sends so many more, spread over this time; resolves when the last has left. */
+  /** Sends `count` more, spread over this time; resolves when the last has left. */
   rush(count: number, ms: number): Promise<void>
   /** Sends one more, with a mark and members of its own. */
   add(options: { mark: string; streams?: boolean; members?: Record<string, unknown> }): Sent
-  /** Sends no more; resolves when all is accepted or was tried for a minute and a half. */
+  /** Stops sending; resolves when each job is accepted, or was tried for a minute and a half. */
   stop(): Promise<void>
 }
 
-/** How long a client goes on asking. */
+/** How long a client keeps trying. */
 const PATIENCE_MS = 90_000
 const PAUSE_MS = 200
 
 /**
- * Clients that submit chat jobs at a steady rate, each job with an idempotency key and repeated until it is accepted,
- * to whichever API process is there. No two prompts are alike. A third streams. A half asks for neither cache nor
- * single flight, so that a job which came into being twice would be called twice.
+ * Clients that submit chat jobs at a steady rate, to any running API process. Each job has an idempotency key and is
+ * repeated until it is accepted. No two prompts are equal. A third of the jobs stream. Half of them use neither cache
+ * nor single flight, so that a job that was created twice would be called twice.
  */
 export function startLoad(options: LoadOptions): Load {
   const { group, perSecond } = options
@@ -91,7 +91,7 @@ export function startLoad(options: LoadOptions): Load {
   return load
 }
 
-/** A chat job that is like no other; see `startLoad`. */
+/** A chat job unlike any other; see `startLoad`. */
 export function composeJob(options: {
   group: string
   number: number
@@ -124,7 +124,7 @@ function isStream(number: number): boolean {
   return number % 3 === 0
 }
 
-/** Sends a job until it is accepted, for a minute and a half at most, and counts the answers. */
+/** Sends a job until it is accepted, for at most a minute and a half, and counts the answers. */
 export async function deliver(
   job: Sent,
   { urls, random, tenant }: Pick<LoadOptions, 'urls' | 'random' | 'tenant'>,

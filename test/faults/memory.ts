@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 
-/** The most that any of these processes has ever had in memory, bytes; 0 where the system does not tell (Linux only). */
+/** The largest peak memory of these processes, bytes; 0 if the system does not report it (Linux only). */
 export async function readPeakMemory(pids: readonly number[]): Promise<number> {
   const peaks = await Promise.all(
     pids.map(async (pid) => {

@@ -15,7 +15,7 @@ const GROUP = 'mix'
 /** Event streams that are opened before each blow. */
 const NEW_STREAMS = 20
 
-/** Everything at random. */
+/** All faults at random. */
 export const mix: Fault = {
   name: 'mix',
   title: 'all of these at random',
@@ -33,7 +33,7 @@ function* chooseBlows(random: () => number, ms: number): Generator<Blow> {
 
 type Plan = {
   blows: Iterable<Blow>
-  /** Default 2. With one, a kill is sure to meet calls. */
+  /** Default 2. With one worker, a kill is certain to meet calls. */
   workers?: number
   random: () => number
   /** How long the jobs may take to end after the last blow. */

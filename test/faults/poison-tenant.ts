@@ -11,9 +11,9 @@ import { until } from './wait.ts'
 const GROUP = 'poison'
 const tenants = ['healthy', 'poisonous']
 const POISONED = 30
-/** Whatever the provider is asked, it breaks on these. */
+/** The provider fails on every request with this mark. */
 const MARK = '[[fault:500]]'
-/** What the poison may add to how long a job of the other tenant waits. */
+/** What the poison may add to the time that a job of the other tenant waits. */
 const MORE_MS = 2000
 const CALM_MS = 5000
 
@@ -35,13 +35,13 @@ export const poisonTenant: Fault = {
     const healthy = startLoad({ ...clients, group: GROUP, tenant: 'healthy', perSecond: 4 })
     await sleep(CALM_MS)
     const before = [...healthy.sent]
-    // Its own clients send nothing but what is added.
+    // Its clients send only jobs that are added.
     const poison = startLoad({ ...clients, group: GROUP, tenant: 'poisonous', perSecond: 0 })
     for (let job = 0; job < POISONED; job++) poison.add({ mark: MARK, members: { max_attempts: 2 } })
     await sleep(quick ? 20_000 : 60_000)
     await Promise.all([healthy.stop(), poison.stop()])
     say('the healthy tenant sends no more')
-    // A judge takes calls of the other tenant that still go on for calls of jobs that have ended.
+    // The tally would count calls of the other tenant that still run as calls of jobs that have ended.
     await until(
       async () => {
         const ends = await Promise.all(tenants.map((one) => allEnded(stage.urls()[0]!, GROUP, one)))
@@ -49,7 +49,7 @@ export const poisonTenant: Fault = {
       },
       180_000,
       'the end of all jobs',
-    ).catch(() => {}) // what has not ended is counted below
+    ).catch(() => {}) // A job that has not ended is counted below.
     const bad = await judge(stage, poison, GROUP, 180_000)
     const good = await judge(stage, healthy, GROUP, 60_000)
     const waitsBefore = await readWaits(stage, healthy, before)

@@ -9,13 +9,13 @@ import type { Tap } from './tap.ts'
 import { until } from './wait.ts'
 
 const GROUP = 'poisoned'
-/** Calls outlast the poison's effect, so that those beside it are lost with it. */
+/** Calls last longer than the poison's effect, so that the calls beside it are lost with it. */
 const LATENCY = ['--latency', '1000', '--jitter', '1000']
-/** Workers that a job may take down, as jobs/work.ts has it. */
+/** Workers that a job may kill; the same number as in jobs/work.ts. */
 const MOST_LOST = 3
 /** From the claim of a call to the moment it has left. */
 const UNDER_WAY_MS = 100
-/** Of no other job the answer goes on without end. */
+/** The answer of this job alone goes on without end. */
 export const POISON = { mark: '[[fault:endless:ms=1000]]', members: { timeout_ms: 60_000 } }
 
 /** A job that kills every worker that takes it, among others. */
@@ -26,7 +26,7 @@ export const poisonWorker: Fault = {
     const { stalledAfterMs } = settings
     const random = createRandom(settings.seed)
     const stage = await openStage({
-      // One, so that whatever is lost with it comes back together.
+      // One, so that all that is lost with it comes back together.
       workers: 1,
       tapped: true,
       simulator: [...LATENCY, '--seed', String(settings.seed)],
@@ -51,7 +51,9 @@ export const poisonWorker: Fault = {
   },
 }
 
-/** Kills each worker in whose hands the poisonous job's call is, until the job has ended; tells how many those were. */
+/**
+ * Kills each worker that holds the poisonous job's call, until the job has ended; answers how many workers that were.
+ */
 export async function killHolders(
   stage: Stage,
   id: () => string | null,

@@ -8,12 +8,12 @@ import { until } from './wait.ts'
 
 type Running = { id: string; steps: ModelStep[] }
 
-/** For how long a flow is sent again while nobody answers. */
+/** How long a flow is sent again while there is no answer. */
 const CREATED_MS = 60_000
 
 /**
- * Flows whose steps take so long, ms, that a worker may die in each of them. A flow that is not answered is sent again under its
- * idempotency key, to any of the processes that run by then.
+ * Flows whose steps take so long, ms, that a worker may die in each of them. A flow without an answer is sent again
+ * under its idempotency key, to any of the processes that run then.
  */
 export async function createRandomFlows(
   urls: () => readonly string[],
@@ -50,7 +50,7 @@ export async function countEnded(url: string, flows: readonly Running[]): Promis
   return found.filter((flow) => flow?.status === 'completed' || flow?.status === 'failed').length
 }
 
-/** What does not hold of flows that have ended: that each came to what the model foresees, and that their events have no gap. */
+/** What does not hold for flows that have ended: each ended as the model predicts, and its events have no gap. */
 export async function judgeFlows(url: string, flows: readonly Running[]): Promise<string[]> {
   const broken: string[] = []
   for (const { id, steps } of flows) {

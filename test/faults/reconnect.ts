@@ -12,12 +12,12 @@ const STREAMS = 5000
 const OPENED_AT_ONCE = 250
 const OPENED_MS = 60_000
 const JOBS = 100
-/** Calls outlast the opening of all streams. */
+/** Calls last longer than the opening of all streams. */
 const latencyMs = (quick: boolean) => (quick ? 25_000 : 35_000)
-/** Sockets of this process besides. */
+/** Other sockets of this process. */
 const OTHER_FILES = 500
 
-/** One process serves thousands of event streams and dies; all of them come to the other one at once. */
+/** One process serves thousands of event streams and dies; all of them connect to the other one at once. */
 export const reconnect: Fault = {
   name: 'reconnect',
   title: `${STREAMS} event streams reconnect at once`,
@@ -56,7 +56,7 @@ export const reconnect: Fault = {
   },
 }
 
-/** Node raises the soft limit of open files to the hard one by itself; that one is the machine's. */
+/** Node raises the soft limit of open files to the hard limit by itself; the machine sets that one. */
 function requireFiles(count: number): void {
   const report = process.report.getReport() as { userLimits?: { open_files?: { soft: number | string } } }
   const most = Number(report.userLimits?.open_files?.soft)

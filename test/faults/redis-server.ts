@@ -3,27 +3,30 @@ import { type EmbeddedRedis, startEmbeddedRedis } from '../../embedded-redis/emb
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { until } from './wait.ts'
 
-/** A Redis with an append-only file that can be broken in several ways. Each resolves to when it was back, Unix ms. */
+/**
+ * A Redis with an append-only file that can be broken in several ways. Each way resolves to the time when it was
+ * back, Unix ms.
+ */
 export type BreakableRedis = {
   url: string
   port: number
   /** SIGKILL; its keeper starts it again on its port and from its file. */
   kill(): Promise<number>
-  /** Ends it as an administrator does. */
+  /** Stops it as an administrator does. */
   stop(): Promise<void>
   /** Starts it again, at its port and from its file. */
   start(): Promise<number>
-  /** Both, with so long between them. */
+  /** Stops and starts it, with so long in between. */
   halt(ms: number): Promise<number>
-  /** FLUSHALL: it is there, and nothing is in it. */
+  /** FLUSHALL: Redis runs, and is empty. */
   empty(): Promise<number>
-  /** SIGSTOP: connections stand and nothing answers. SIGCONT after so long. */
+  /** SIGSTOP: connections stay open and nothing answers. SIGCONT after so long. */
   freeze(ms: number): Promise<number>
-  /** Its memory is full, so that it refuses every write. Room again after `meanwhile`. */
+  /** Its memory is full, so that it refuses every write. There is room again after `meanwhile`. */
   fill(meanwhile: () => Promise<unknown>): Promise<number>
   /**
-   * Limits its memory so that new work is refused when so many bytes more are in use. Resolves to what takes the limit away and tells how
-   * many commands were refused by Redis itself.
+   * Limits its memory so that new work is refused when so many more bytes are in use. Resolves to a function that
+   * removes the limit and answers how many commands Redis itself refused.
    */
   narrow(bytes: number): Promise<() => Promise<number>>
   close(): Promise<void>
@@ -45,7 +48,7 @@ export async function startBreakableRedis(directory: string): Promise<BreakableR
       await closeRedis(client)
     }
   }
-  /** A number of INFO; 0 where it is not there. */
+  /** A number from INFO; 0 if it is missing. */
   const readInfo = async (section: string, place: { exec(text: string): RegExpExecArray | null }) =>
     Number(place.exec(String(await command('INFO', section)))?.[1] ?? 0)
   const limit = (maxmemory: string) => command('CONFIG', 'SET', 'maxmemory', maxmemory)
@@ -60,7 +63,7 @@ export async function startBreakableRedis(directory: string): Promise<BreakableR
     async kill() {
       const victim = running.pid
       process.kill(victim, 'SIGKILL')
-      // The keeper gives out the new process once it serves.
+      // The keeper names the new process once it serves.
       await until(() => (running.pid === victim ? null : true), BACK_MS, 'the killed Redis')
       return Date.now()
     },

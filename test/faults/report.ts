@@ -2,7 +2,7 @@ import { renderTable } from '../../bench/limits/table.ts'
 import type { Outcome } from './fault.ts'
 import { p99 } from './tally.ts'
 
-/** A fault with what it did; `error`: it could not be carried out. */
+/** A fault with its outcome; `error`: it could not be carried out. */
 export type Result = { title: string; wallMs: number } & ({ outcome: Outcome } | { error: string })
 
 export function isSound(result: Result): boolean {
@@ -11,7 +11,7 @@ export function isSound(result: Result): boolean {
   return tally.lost.size === 0 && tally.repeated.size === 0 && broken.length === 0
 }
 
-/** The table, what it does not say, and every promise that was broken. */
+/** The table, the notes, and every promise that was broken. */
 export function renderResults(results: readonly Result[]): string {
   const head = [
     'fault',

@@ -7,15 +7,16 @@ import { checkOutRelease } from './older-release.ts'
 import { openStage, type Stage } from './stage.ts'
 
 const GROUP = 'rolled-out'
-/** Jobs that wait while processes are replaced, beside those that come meanwhile. */
+/** Jobs that wait while processes are replaced, besides those that come in the meantime. */
 const BACKLOG = 150
 const DELAYED = 20
 const WORKERS = 2
 const APIS = 2
 
 /**
- * A roll-out under load over a store with open jobs: processes of an older release are replaced one after the other, workers
- * first, then put back in reverse, then replaced again with SIGKILL. Jobs wait, run, stream and are due later all the while.
+ * A roll-out under load over a store with open jobs: processes of an older release are replaced one after the other,
+ * workers first, then put back in reverse, then replaced again with SIGKILL. Meanwhile jobs wait, run, stream and are
+ * due later.
  */
 export const rollOut: Fault = {
   name: 'roll-out',
@@ -70,7 +71,7 @@ export const rollOut: Fault = {
   },
 }
 
-/** Workers that end hand their calls over; so one more runs for a moment, never one fewer. */
+/** Workers that end hand their calls over; so for a moment there is one more, never one fewer. */
 async function replaceOne(
   stage: Stage,
   role: 'worker' | 'api',

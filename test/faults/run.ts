@@ -6,7 +6,7 @@ import { isSound, type Result, renderResults } from './report.ts'
 import type { Stage } from './stage.ts'
 import { within } from './wait.ts'
 
-/** A fault that takes longer than this, the mix's blows and kills that were asked for not counted, hangs. */
+/** A fault that takes longer than this hangs; blows of the mix and requested kills do not count. */
 const MOST_MS = 10 * 60_000
 const KILL_MS = 10_000
 
@@ -35,7 +35,7 @@ else {
   }
   process.stdout.write(`\n${renderResults(results)}`)
   if (!results.every(isSound)) process.exitCode ??= 1
-  // Of a fault that was given up, timers and requests may be left.
+  // A fault that was given up may have left timers and requests.
   process.exit()
 }
 

@@ -16,15 +16,15 @@ const jobOf = (content: string) => ({
   body: { model: 'sim/chat', messages: messagesOf(content) },
 })
 
-/** What the simulator's bill calls the prompt of a schedule's jobs. */
+/** The hash of the prompt of a schedule's jobs in the simulator's bill. */
 export const promptHashOf = (name: string) => hashPrompt('chat', 'chat', { messages: messagesOf(name) })
 
-/** A schedule whose jobs say its name. */
+/** A schedule whose jobs contain its name. */
 export function createSchedule(url: string, name: string, members: object): Promise<Schedule> {
   return send(url, 'POST', '/v1/schedules', { name, job: jobOf(name), ...members })
 }
 
-/** A schedule that never runs by itself, sent again under one idempotency key until it is answered. */
+/** A schedule that never runs by itself, sent again under one idempotency key until there is an answer. */
 export function createOnce(urls: () => readonly string[], name: string): Promise<Schedule> {
   const body = { name, job: jobOf(name), cron: '0 0 1 1 *' }
   const look = () => send(urls().at(-1)!, 'POST', '/v1/schedules', body, { 'idempotency-key': name })
@@ -42,7 +42,7 @@ export async function deleteSchedule(url: string, id: string): Promise<void> {
 export const runsOf = async (url: string, id: string) =>
   (await get<Page<Run>>(`${url}/v1/schedules/${id}/runs?limit=1000`))!.data
 
-/** Waits until as many slots of a schedule with one each second are settled as have passed by then, and pauses it. */
+/** Waits until all slots that have passed of a schedule with one each second are settled, and pauses it. */
 export async function settleSlots(url: string, schedule: Schedule, end: number): Promise<number> {
   const due = Math.floor((end - Date.parse(schedule.created_at)) / 1000)
   const runs = await until(
@@ -57,7 +57,10 @@ export async function settleSlots(url: string, schedule: Schedule, end: number):
   return runs.length
 }
 
-/** What does not hold of a schedule with a slot each second: each slot is told of once, and has one job, which has ended, where it has any. */
+/**
+ * What does not hold for a schedule with a slot each second: each slot is listed once, and has at most one job, which
+ * has ended.
+ */
 async function judgeSlots(url: string, id: string): Promise<string[]> {
   const runs = (await runsOf(url, id)).reverse()
   const times = runs.map((run) => Date.parse(run.scheduled_for))
@@ -71,7 +74,7 @@ async function judgeSlots(url: string, id: string): Promise<string[]> {
   const found = jobs.map((job) => `${job.metadata.scheduled_for} ${job.id}`)
   for (const job of jobs)
     if (!isTerminal(job.status)) broken.push(`the job ${job.id} of ${id} is ${job.status}`)
-  // The history has the latest 500, the list all jobs that are kept.
+  // The history has the latest 500 slots, the list all jobs that are kept.
   const first = runs[0]?.scheduled_for ?? ''
   const late = found.filter((one) => one >= first)
   if (JSON.stringify(late.sort()) !== JSON.stringify(made.sort()))
@@ -81,7 +84,10 @@ async function judgeSlots(url: string, id: string): Promise<string[]> {
   return broken
 }
 
-/** What does not hold of a schedule that was just paused. A slot that was begun before the pause ends after it, and its job later. */
+/**
+ * What does not hold for a schedule that was just paused. A slot that began before the pause ends after it, and its
+ * job later.
+ */
 export async function judgeSettled(url: string, id: string): Promise<string[]> {
   let faults = await judgeSlots(url, id)
   for (const end = performance.now() + PATIENCE_MS; faults.length > 0 && performance.now() < end; ) {

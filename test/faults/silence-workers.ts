@@ -6,7 +6,7 @@ import { startLoad } from './load.ts'
 import { openStage, type Worker } from './stage.ts'
 import { recoveries } from './tally.ts'
 
-/** Calls of so many seconds, some of which are answered while their worker is silent, and some made twice at once. */
+/** Calls of several seconds: some are answered while their worker is silent, and some are made twice at once. */
 const LATENCY = ['--latency', '2000', '--jitter', '4000']
 const RECOVERY_GRACE_MS = 5000
 
@@ -14,7 +14,7 @@ type Silence = {
   name: string
   title: string
   times: number
-  /** Whether others may take its calls over. */
+  /** Whether other workers may take over its calls. */
   isGivenUp: boolean
   /** How long it lasts, ms. */
   lasts(settings: Settings, random: () => number): number
@@ -40,12 +40,12 @@ const SILENCES: Silence[] = [
   },
 ]
 
-/** For how long `block` blocks: beyond what a lock, a lease of the gate and the health check wait for. */
+/** How long `block` blocks: longer than a lock, a lease of the gate and the health check wait. */
 export function blockMs({ quick }: Pick<Settings, 'quick'>): number {
   return quick ? 12_000 : 35_000
 }
 
-/** Stops the whole process, the thread that tells others of its life included. */
+/** Stops the whole process, with the thread that tells others that it lives. */
 export async function freeze(worker: Worker, ms: number): Promise<void> {
   worker.kill('SIGSTOP')
   try {
@@ -55,13 +55,13 @@ export async function freeze(worker: Worker, ms: number): Promise<void> {
   }
 }
 
-/** Stops its event loop, on a stage with this `blockMs`. */
+/** Blocks its event loop, on a stage with this `blockMs`. */
 export async function block(worker: Worker, ms: number): Promise<void> {
   worker.kill('SIGUSR2')
   await sleep(ms)
 }
 
-/** A worker that is silent for longer than a dead one is waited for, and then goes on as if nothing had been. */
+/** A worker that is silent for longer than the wait for a dead one, and then goes on as if nothing had happened. */
 export const silenceWorkers: Fault[] = SILENCES.map((silence) => ({
   name: silence.name,
   title: silence.title,

@@ -7,15 +7,15 @@ import { openStage } from './stage.ts'
 import { until } from './wait.ts'
 
 const GROUP = 'silent-connection'
-/** From the silence, or from when new connections work again, to the call of a job that was sent then. */
+/** From the silence, or from the time when new connections work again, to the call of a job that was sent then. */
 const RESUMES_MS = 20_000
-/** What the store may take to be found silent by a waiting request, and the answer to come. */
+/** The time in which a waiting request may find the store silent and be answered. */
 const ANSWERS_MS = 4000
 const CALM_MS = 3000
 
 /**
- * All connections to Redis die in silence: what is sent vanishes, either way, and nothing is reset. Every other time new
- * connections are made and say nothing as well, for a while.
+ * All connections to Redis die silently: bytes vanish in both directions, and nothing is reset. Every other time new
+ * connections open and are silent as well, for a while.
  */
 export const silentConnection: Fault = {
   name: 'silent-connection',

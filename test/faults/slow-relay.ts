@@ -3,12 +3,12 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 export type SlowRelay = {
   port: number
-  /** From now on, whatever is sent arrives so much later, either way. */
+  /** From now on bytes arrive this much later, in both directions. */
   slowTo(ms: number): void
   close(): Promise<void>
 }
 
-/** Passes connections on to a server of 127.0.0.1, as a slow line does: nothing is lost, and nothing overtakes. */
+/** Passes connections on to a server of 127.0.0.1 like a slow line: nothing is lost, and the order stays. */
 export async function startSlowRelay(target: number): Promise<SlowRelay> {
   const sockets = new Set<Socket>()
   let delayMs = 0

@@ -18,7 +18,7 @@ export type StageOptions = {
   workers?: number
   /** Command line of the simulator. */
   simulator?: string[]
-  /** Of the provider `sim`; default: `chat`. A worker serves all of them unless it is started for some. */
+  /** Models of the provider `sim`; default: `chat`. A worker serves all of them unless it is started for some. */
   models?: readonly string[]
   /** Limits of each lane, as YAML in one line. */
   limits?: string
@@ -27,19 +27,22 @@ export type StageOptions = {
   tapped?: boolean
   /** Whether every process reaches Redis through the stage's relay. */
   relayed?: boolean
-  /** Whether the processes are started while Redis is not there; `redis.start` brings it. */
+  /** Whether the processes start before Redis; `redis.start` starts it. */
   isRedisLate?: boolean
-  /** Each with a key (`keyOf`); default: none, and no key is asked. */
+  /** Each with a key (`keyOf`); default: none, and no key is needed. */
   tenants?: readonly string[]
-  /** For how long a worker's event loop stands still when it gets SIGUSR2. */
+  /** How long a worker's event loop stands still when it gets SIGUSR2. */
   blockMs?: number
-  /** How far the clock of each process is off, ms, in the order of their starting; who replaces a worker has its clock. */
+  /**
+   * How far the clock of each process is off, ms, in the order of their start; a worker that replaces another has its
+   * clock.
+   */
   shiftsMs?: { apis: readonly number[]; workers: readonly number[] }
   /** `tiers` of each model, as YAML in one line. */
   tiers?: string
-  /** How long ended jobs are kept, as the configuration says it. */
+  /** How long ended jobs are kept, as written in the configuration. */
   retain?: string
-  /** Whether files lie in a folder that all processes share; default: in Redis. */
+  /** Whether files are in a folder that all processes share; default: in Redis. */
   keepsFilesInFolder?: boolean
   /** URL of the database that ended jobs move to, a second after their end. */
   history?: string
@@ -47,34 +50,34 @@ export type StageOptions = {
   checkout?: string
 }
 
-/** `tap`: what it reaches Redis through, on a stage that is tapped. */
+/** `tap`: the way to its Redis, on a tapped stage. */
 export type Worker = Child & { tap: Tap | null }
 
 /** A deployment to break: a Redis with a file of its own, the simulator, API and worker processes. */
 export type Stage = {
   redis: BreakableRedis
-  /** What everything reaches Redis through, on a stage that is relayed. */
+  /** The way to Redis for all processes, on a relayed stage. */
   relay: Relay | null
-  /** Those that run. */
+  /** The API processes that run. */
   apis: Child[]
   workers: Worker[]
   /** Base URLs of the API processes that run. */
   urls(): string[]
-  /** Ends one by a signal and resolves when it is gone. The others stay. */
+  /** Ends one with a signal and resolves when it is gone. The others stay. */
   end(child: Child, signal: 'SIGKILL' | 'SIGTERM'): Promise<Exit>
   /** @param checkout whose program it runs; default: this one */
   startApi(checkout?: string): Promise<Child>
-  /** Starts a worker in the place of one that ended, with its folder and its tap, or in a new one. */
+  /** Starts a worker in the place of one that ended, with its folder and its tap, or in a new place. */
   startWorker(models?: readonly string[], checkout?: string): Promise<Worker>
-  /** Where files lie, on a stage that keeps them in a folder. */
+  /** The folder of files, on a stage that keeps them in a folder. */
   filesFolder: string
   simulator: {
-    /** Where its API begins, without `/v1`. */
+    /** Base URL of its API, without `/v1`. */
     url: string
     state(): Promise<SimulatorState>
     /** The bill. */
     calls(): Promise<BilledCall[]>
-    /** What it does wrong from now on, besides what is asked for in prompts. */
+    /** Its faults from now on, besides those that prompts ask for. */
     setFaults(rules: FaultRule[]): Promise<void>
     /** How its batch APIs behave from now on. */
     setBatches(settings: object): Promise<void>
@@ -85,7 +88,7 @@ export type Stage = {
 /** Where a worker runs, and after its end the next one. */
 type Place = { folder: string; tap: Tap | null; shiftMs: number; worker: Worker | 'starting' | null }
 
-/** Starts everything on free ports and in a folder that goes with it. */
+/** Starts everything on free ports and in a folder that is deleted with it. */
 export async function openStage(options: StageOptions): Promise<Stage> {
   const closers: (() => Promise<unknown>)[] = []
   const close = async () => {
@@ -185,7 +188,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       workers,
       urls: () => apis.map((api) => api.match[1]!),
       async end(child, signal) {
-        // Clients learn of its end by its silence: it is struck off afterwards.
+        // Clients learn of its end only by its silence, so it is taken off the list afterwards.
         if (signal === 'SIGKILL') child.kill(signal)
         const exit = await (signal === 'SIGTERM' ? child.stop() : child.exited)
         for (const children of [apis, workers] as Child[][]) {
@@ -221,7 +224,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   }
 }
 
-/** What is loaded into a process to make something wrong with it. */
+/** Modules that are loaded into a process to make something wrong with it. */
 function preloads({ shiftMs, blockMs }: { shiftMs: number; blockMs?: number | undefined }) {
   const preload: string[] = []
   const env: Record<string, string> = {}

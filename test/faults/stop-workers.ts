@@ -6,10 +6,10 @@ import { startLoad } from './load.ts'
 import { openStage } from './stage.ts'
 
 const GROUP = 'stopped-workers'
-/** What a worker may take to end. */
+/** How long a worker may take to end. */
 const END_MS = 30_000
 
-/** Two workers under load, one of which is told to end and replaced, as in a deployment. */
+/** Two workers under load; one is told to end and replaced, as in a deployment. */
 export const stopWorkers: Fault = {
   name: 'worker-term',
   title: 'worker SIGTERM under load',

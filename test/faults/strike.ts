@@ -8,7 +8,7 @@ export const victims: readonly Victim[] = ['worker', 'api', 'redis']
 /** Names in titles. */
 export const victimTitles = { worker: 'worker', api: 'API', redis: 'Redis' } as const
 
-/** Kills one process of the kind, whichever it hits and whatever it does, and puts another in its place. */
+/** Kills any one process of the kind, at any step, and starts another in its place. */
 export async function strike(stage: Stage, victim: Victim, random: () => number): Promise<void> {
   if (victim === 'redis') return void (await stage.redis.kill())
   const children = victim === 'worker' ? stage.workers : stage.apis

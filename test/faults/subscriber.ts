@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readEvents } from './event-socket.ts'
 
-/** Reads an event stream to its end over as many connections as that takes. */
+/** Reads an event stream to its end, over as many connections as that takes. */
 export type Subscriber = {
-  /** Resolves at the end of the stream, or when it was told to leave. */
+  /** Resolves at the end of the stream, or when it was stopped. */
   done: Promise<void>
   leave(): void
-  /** Numbers of the events of each job, in the order they came. */
+  /** Numbers of the events of each job, in the order of arrival. */
   seen: Map<string, number[]>
   /** Jobs whose last event has come. */
   ended: Set<string>
@@ -20,20 +20,20 @@ const LAST = ['job.completed', 'job.failed', 'job.cancelled']
 const PAUSE_MS = 100
 
 export type SubscribeOptions = {
-  /** Base URLs of the API processes that are alive. */
+  /** Base URLs of the API processes that run. */
   urls: () => string[]
-  /** Of the events of a job, or of a group. */
+  /** The path of the events of a job, or of a group. */
   path: string
   random: () => number
-  /** Tells whether 204 means the end; more jobs may come into a group. Default: it does. */
+  /** Whether 204 means the end; a group may still get jobs. Default: true. */
   finished?: () => boolean
   /** Where to connect first; default: anywhere. */
   first?: string
 }
 
 /**
- * Follows a stream as a browser does: after a break it connects again, to another process than the one before
- * where there is one, and sends the last id it has.
+ * Follows a stream as a browser does: after a break it connects again, to another process than before if there is
+ * one, and sends its last id.
  */
 export function subscribe(options: SubscribeOptions): Subscriber {
   const { urls, path, random, finished = () => true } = options
@@ -74,7 +74,7 @@ export function subscribe(options: SubscribeOptions): Subscriber {
     if (LAST.some((name) => text.includes(`event: ${name}\n`))) subscriber.ended.add(job_id)
   }
 
-  /** One connection; true when the server says that there is no more. */
+  /** Reads over one connection; true if the server says that there is no more. */
   async function read(): Promise<boolean> {
     const url = choose()
     let status = 0
@@ -121,7 +121,7 @@ export function subscribe(options: SubscribeOptions): Subscriber {
   return subscriber
 }
 
-/** Events that are missing before others, and events that came more than once or late. */
+/** Events that are missing before others, and events that came twice or late. */
 export function findFlaws({ seen }: Pick<Subscriber, 'seen'>): { gaps: number; repeats: number } {
   let gaps = 0
   let repeats = 0

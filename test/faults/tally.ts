@@ -1,7 +1,7 @@
 import { type Attempt, isTerminal, type Job } from '../../jobs/job.ts'
 import type { BilledCall } from '../../simulator/state.ts'
 
-/** What is known of an accepted job when everything has come to rest. */
+/** What is known of an accepted job when everything has ended. */
 export type Evidence = {
   id: string
   hash: string
@@ -12,7 +12,7 @@ export type Evidence = {
 
 export type Tally = {
   jobs: number
-  /** L: accepted jobs without a terminal state, with the one they are in. */
+  /** L: accepted jobs without a terminal state, with their current state. */
   lost: Map<string, string>
   /** D by job: billed calls beyond one that are not flagged as ambiguous. */
   repeated: Map<string, number>
@@ -22,11 +22,11 @@ export type Tally = {
   paidAgain: number
   /** Failed jobs by error code. */
   failed: Map<string, number>
-  /** Completed jobs with an answer to another prompt than theirs. */
+  /** Completed jobs with an answer to another prompt. */
   mistaken: string[]
 }
 
-/** Sets the jobs' own account against the provider's bill. */
+/** Compares the jobs' own records with the provider's bill. */
 export function tallyUp(
   evidence: readonly Evidence[],
   billed: readonly Pick<BilledCall, 'prompt_hash'>[],
@@ -58,7 +58,7 @@ export function tallyUp(
   return tally
 }
 
-/** What several tallies, of jobs of their own each, come to. */
+/** The sum of several tallies, each of its own jobs. */
 export function addTallies(tallies: readonly Tally[]): Tally {
   const sum = tallyUp([], [])
   for (const tally of tallies) {
@@ -73,7 +73,7 @@ export function addTallies(tallies: readonly Tally[]): Tally {
   return sum
 }
 
-/** The simulator's answers begin with the hash of their prompt. Of pictures the result tells nothing. */
+/** The simulator's answers begin with the hash of their prompt. A picture's result does not contain it. */
 function answers(result: Job['result'], hash: string): boolean {
   const { choices, data } = (result ?? {}) as {
     choices?: { message?: { content?: string } }[]
@@ -92,7 +92,7 @@ function answers(result: Job['result'], hash: string): boolean {
  */
 export function recoveries(evidence: readonly Evidence[], killedAt: readonly number[]): number[] {
   return evidence.flatMap(({ attempts }) => {
-    // One that came back after it was given up is flagged though it is complete.
+    // A call that came back after it was given up is flagged though it is complete.
     const first = attempts.findIndex(
       ({ outcome, ambiguous }) => outcome === 'lost' || (outcome === 'completed' && ambiguous),
     )
@@ -103,7 +103,7 @@ export function recoveries(evidence: readonly Evidence[], killedAt: readonly num
   })
 }
 
-/** The smallest value that 99% do not exceed (nearest rank); null for none. */
+/** The smallest value that 99% do not exceed (nearest rank); null for no values. */
 export function p99(values: readonly number[]): number | null {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? null

@@ -4,27 +4,29 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { readScripts } from '../../jobs/scripts.ts'
 import type { LuaScript } from '../../lib/lua-script.ts'
 
-/** What a worker's connections to its Redis go through, to break them between one command and the next. */
+/** The way of a worker's connections to its Redis, to break them between one command and the next. */
 export type Tap = {
   url: string
-  /** Told of each command before it is passed on. */
+  /** The listener gets each command before it is passed on. */
   onCommand(listener: (command: Buffer) => void): void
   /**
-   * Resolves at the next storing of a result: `before`: Redis has not seen the command; `after`: it has carried it out. From
-   * then on nothing is passed on, neither its answer nor anything else, until `cut`.
+   * Resolves at the next storing of a result. `before`: Redis has not seen the command. `after`: it has carried it
+   * out. From then until `cut` nothing is passed on, neither its answer nor anything else.
    */
   catchResult(moment: 'before' | 'after'): Promise<void>
   /** The same for the next command that runs this script. */
   catchScript(script: LuaScript, moment: 'before' | 'after'): Promise<void>
   /** Ends all connections and refuses new ones. */
   cut(): void
-  /** Serves as if nothing had been. */
+  /** Serves again as before. */
   mend(): void
   close(): Promise<void>
 }
 
 const SENTINEL = 'the end of what a tap let through'
-/** How jobs/scripts.ts calls the script that stores results: by digest, by its text where Redis does not know it yet. */
+/**
+ * How jobs/scripts.ts calls the script that stores results: by digest, or by its text if Redis does not know it yet.
+ */
 const FINISH = readScripts().get('finish')!
 const STORE: LuaScript = { text: FINISH, sha: hash('sha1', FINISH) }
 
@@ -67,7 +69,7 @@ export async function openTap(target: string): Promise<Tap> {
           caught = null
           state = 'held'
           if (moment === 'before') return resolve()
-          // Redis answers in order: with this answer it has carried out what came before.
+          // Redis answers in order: with this answer it has carried out the earlier commands.
           executed = resolve
           redis.write(command)
           redis.write(`*2\r\n$4\r\nECHO\r\n$${SENTINEL.length}\r\n${SENTINEL}\r\n`)
@@ -117,7 +119,7 @@ export async function openTap(target: string): Promise<Tap> {
   }
 }
 
-/** Cuts what a client sends (RESP: arrays of bulk strings) into its commands, each as it came. */
+/** Cuts what a client sends (RESP: arrays of bulk strings) into its commands, each unchanged. */
 export function createCommandSplitter(): (chunk: Buffer) => Buffer[] {
   let rest: Buffer = Buffer.alloc(0)
   return (chunk) => {

@@ -14,8 +14,8 @@ export async function within<T>(promise: Promise<T>, ms: number, what: string): 
 }
 
 /**
- * Looks until the answer is other than null or undefined. A look that throws has found nothing: while things are
- * being broken, looking may fail.
+ * Repeats `look` until its answer is neither null nor undefined. A look that throws has found nothing: during a fault
+ * it may fail.
  */
 export async function until<T>(
   look: () => Promise<T | null | undefined> | T | null | undefined,

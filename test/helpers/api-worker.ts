@@ -21,20 +21,20 @@ const LANE = 'openai/small'
 /** A job whose call is under way. */
 export type Running = { held: Held; claimed: Claimed; queue: LaneQueue }
 
-/** A worker whose every step is a test's: what it does to the store is what a worker does, calls it makes none. */
+/** A worker whose every step a test decides: to the store it does what a worker does, but it makes no calls. */
 export type TestWorker = {
-  /** Begins the next job of the lane. */
+  /** Starts the next job of the lane. */
   next(lane?: string): Promise<Running>
-  /** Begins this job; those that come before it go back to their places. */
+  /** Starts this job; entries that come before it go back to their places. */
   start(id: string, lane?: string): Promise<Running>
   stream(running: Running, chunks: JsonValue[]): Promise<boolean>
   complete(running: Running, outcome?: { result?: JsonObject; costUsd?: number }): Promise<void>
   fail(running: Running, error?: Partial<JobError>): Promise<void>
   /** Puts the job back until `at`, Unix ms. */
   retry(running: Running, at: number): Promise<void>
-  /** Begins and completes a job. */
+  /** Starts and completes a job. */
   finish(id: string, outcome?: { result?: JsonObject; costUsd?: number }): Promise<void>
-  /** Begins a job and lets it fail. */
+  /** Starts a job and lets it fail. */
   finishFailed(id: string, error?: Partial<JobError>): Promise<void>
   close(): Promise<void>
 }
@@ -51,7 +51,7 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
   const order = createLaneOrder({
     fairness: createFairness({ redis, prefix }),
     config: () => config,
-    // Awaited by nobody, as in the service; a connection that closes meanwhile is no fault.
+    // Nobody awaits this, as in the service; a connection that closes in between is not a fault.
     onError: () => {},
   })
   const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order })
@@ -77,7 +77,7 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
     return queue
   }
 
-  /** Fetches until `wanted` says yes; what it said no to goes back. */
+  /** Fetches until `wanted` accepts an entry; the others go back. */
   async function fetch(lane: string, wanted: (held: Held) => boolean): Promise<Running> {
     const queue = laneOf(lane)
     const others: Held[] = []

@@ -57,23 +57,23 @@ export const testTenants: ConfigInput['tenants'] = {
 export type TestApi = {
   app: Api
   config: Config
-  /** The routes see this configuration from now on. */
+  /** From now on the routes use this configuration. */
   reconfigure(next: Config): void
   redis: RedisClient
-  /** What the routes have. */
+  /** What the routes get. */
   deps: ApiDeps
   scheduleWork: ScheduleWork
-  /** The Redis process, where the API has one of its own. */
+  /** The Redis process, if the API has its own. */
   server: EmbeddedRedis | null
-  /** Of the keys of a tenant; the only one of an open service is `default`. */
+  /** The root of a tenant's keys; an open service has only the tenant `default`. */
   root(tenant?: string): string
   /** Does what a worker does, when a test says so. */
   worker: TestWorker
   /** What was logged, one parsed line each. */
   logged: Record<string, unknown>[]
-  /** Stops its own Redis in its tracks: connections stand, and nothing answers until the function given is called. */
+  /** Freezes its own Redis: connections stay open, and nothing answers until the returned function is called. */
   freeze(): () => void
-  /** Begins to listen on a free port of 127.0.0.1. */
+  /** Starts to listen on a free port of 127.0.0.1. */
   listen(): Promise<string>
   close(): Promise<void>
 }
@@ -86,11 +86,11 @@ export type TestApiOptions = {
   limits?: Partial<ApiLimits>
   /** A Redis of its own, for tests that stop or spoil it. */
   own?: boolean
-  /** Where to be; in the shared Redis unless given. */
+  /** Its place in Redis; the shared Redis by default. */
   place?: TestPlace
-  /** The least severe lines of `logged`; `warn` unless given. */
+  /** The least severe level in `logged`; `warn` by default. */
   logLevel?: 'info'
-  /** Its store waits for Redis as long as it takes, for tests that hold it up. */
+  /** Its store waits for Redis without a limit, for tests that freeze it. */
   patient?: boolean
   overrides?: { providers?: Partial<ProviderAccess>; server?: Partial<ServerParts> }
   /** What is encrypted; by default what the environment says. */
@@ -116,7 +116,7 @@ export function parseTestConfig(members: Partial<ConfigInput> = {}): Config {
   } satisfies ConfigInput)
 }
 
-/** The API over a store in a real Redis, put together as services.ts does, without a worker beside it. */
+/** The API over a store in a real Redis, put together as services.ts does, without a worker. */
 export async function createTestApi(options: TestApiOptions = {}): Promise<TestApi> {
   const server = options.own ? await startTestRedis() : null
   const place = server ? { url: server.url, prefix: 'test' } : (options.place ?? testRedis())
@@ -300,13 +300,13 @@ function createTestLog(level: 'info' | 'warn') {
   return { log: pino({ level }, sink), logged }
 }
 
-/** A provider that answers all that it is asked for, at once, in the place of one that is not there. */
+/** Stands for a provider that does not exist: it answers every request at once. */
 export const answeringProvider: Pick<ProviderAccess, 'requests' | 'takePermit'> = {
   requests: { ask: async () => ({ ok: true, status: 200, body: { data: [] } }) },
   takePermit: async () => ({ settle: async () => {} }),
 }
 
-/** A create object of a chat job; `members` go over it. */
+/** A create object of a chat job; `members` replace its own. */
 export function chatJob(members: Record<string, unknown> = {}, text = 'hello') {
   return {
     type: 'chat',

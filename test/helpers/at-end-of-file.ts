@@ -1,6 +1,6 @@
 /**
- * Work of helpers at the end of each test file. Files share processes and their modules, so that a hook which a helper
- * registers by being loaded would run after the first file alone; `fail-on-leaks.ts` is loaded for each.
+ * Work of helpers at the end of each test file. Files share processes and their modules. So a hook that a helper
+ * registers when it is loaded would run after the first file alone; `fail-on-leaks.ts` is loaded for each.
  */
 const tasks: (() => Promise<void>)[] = []
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 
 export type BreakingProxy = { url: string; breaks(): number; close(): void }
 
-/** Passes everything on to the API, but breaks the connection of an event stream behind so many bytes of it. */
+/** Passes everything on to the API, but breaks the connection of an event stream after so many bytes. */
 export async function startBreakingProxy(target: string, bytes: number): Promise<BreakingProxy> {
   let breaks = 0
   const server = createServer((request, response) => {

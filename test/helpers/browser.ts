@@ -10,7 +10,7 @@ type Builder = {
   ensureDashboard(options: { root: string; node: string; log: (line: string) => void }): Promise<void>
 }
 
-/** Builds the dashboard unless it stands as its sources are: another file of tests may be looking at it. */
+/** Builds the dashboard unless the build is up to date: another test file may be using it. */
 export async function buildDashboard(): Promise<void> {
   const builder = new URL('../../scripts/dashboard.mjs', import.meta.url).href
   const { ensureDashboard } = (await import(builder)) as Builder
@@ -20,28 +20,28 @@ export async function buildDashboard(): Promise<void> {
   if (failure !== undefined) throw new Error(failure)
 }
 
-/** Chromium, installed where the machine has none. Close it after the file's tests. */
+/** Chromium, installed if the machine has none. Close it after the file's tests. */
 export async function openBrowser(): Promise<Browser> {
   return chromium.launch({
     executablePath: await findBrowser({ log: (line) => console.error(line) }),
-    // Its sandbox refuses root, and wants more than containers grant; only our own page is opened.
+    // Its sandbox refuses root, and needs more than containers grant; it opens only our own page.
     args: ['--no-sandbox', '--disable-dev-shm-usage'],
   })
 }
 
 export type PageOptions = BrowserContextOptions & {
-  /** Messages in the browser's log that are meant to come. */
+  /** Expected messages in the browser's log. */
   tolerated?: RegExp
 }
 
 /**
- * A page of a browser of its own. The test fails when the page logs an error or a warning (a breach of its content security
- * policy is one), throws, or asks another origin for anything.
+ * A page of a browser of its own. The test fails if the page logs an error or a warning (such as a breach of its
+ * content security policy), throws, or asks another origin for anything.
  */
 export async function openPage(browser: Browser, url: string, options: PageOptions = {}): Promise<Page> {
   const { tolerated, ...contextOptions } = options
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...contextOptions })
-  // Below the tests' own, so that what was waited for is told.
+  // Shorter than the tests' own, so that a failure names what was waited for.
   context.setDefaultTimeout(15_000)
   const page = await context.newPage()
   const faults: string[] = []

@@ -20,7 +20,7 @@ const placement = {
   },
   topologySpreadConstraints: [{ maxSkew: 1, topologyKey: 'zone', whenUnsatisfiable: 'ScheduleAnyway' }],
 }
-/** What the examples leave out, each with something in it. */
+/** A value for each member that the examples leave out. */
 const everything = {
   pullSecrets: [{ name: 'registry' }],
   env: [{ name: 'HTTPS_PROXY', value: 'http://proxy:3128' }],
@@ -33,7 +33,7 @@ const everything = {
   postgresql: { storage: { className: 'fast' } },
 }
 
-/** The chart's examples, each as it stands and with everything else that the chart has. */
+/** The chart's examples, each as it is and with everything else that the chart has. */
 export function listChartValues(): { name: string; values: Values }[] {
   return globSync('examples/*.yaml', { cwd: CHART }).flatMap((path) => {
     const name = basename(path, '.yaml')

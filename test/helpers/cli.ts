@@ -17,7 +17,10 @@ export type CliRun = {
 
 export type RunningCli = { kill(signal: NodeJS.Signals): void; ended: Promise<CliRun> }
 
-/** Starts `node main.ts …`, its output in pipes, as this user or another. What still runs after the file's tests is killed. */
+/**
+ * Starts `node main.ts …` with its output in pipes, as this user or another. A process that still runs after the
+ * file's tests is killed.
+ */
 export function startCli(
   args: string[],
   options: { cwd?: string; env?: Record<string, string>; uid?: number } = {},

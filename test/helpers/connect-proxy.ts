@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { request } from 'undici'
 
-/** What is between two neighbours, and not passed on (RFC 9110 §7.6.1). */
+/** Headers between two neighbours, which are not passed on (RFC 9110 §7.6.1). */
 const HOP_BY_HOP = new Set([
   'connection',
   'proxy-connection',
@@ -14,7 +14,7 @@ const HOP_BY_HOP = new Set([
 
 export type ConnectProxy = {
   url: string
-  /** What it was asked for, in order: `CONNECT host:port`, or `POST http://…`. */
+  /** The requests, in order: `CONNECT host:port`, or `POST http://…`. */
   asked: string[]
   /** `Proxy-Authorization` of each. */
   credentials: (string | undefined)[]
@@ -24,8 +24,8 @@ export type ConnectProxy = {
 /**
  * A proxy on 127.0.0.1 that opens tunnels, and passes plain HTTP on.
  *
- * @param options.to every way leads to this port of 127.0.0.1, whatever was asked for
- * @param options.refuse the status that every CONNECT is answered with
+ * @param options.to the port of 127.0.0.1 to which every request goes, for any requested address
+ * @param options.refuse the status of the answer to every CONNECT
  */
 export async function startConnectProxy(
   options: { to?: number; refuse?: number } = {},

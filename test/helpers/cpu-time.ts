@@ -1,4 +1,4 @@
-/** Milliseconds of CPU that this process spent while the work ran: a busy machine does not change them. */
+/** Milliseconds of CPU that this process used while the work ran: a busy machine does not change them. */
 export function cpuTimeOf(work: () => void): number {
   const before = process.cpuUsage()
   work()

@@ -4,7 +4,7 @@ import { keysOf } from './redis.ts'
 
 const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
 
-/** Everything that stands in Redis under a prefix: as it is, and what comes out of the packed values in it. */
+/** Everything under a prefix in Redis: as it is stored, and the content of its packed values. */
 export async function dumpRedis(
   redis: RedisClient,
   prefix: string,
@@ -13,7 +13,7 @@ export async function dumpRedis(
   return { plain: values.map(String).join('\n'), unpacked: values.flatMap(unpack).join('\n') }
 }
 
-/** Every key under a prefix, and behind it its values. */
+/** Every key under a prefix, followed by its values. */
 export async function dumpValues(redis: RedisClient, prefix: string): Promise<Buffer[]> {
   const values: Buffer[] = []
   for (const key of await keysOf(redis, `*${prefix}*`)) {
@@ -28,7 +28,7 @@ function unpack(value: Buffer): string[] {
   try {
     return [zstdDecompressSync(value.subarray(at)).toString()]
   } catch (error) {
-    // Only at the beginning is it surely a frame; elsewhere the bytes may be there by chance.
+    // Only at the beginning is it certainly a frame; elsewhere the bytes may look like one by chance.
     if (at === 0) throw error
     return []
   }

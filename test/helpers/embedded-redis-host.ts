@@ -1,6 +1,6 @@
 /**
- * A program with an embedded Redis, for tests that kill it: `node embedded-redis-host.ts FOLDER [finish]`.
- * It says where its Redis is and stays, or with `finish` leaves without closing it.
+ * A program with an embedded Redis, for tests that kill it: `node embedded-redis-host.ts FOLDER [finish]`. It prints
+ * where its Redis is and stays; with `finish` it leaves without closing Redis.
  */
 import { execFileSync } from 'node:child_process'
 import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'

@@ -7,13 +7,13 @@ export const testKeys = [
   Buffer.alloc(32, 9).toString('base64'),
 ] as const
 
-/** Whether what the helpers open is to encrypt: `SLUICE_TEST_ENCRYPTION=1` runs every test so. */
+/** Whether the helpers encrypt: `SLUICE_TEST_ENCRYPTION=1` runs every test with encryption. */
 const isOn = process.env.SLUICE_TEST_ENCRYPTION === '1'
 
-/** One line of YAML that turns encryption on where the helpers are to encrypt. */
+/** One line of YAML that turns encryption on if the helpers encrypt. */
 export const testEncryption = isOn ? `encryption: { keys: ["${testKeys[0]}"] }` : ''
 
-/** @param keys those of the environment where not given */
+/** @param keys by default those of the environment */
 export function testSealer(keys: readonly string[] = isOn ? [testKeys[0]] : []): Sealer {
   return createSealer({ keys: keys.map((key) => Buffer.from(key, 'base64')), now: Date.now })
 }

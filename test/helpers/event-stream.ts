@@ -1,6 +1,6 @@
 import { createEventParser, type ParsedEvent } from '../../client/event-parser.ts'
 
-/** An event as it came, its data read. */
+/** An event as it came, with its data parsed. */
 export type ReadEvent = Omit<ParsedEvent, 'data'> & {
   data: { job_id: string; seq: number; [member: string]: unknown }
 }
@@ -10,9 +10,9 @@ export type ReadStream = {
   response: Response
   /** The next event; null when the stream has ended. */
   next(): Promise<ReadEvent | null>
-  /** So many events. */
+  /** The next `count` events. */
   take(count: number): Promise<ReadEvent[]>
-  /** Events up to the one that `isLast` says yes to, that one included. */
+  /** Events up to and with the first one for which `isLast` is true. */
   until(isLast: (event: ReadEvent) => boolean): Promise<ReadEvent[]>
   /** All that came, as text. */
   text(): string
@@ -28,7 +28,7 @@ export async function readStream(
     headers: { ...headers, ...(cursor === undefined ? {} : { 'last-event-id': cursor }) },
     signal: leaving.signal,
   })
-  // Of an error the test reads the body itself.
+  // The test reads the body of an error itself.
   const reader = response.ok ? response.body?.getReader() : undefined
   const parser = createEventParser()
   const waiting: ParsedEvent[] = []

@@ -2,18 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll } from 'vitest'
 import { endFile } from './at-end-of-file.ts'
 
-/** Kinds of handles that a test file has to give back. Timers are left out: the runner has some of its own. */
+/** Kinds of handles that a test file has to close. Timers are left out: the runner has some of its own. */
 const KINDS = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'ProcessWrap', 'FSEventWrap', 'UDPWrap']
 
-/** Sockets that were closed, and children that were killed, get this long to be gone. */
+/** Closed sockets and killed children get this long to disappear. */
 const GRACE_MS = 2_000
 
-// A handle from its first use on, and packages use it by being loaded.
+// stdin becomes a handle at its first use, and packages use it when they are loaded.
 void process.stdin
 
 const before = countHandles()
 
-// The first hook to be registered is the last to run: after those in which the file cleans up.
+// The first registered hook runs last: after those in which the file cleans up.
 afterAll(async () => {
   await endFile()
   const deadline = performance.now() + GRACE_MS

@@ -13,7 +13,7 @@ import { testRedis } from './redis.ts'
 import { openTestService, placeService, type TestService } from './service.ts'
 import { answer, type Script, startUpstream, type Upstream } from './upstream.ts'
 
-/** An API and a worker over an upstream that a test scripts; tenants are made by their names. */
+/** An API and a worker over an upstream that a test scripts. Tenants are created by their names. */
 export type FairService = {
   service: TestService
   upstream: Upstream
@@ -24,7 +24,7 @@ export type FairService = {
   ended(tenant: string, id: string): Promise<{ job: Job; ms: number }>
   lane(id?: string): Promise<LaneView>
   steer(action: 'pause' | 'resume', body?: object, id?: string): Promise<void>
-  /** Ends the worker as a deployment does, and starts another. */
+  /** Stops the worker as a deployment does, and starts another. */
   restartWorker(): Promise<void>
 }
 
@@ -128,7 +128,7 @@ export function promptOf(body: JsonObject): string {
   return messages ? messages.map((one) => one.content).join(' ') : [input].flat().join(' ')
 }
 
-/** Answers as a provider that works. */
+/** Answers like a working provider. */
 export function answerOf(body: JsonObject, response: Parameters<Script>[1]): void {
   if (body.input !== undefined) {
     const data = [body.input].flat().map((_, index) => ({ object: 'embedding', index, embedding: [0.5, 1] }))

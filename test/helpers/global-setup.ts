@@ -10,18 +10,18 @@ import { type FoundProcess, findRunProcesses, RUN_VARIABLE } from './run-process
 declare module 'vitest' {
   interface ProvidedContext {
     redisUrl: string
-    /** Nodes of the cluster that stands for the shared Redis; none: there is no such. */
+    /** Nodes of the cluster that replaces the shared Redis; empty: there is none. */
     clusterUrls: string[]
   }
 }
 
-/** What a developer's shell may hold and no test may depend on. */
+/** Variables that a developer's shell may have and no test may depend on. */
 const SERVICE_VARIABLES = ['REDIS_URL', 'SLUICE_CONFIG', 'PORT', 'HOST', 'NODE_ENV', 'OPENAI_CUSTOM_HEADERS']
 
-/** A process that was told to end gets this long to be gone. */
+/** A process that was asked to end gets this long to disappear. */
 const GRACE_MS = 5_000
 
-/** Starts the Redis that all test files share, and at the end fails the run when a process was left behind. */
+/** Starts the Redis that all test files share. At the end it fails the run if a process was left behind. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   for (const name of SERVICE_VARIABLES) delete process.env[name]
   const run = await mkdtemp(join(tmpdir(), 'sluice-test-'))
@@ -33,9 +33,9 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   project.provide('redisUrl', redis.url)
   const cluster = process.env.SLUICE_TEST_CLUSTER === '1' ? await startTestCluster() : null
   project.provide('clusterUrls', cluster?.urls ?? [])
-  // Set after the shared Redis has started, which is none of the tests' processes.
+  // Set after the shared Redis has started, which does not count among the tests' processes.
   process.env[RUN_VARIABLE] = run
-  // Some hundred processes of ours start in a run; compiled once, each starts in half of the time.
+  // A run starts some hundred processes of ours; with compiled code each starts in half of the time.
   process.env.NODE_COMPILE_CACHE = join(run, 'compile-cache')
 
   return async () => {
@@ -43,7 +43,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     await redis.close()
     const left = await waitForEnd(run)
     for (const { pid } of left) killQuietly(pid)
-    // What ends just now may still write into the folder of compiled code.
+    // A process that is just ending may still write into the folder of compiled code.
     await rm(run, { recursive: true, force: true, maxRetries: 10 })
     if (left.length === 0) return
     process.exitCode = 1
@@ -61,7 +61,7 @@ async function waitForEnd(run: string): Promise<FoundProcess[]> {
   }
 }
 
-/** Vitest ends its own workers, and what watches over them, after this or before. */
+/** Vitest ends its own workers, and the processes that watch over them, after this or before. */
 function isTestWorker(command: string): boolean {
   return command.includes('/vitest/dist/workers/') || /^(?:node \()?vitest\b/.test(command)
 }

@@ -1,6 +1,6 @@
 /**
- * The part of Go's templates that the Helm chart needs: actions, pipelines, variables, `define`, `if`, `with`, `range`, and trimming.
- * Anything else is an error. `npm run chart:check` holds it against Go itself.
+ * The part of Go's templates that the Helm chart needs: actions, pipelines, variables, `define`, `if`, `with`,
+ * `range`, and trimming. Anything else is an error. `npm run chart:check` compares it with Go itself.
  */
 export type GoTemplates = {
   /** Adds the templates that a file defines, and the file under its name. */
@@ -23,7 +23,7 @@ type Term =
   | { kind: 'path'; from: '.' | string | Pipe; fields: string[] }
   | { kind: 'pipe'; pipe: Pipe }
 
-/** Variables of a block, those of the blocks around it behind them. */
+/** Variables of a block, followed by those of the blocks around it. */
 type Scope = { own: Map<string, unknown>; outer: Scope | null }
 
 export function createGoTemplates(functions: Record<string, GoFunction>): GoTemplates {
@@ -86,7 +86,7 @@ export function createGoTemplates(functions: Record<string, GoFunction>): GoTemp
       return readTerm(first!, dot, scope)
     }
     const read = (term: Term) => readTerm(term, dot, scope)
-    // These look at no more than they need.
+    // These evaluate no more than they need.
     if (first.name === 'and' || first.name === 'or') {
       let value: unknown
       for (const term of rest) {
@@ -132,7 +132,7 @@ function findScope(name: string, scope: Scope): Scope {
   throw new Error(`no variable ${name}`)
 }
 
-/** What Go takes for true: not zero, and not empty. */
+/** What Go counts as true: not zero, and not empty. */
 export function isTrue(value: unknown): boolean {
   if (Array.isArray(value)) return value.length > 0
   if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0

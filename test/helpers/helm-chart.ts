@@ -11,7 +11,7 @@ export type KubernetesObject = {
 
 type Values = Record<string, unknown>
 
-/** What the templates see: `values` over those of the chart, as `helm template NAME` gives them. */
+/** The data of the templates: `values` over those of the chart, as `helm template NAME` gives them. */
 export function readChartData(chart: string, values: Values, name = 'sluice'): Record<string, unknown> {
   const { name: chartName, version, appVersion } = parse(readFileSync(join(chart, 'Chart.yaml'), 'utf8'))
   return {
@@ -21,7 +21,7 @@ export function readChartData(chart: string, values: Values, name = 'sluice'): R
   }
 }
 
-/** The text of each file that the chart renders, notes included. Throws what a template fails with. */
+/** The text of each file that the chart renders, notes included. Throws the error of a template. */
 export function renderChart(chart: string, data: Record<string, unknown>): Record<string, string> {
   const templates = createGoTemplates(FUNCTIONS)
   const files = globSync('templates/*', { cwd: chart }).sort()
@@ -30,7 +30,7 @@ export function renderChart(chart: string, data: Record<string, unknown>): Recor
   return Object.fromEntries(shown.map((file) => [file, templates.execute(file, data)]))
 }
 
-/** What Kubernetes would be given. Throws where a file is no YAML. */
+/** The objects that Kubernetes would get. Throws if a file is not YAML. */
 export function readObjects(rendered: Record<string, string>): KubernetesObject[] {
   return Object.entries(rendered)
     .filter(([file]) => file.endsWith('.yaml'))
@@ -43,7 +43,7 @@ export function readObjects(rendered: Record<string, string>): KubernetesObject[
     )
 }
 
-/** As Helm does: maps member by member, everything else as a whole; null takes a default away. */
+/** As in Helm: maps are merged member by member, everything else is replaced as a whole; null removes a default. */
 function mergeValues(base: unknown, over: unknown): unknown {
   if (!isMap(base) || !isMap(over)) return over === undefined ? base : over
   const merged: Values = { ...base }
@@ -63,7 +63,7 @@ function indent(spaces: unknown, text: unknown): string {
   return pad + String(text).replaceAll('\n', `\n${pad}`)
 }
 
-/** Those of sprig and Helm that the chart uses. */
+/** The functions of sprig and Helm that the chart uses. */
 const FUNCTIONS: Record<string, GoFunction> = {
   contains: (part, text) => String(text).includes(String(part)),
   default: (fallback, value) => (isTrue(value) ? value : fallback),
@@ -79,7 +79,7 @@ const FUNCTIONS: Record<string, GoFunction> = {
   int64: (value) => Math.trunc(Number(value)),
   kindIs: (kind, value) => kind === 'invalid' && (value === null || value === undefined),
   list: (...values) => values,
-  // The first map that has a member gives it.
+  // The first map that has a member wins.
   merge: (...maps) => maps.reduceRight((under, over) => mergeValues(under, over)),
   nindent: (spaces, text) => `\n${indent(spaces, text)}`,
   printf: (format, ...values) => String(format).replace(/%[sd]/g, () => String(values.shift())),

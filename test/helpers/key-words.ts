@@ -2,10 +2,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const HOUSE = join(import.meta.dirname, '../..')
-/** Where keys are named. */
+/** The folders in which keys are named. */
 const FOLDERS = ['jobs', 'files', 'batches', 'webhooks', 'ratelimit']
 
-/** Every word that stands behind a colon in a text of the store's code: `:events` of `job:<id>:events`. New keys come in by themselves. */
+/**
+ * Every word behind a colon in a text of the store's code: `:events` of `job:<id>:events`. New keys are found by
+ * themselves.
+ */
 export function collectKeyWords(): string[] {
   const words = new Set<string>()
   for (const folder of FOLDERS) {

@@ -4,16 +4,16 @@ import type { Page } from 'playwright-core'
 
 type AxeResult = { violations: { id: string; impact: string; nodes: { html: string }[] }[] }
 
-/** Loads axe into the page, which has to have been opened with `bypassCSP`, or before its policy matters. */
+/** Loads axe into the page, which must be open with `bypassCSP`, or before its policy matters. */
 export async function addAxe(page: Page): Promise<void> {
   await page.evaluate(await readFile(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8'))
 }
 
 const allRules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
-/** Those that depend on colours and on places; the others find the same however the page is shown. */
+/** Rules that depend on colours and places; the other rules find the same in every look of the page. */
 const rulesOfLooks = ['color-contrast', 'link-in-text-block', 'target-size', 'scrollable-region-focusable']
 
-/** What axe finds that is serious or critical, as the page stands. */
+/** Serious and critical faults that axe finds on the page as it is. */
 export function findFaults(page: Page): Promise<string[]> {
   return runAxe(page, { type: 'tag', values: allRules })
 }
@@ -27,13 +27,13 @@ async function runAxe(page: Page, runOnly: { type: 'tag' | 'rule'; values: strin
 }
 
 /**
- * The page wide and narrow, light and dark: what axe finds, where it is wider than the screen (down to 360 pixels), and where
- * tables are no cards, but for small ones that fit.
+ * Looks at the page wide and narrow, light and dark. It lists what axe finds, where the page is wider than the screen
+ * (down to 360 pixels), and tables that are not shown as cards, except for small ones that fit.
  */
 export async function lookOver(page: Page, name: string): Promise<string[]> {
   const found: string[] = []
   const findWide = async (width: number) => {
-    // Charts take their width from their places a frame later.
+    // Charts take the width of their places a frame later.
     const wide = await page.evaluate<number>(
       'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(document.documentElement.scrollWidth))))',
     )
@@ -47,7 +47,7 @@ export async function lookOver(page: Page, name: string): Promise<string[]> {
   ] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await page.setViewportSize({ width, height: 900 })
-    // What the head covers is no target at that moment.
+    // An element below the fixed head is not a target at that moment.
     await page.evaluate('scrollTo(0, 0)')
     const faults = isFirst ? findFaults(page) : runAxe(page, { type: 'rule', values: rulesOfLooks })
     found.push(...(await faults).map((fault) => `${name} ${colorScheme} ${width}: ${fault}`))

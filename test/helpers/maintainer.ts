@@ -4,7 +4,7 @@ import { createMaintainerLease } from '../../jobs/maintainer-lease.ts'
 import { type Maintainer, type MaintainerDeps, startMaintainer } from '../../workers/maintainer.ts'
 import type { TestStore } from './store.ts'
 
-/** A worker that stands for election; it stops with the test. Without tasks unless given. */
+/** A worker that stands for election; it stops with the test. Without tasks by default. */
 export function standForElection(
   store: Pick<TestStore, 'redis' | 'prefix'>,
   name = 'a-worker',
@@ -26,7 +26,7 @@ export function standForElection(
   return maintainer
 }
 
-/** Has the store's tenants looked after all the time; ends with the test. */
+/** Maintains the store's tenants all the time; ends with the test. */
 export function keepMaintained(store: TestStore): void {
   standForElection(store).add({ name: 'sweep', everyMs: 50, run: store.maintenance.sweep })
 }

@@ -1,11 +1,11 @@
 import type { Metrics } from '../../telemetry/metrics.ts'
 
-/** A metric as docs/metrics.md has it. Labels stand in the order of the alphabet. */
+/** A metric as docs/metrics.md has it, with its labels in alphabetical order. */
 export type MetricRow = { name: string; type: string; labels: string[] }
 
 export type Sample = { name: string; labels: Record<string, string>; value: number }
 
-/** Has every metric tell something, with every label it can have. */
+/** Gives every metric a value, with every label it can have. */
 export function fillMetrics(metrics: Metrics): void {
   const job = { tenant: 't', lane: 'l', type: 'chat' }
   const usage = { input_tokens: 1, output_tokens: 1 }
@@ -116,7 +116,7 @@ export function describeRegistry(text: string): MetricRow[] {
   })
 }
 
-/** The rows of the tables of docs/metrics.md: name, type, labels. */
+/** The rows of the tables in docs/metrics.md: name, type, labels. */
 export function readMetricsTable(page: string): MetricRow[] {
   return [...page.matchAll(/^\| `([a-z_]+)` \| (\w+) \|([^|]*)\|/gm)].map(([, name, type, labels]) => ({
     name: name!,

@@ -22,7 +22,7 @@ export type OddBucket = {
   oddity: { operation: S3Operation; how: S3Oddity; times: number } | null
 }
 
-/** A store of S3's API in memory that does what a test tells it to do wrong. It checks no signatures: s3rver does. */
+/** An S3 store in memory that makes the mistakes that a test asks for. It checks no signatures: s3rver does. */
 export type OddS3 = { url: string; bucket(name: string): OddBucket; close(): Promise<void> }
 
 export async function startOddS3(): Promise<OddS3> {

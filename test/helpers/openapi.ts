@@ -3,7 +3,7 @@ import type { JsonObject } from '../../lib/json.ts'
 
 export type Parameter = { name: string; in: 'path' | 'query' | 'header'; schema: JsonObject }
 
-/** One operation of the served document; `body` is the schema of its JSON body, null where it takes none. */
+/** One operation of the served document; `body` is the schema of its JSON body, or null. */
 export type Operation = {
   method: 'GET' | 'POST' | 'DELETE' | 'PUT' | 'PATCH'
   /** As in the document: `/v1/jobs/{id}`. */
@@ -21,7 +21,7 @@ type Document = {
   components: { schemas: Record<string, JsonObject> }
 }
 
-/** Every route that the API says it has, with the schemas that they refer to. */
+/** Every route of the API's document, with the schemas that they refer to. */
 export async function readOperations(
   app: Api,
 ): Promise<{ operations: Operation[]; schemas: Record<string, JsonObject> }> {

@@ -18,7 +18,7 @@ export type ReceivedSpan = {
   /** Span ids. */
   links: string[]
   isError: boolean
-  /** Of the process it comes from. */
+  /** Of the process that sent it. */
   resource: Record<string, unknown>
 }
 
@@ -27,7 +27,7 @@ export type OtlpReceiver = {
   spans: ReceivedSpan[]
   /** Headers of the requests. */
   headers: Record<string, unknown>[]
-  /** The spans of one trace, as they began. */
+  /** The spans of one trace, in the order of their start. */
   trace(id: string): ReceivedSpan[]
   close(): Promise<void>
 }

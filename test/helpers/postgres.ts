@@ -12,28 +12,33 @@ import {
   runPlan,
 } from '../../embedded-redis/system-package.ts'
 
-/** Where Debian and Homebrew put the server's programs, which are not on the path there. */
+/** Where Debian and Homebrew install the server's programs, which are not on the path there. */
 const VERSIONED = ['/usr/lib/postgresql', '/opt/homebrew/opt', '/usr/pgsql-15']
 
-/** PostgreSQL refuses to run as root; these users may run it then, the first that there is. */
+/** PostgreSQL refuses to run as root. The first of these users that exists runs it instead. */
 const USERS = ['postgres', 'nobody']
 
 export type TestPostgres = {
   url: string
   pid: number
-  /** The address of a database of one's own, made now. */
+  /** The address of a database of one's own, created now. */
   database(name: string): Promise<string>
-  /** Ends it as SIGKILL does, or starts it again on its data. */
+  /** Ends it like SIGKILL, or starts it again on its data. */
   kill(): Promise<void>
-  /** Ends it as an administrator does. */
+  /** Stops it as an administrator does. */
   stop(): Promise<void>
-  /** SIGSTOP to it and all of its processes: connections stand, and nothing answers. Resolves to what lets them go on. */
+  /**
+   * SIGSTOP to it and all of its processes: connections stay open, and nothing answers. Resolves to the function that
+   * lets them go on.
+   */
   freeze(): Promise<() => void>
   start(): Promise<void>
   close(): Promise<void>
 }
 
-/** A PostgreSQL of one's own on a free port of 127.0.0.1; installed with the system's package manager where there is none. */
+/**
+ * A PostgreSQL of one's own on a free port of 127.0.0.1; the system's package manager installs it if there is none.
+ */
 export async function startTestPostgres(): Promise<TestPostgres> {
   const programs = await findPrograms()
   const user = process.getuid?.() === 0 ? await findUser() : null
@@ -53,7 +58,7 @@ export async function startTestPostgres(): Promise<TestPostgres> {
   async function start(): Promise<void> {
     const settings = ['listen_addresses=127.0.0.1', `unix_socket_directories=${folder}`, 'fsync=off']
     const args = ['-D', data, '-p', String(port), ...settings.flatMap((one) => ['-c', one])]
-    // None of the tests' own processes: its children outlive a kill by a moment.
+    // It does not count among the tests' own processes: its children outlive a kill by a moment.
     const { SLUICE_TEST_RUN: _, ...env } = process.env
     const child = spawn(join(programs, 'postgres'), args, {
       ...as,
@@ -91,7 +96,7 @@ export async function startTestPostgres(): Promise<TestPostgres> {
     stop: () => end('SIGINT'),
     async freeze() {
       const own = server!.pid!
-      // Itself first, so that it makes no more of them.
+      // Itself first, so that it starts no more of them.
       process.kill(own, 'SIGSTOP')
       const list = await run('ps', ['-A', '-o', 'pid=,ppid='], {})
       const pairs = list.split('\n').map((line) => line.trim().split(/\s+/).map(Number))

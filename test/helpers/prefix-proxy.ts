@@ -3,13 +3,16 @@ import { createServer, request as send } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 export type PrefixProxy = {
-  /** Where the server is reached, with a slash at the end. */
+  /** Address of the server, with a slash at the end. */
   url: string
   origin: string
   close(): Promise<void>
 }
 
-/** A proxy that serves a server below a path, and takes the path away before it passes a request on; it tells the server nothing of it. */
+/**
+ * A proxy that serves a server below a path. It removes the path before it passes a request on, and does not tell the
+ * server about it.
+ */
 export async function startPrefixProxy(target: string, path: string): Promise<PrefixProxy> {
   const server = createServer((request, response) => {
     if (!request.url!.startsWith(`${path}/`)) {

@@ -1,6 +1,6 @@
 /**
- * Which of the named secrets a text has, and in which form: as it is, as base64 wherever the secret stands in what was encoded, and
- * as the lists of bytes and hex that printed Buffers are. `['prompt in base64']`; empty: none.
+ * The named secrets that a text has, and in which form: as it is, as base64 wherever the secret begins in the encoded
+ * bytes, and as the lists of bytes and hex of printed Buffers. `['prompt in base64']`; empty: none.
  */
 export function findForms(text: string, secrets: Readonly<Record<string, string>>): string[] {
   const found: string[] = []
@@ -22,7 +22,10 @@ function formsOf(secret: string): Record<string, string[]> {
   }
 }
 
-/** The characters that do not depend on what stands before and behind, for each of the three places a secret may begin at. */
+/**
+ * The characters that do not depend on what is before and behind, for each of the three offsets at which a secret may
+ * begin.
+ */
 function toBase64(bytes: Buffer, shift: number): string[] {
   const whole = Buffer.concat([Buffer.alloc(shift), bytes])
   const from = shift === 0 ? 0 : 4

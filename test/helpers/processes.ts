@@ -8,15 +8,15 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 export type StartProcessOptions = {
   /** What follows `node`: `['main.ts', 'worker']`. */
   args: string[]
-  /** Another program in the place of `node`. */
+  /** Another program instead of `node`. */
   command?: string
-  /** On top of the environment of the tests; undefined takes a variable away. */
+  /** Added to the environment of the tests; undefined removes a variable. */
   env?: Record<string, string | undefined>
-  /** A line, or part of one, on stdout or stderr that says it serves. */
+  /** Matches output on stdout or stderr that says the process is ready. */
   ready: RegExp
-  /** The root of the repository unless given. */
+  /** The root of the repository by default. */
   cwd?: string
-  /** How long it may take to say so; 20 s. */
+  /** The longest wait for `ready`; 20 s by default. */
   readyMs?: number
 }
 
@@ -26,15 +26,18 @@ export type RunningProcess = {
   pid: number
   /** What `ready` matched, with its groups. */
   match: RegExpExecArray
-  /** Everything it has written so far, stdout and stderr as they came. */
+  /** Everything it has written so far, stdout and stderr in the order of arrival. */
   readonly output: string
-  /** Resolves at the next text that the expression matches, at once when it has come already. */
+  /** Resolves at the next text that the expression matches, at once if it has come already. */
   waitForOutput(expression: RegExp, timeoutMs?: number): Promise<RegExpExecArray>
   kill(signal?: NodeJS.Signals): void
   exited: Promise<Exit>
 }
 
-/** Starts a process of this project's and resolves when it is ready. What still runs after the file's tests is killed. */
+/**
+ * Starts a process of this project and resolves when it is ready. A process that still runs after the file's tests is
+ * killed.
+ */
 export async function startProcess(options: StartProcessOptions): Promise<RunningProcess> {
   const { args, command = process.execPath, env = {}, ready, cwd = root, readyMs = 20_000 } = options
   const child = spawn(command, args, {
@@ -64,7 +67,7 @@ export async function startProcess(options: StartProcessOptions): Promise<Runnin
   }
 }
 
-// The file's own hooks have run by then: this is the net below.
+// The file's own hooks have run by then; this is the last resort.
 const started: { child: ChildProcess; exited: Promise<Exit> }[] = []
 atEndOfFile(async () => {
   for (const { child, exited } of started.splice(0)) {

@@ -3,15 +3,15 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** How to run a Python that has `httpx`; or why there is none. */
+/** How to run a Python that has `httpx`, or why there is none. */
 export type Python = { command: string; path: string } | { missing: string }
 
 const HTTPX = 'httpx==0.28.1'
-/** Where it is installed for the tests, once. */
+/** Where `httpx` is installed for the tests, once. */
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/python', import.meta.url))
 const INSTALL_MS = 60_000
 
-/** One that this machine has `httpx` for, or else the first for which pip can install it. */
+/** The first Python that has `httpx`, or else the first for which pip can install it. */
 export function findPython(): Python {
   const commands = ['python3', '/usr/bin/python3'].filter(
     (command) => spawnSync(command, ['-c', 'import sys; assert sys.version_info >= (3, 10)']).status === 0,

@@ -7,7 +7,7 @@ import { startTestRedis } from './redis.ts'
 
 const SLOTS = 16384
 const MASTERS = 3
-/** A node takes no writes for its first two seconds in a cluster. */
+/** A node accepts no writes for its first two seconds in a cluster. */
 const READY_MS = 20_000
 
 export type TestCluster = {
@@ -21,7 +21,7 @@ export type TestCluster = {
   close(): Promise<void>
 }
 
-/** A Redis Cluster of three masters on 127.0.0.1; three seconds away. */
+/** A Redis Cluster of three masters on 127.0.0.1; takes three seconds. */
 export async function startTestCluster({ nodeTimeoutMs = 5_000 } = {}): Promise<TestCluster> {
   const servers = await Promise.all(Array.from({ length: MASTERS }, () => startNode(nodeTimeoutMs)))
   const nodes = servers.map(({ server }) => new Redis(server.url, { replyMapping: 'legacy' }))
@@ -72,7 +72,7 @@ export async function startTestCluster({ nodeTimeoutMs = 5_000 } = {}): Promise<
           if (pauseMs > 0) await sleep(pauseMs)
         }
       }
-      // The new owner first, so that at every moment somebody answers for the slot.
+      // The new owner first, so that at every moment some node answers for the slot.
       for (const node of [target, source, ...nodes])
         await node.call('CLUSTER', 'SETSLOT', slot, 'NODE', ids[to]!)
       return { keys: moved }

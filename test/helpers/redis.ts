@@ -8,10 +8,15 @@ import { type EmbeddedRedis, startEmbeddedRedis } from '../../embedded-redis/emb
 import type { RedisClient } from '../../lib/redis.ts'
 import { RUN_VARIABLE } from './run-processes.ts'
 
-/** Where in which Redis a test is. Of a cluster, `url` is one of its nodes; `createRedis` takes them all. */
+/**
+ * A test's place: the Redis and the prefix. Of a cluster, `url` is one of its nodes; `createRedis` takes them all.
+ */
 export type TestPlace = { url: string; cluster?: string[]; prefix: string }
 
-/** The Redis that all test files share, or the cluster, with a key prefix of one's own. The fastest way; never flush it. */
+/**
+ * The Redis that all test files share, or the cluster, with a key prefix of one's own. The fastest way; never flush
+ * it.
+ */
 export function testRedis(): TestPlace {
   const cluster = inject('clusterUrls')
   return cluster.length > 0 ? placeOn(cluster) : { url: inject('redisUrl'), prefix: `test-${randomUUID()}` }
@@ -19,7 +24,7 @@ export function testRedis(): TestPlace {
 
 /** All keys that match, of all nodes of a cluster. */
 export async function keysOf(redis: RedisClient, pattern: string): Promise<string[]> {
-  await redis.ping() // a cluster knows its nodes when it is connected
+  await redis.ping() // A cluster knows its nodes once it is connected.
   const nodes = redis instanceof Cluster ? redis.nodes('master') : [redis]
   return (await Promise.all(nodes.map((node) => node.keys(pattern)))).flat()
 }
@@ -35,7 +40,7 @@ export function placeOn(cluster: string[]): TestPlace {
 }
 
 export type TestRedisOptions = {
-  /** Keeps its data when it is restarted; needs a moment longer. */
+  /** Keeps its data over a restart; takes a moment longer. */
   durable?: boolean
   maxmemory?: string
   /** False for nodes and replicas, which have to reach one another. */
@@ -43,7 +48,7 @@ export type TestRedisOptions = {
   extraArgs?: string[]
 }
 
-/** A Redis of one's own, about 100 ms away: to flush, to fill, to kill. Close it at the end. */
+/** A Redis of one's own, in about 100 ms: to flush, to fill, to kill. Close it at the end. */
 export async function startTestRedis({
   durable = false,
   maxmemory,

@@ -5,25 +5,28 @@ export type Relay = {
   url: string
   /** Breaks every connection, and every new one at once. */
   cut(): void
-  /** Swallows whatever is sent from now on, either way, without a reset: a line that dies in silence. New ones are let through. */
+  /**
+   * Swallows all bytes from now on, in both directions, without a reset: a connection that dies silently. New
+   * connections work.
+   */
   swallow(): void
-  /** Swallows what new connections send as well: they are made, and that is all. */
+  /** Swallows the bytes of new connections as well: they open, and nothing else happens. */
   swallowAll(): void
-  /** Lets new connections through again; what is swallowed stays so. */
+  /** Lets new connections work again; those that are swallowed stay so. */
   mend(): void
   /** Connections made so far. */
   readonly count: number
   close(): Promise<void>
 }
 
-/** The URL of a server as it is reached by the relay, with its password. */
+/** The URL of a server through the relay, with its password. */
 export function routeThrough(relay: Pick<Relay, 'url'>, target: string): string {
   const url = new URL(target)
   url.host = new URL(relay.url).host
   return url.href
 }
 
-/** Passes connections on to a server, until the line is cut. */
+/** Passes connections on to a server, until they are cut. */
 export async function startRelay(target: string): Promise<Relay> {
   const { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
@@ -48,7 +51,7 @@ export async function startRelay(target: string): Promise<Relay> {
     }
     if (isSwallowing) swallowAll(near, far)
   })
-  /** Reads on, so that nobody feels a full buffer, and tells neither side of what becomes of the other. */
+  /** Reads on, so that no side notices a full buffer, and tells neither side when the other one closes. */
   function swallowAll(...pair: Socket[]): void {
     for (const socket of pair) {
       socket.unpipe()

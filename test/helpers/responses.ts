@@ -1,6 +1,6 @@
 import type { JsonObject } from '../../lib/json.ts'
 
-/** The id that the provider gives, which no client is to see. */
+/** The id of the provider, which no client may see. */
 export const providerId = 'resp_of_the_provider'
 
 function textItem(text: string, members: JsonObject = {}): JsonObject {
@@ -14,7 +14,7 @@ function textItem(text: string, members: JsonObject = {}): JsonObject {
   }
 }
 
-/** A response of the provider with members of nobody's specification. */
+/** A response of the provider, with members that no specification has. */
 export function responseOf(output: string | JsonObject[], members: JsonObject = {}): JsonObject {
   return {
     id: providerId,
@@ -40,7 +40,7 @@ export function responseOf(output: string | JsonObject[], members: JsonObject = 
   }
 }
 
-/** The events by which the provider streams a text in these pieces; with numbers of its own. */
+/** The events in which the provider streams a text in these pieces, with numbers of its own. */
 export function textEvents(pieces: string[], members: JsonObject = {}): JsonObject[] {
   const text = pieces.join('')
   const whole = responseOf(text, members)

@@ -6,9 +6,9 @@ export const RUN_VARIABLE = 'SLUICE_TEST_RUN'
 export type FoundProcess = { pid: number; command: string }
 
 /**
- * The processes that a test run has brought into being, wherever they hang in the process tree: those with the
- * run's variable in their environment, and servers that work in its folder (Redis overwrites its environment).
- * Linux only; elsewhere it finds none.
+ * The processes that a test run has started, at any place in the process tree: those with the run's variable in their
+ * environment, and servers that work in its folder (Redis overwrites its environment). Linux only; elsewhere it finds
+ * none.
  */
 export async function findRunProcesses(run: string): Promise<FoundProcess[]> {
   if (process.platform !== 'linux') return []
@@ -28,7 +28,7 @@ async function inspectProcess(pid: number, run: string): Promise<FoundProcess | 
     const belongs = environment.split('\0').includes(`${RUN_VARIABLE}=${run}`) || folder.startsWith(run)
     return belongs ? { pid, command: command.replaceAll('\0', ' ').trim() } : null
   } catch {
-    // It ended in the meantime, or belongs to somebody else.
+    // It ended in the meantime, or belongs to another user.
     return null
   }
 }

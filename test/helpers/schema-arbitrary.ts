@@ -3,10 +3,10 @@ import type { JsonObject, JsonValue } from '../../lib/json.ts'
 
 type Schemas = Record<string, JsonObject>
 
-/** How deep a schema is followed; what lies below is any JSON. */
+/** How deep a schema is followed; below that comes any JSON. */
 const DEPTH = 5
 
-/** Text that has broken parsers, logs, headers and stores before. */
+/** Texts that have broken parsers, logs, headers and stores before. */
 const NASTY_TEXTS = [
   '',
   ' ',
@@ -48,7 +48,7 @@ const wild = fc.oneof(
   { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 3 }) },
 ) as Arbitrary<JsonValue>
 
-/** Values that a JSON Schema takes, near enough, for what it leaves open is filled with anything. */
+/** Values that a JSON Schema accepts, approximately: what it leaves open is filled with anything. */
 export function fromSchema(schema: JsonObject, schemas: Schemas, depth = DEPTH): Arbitrary<JsonValue> {
   const follow = (next: unknown) => fromSchema((next ?? {}) as JsonObject, schemas, depth - 1)
   const reference = typeof schema.$ref === 'string' ? schemas[schema.$ref.split('/').at(-1)!] : undefined
@@ -96,7 +96,7 @@ function fromText(schema: JsonObject): Arbitrary<JsonValue> {
     const date = fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) })
     return date.map((value) => value.toISOString())
   }
-  // Names are what most patterns ask for; `openai/small` and `fast` are lanes of the tests.
+  // Most patterns ask for names; `openai/small` and `fast` are lanes of the tests.
   return fc.oneof(fc.constantFrom('openai/small', 'openai/embed', 'fast', 'nightly', 'user'), nastyText)
 }
 
@@ -105,7 +105,7 @@ function boundOf(value: unknown, otherwise: number): number {
   return Math.min(Math.max(Math.ceil(bound), -(2 ** 31)), 2 ** 31 - 1)
 }
 
-/** Values that a schema takes, with up to three places made wrong: replaced, taken away, or joined by another. */
+/** Values that a schema accepts, with up to three faults: a place replaced, removed, or added. */
 export function aroundSchema(schema: JsonObject, schemas: Schemas): Arbitrary<JsonValue> {
   const change = fc.record({
     at: fc.nat(),
@@ -128,7 +128,7 @@ function spoil(value: JsonValue, { at, what, name, by }: Change): JsonValue {
   const { holder, key } = place
   if (what === 'drop' && !Array.isArray(holder)) delete holder[key as string]
   else if (what === 'add' && !Array.isArray(holder)) {
-    // Not by assignment, which for `__proto__` sets the prototype.
+    // Not by assignment, because that sets the prototype for `__proto__`.
     Object.defineProperty(holder, name, { value: by, enumerable: true, configurable: true, writable: true })
   } else if (Array.isArray(holder)) holder[key as number] = by
   else holder[key] = by

@@ -8,7 +8,7 @@ import { openApi } from '../../services.ts'
 import { openTestWorker, type TestWorker } from './api-worker.ts'
 import { type TestPlace, toConfig } from './redis.ts'
 
-/** An answer; `Body` is what the test expects, an error also where it expects none. */
+/** An answer; `Body` is what the test expects, also if the answer is an error. */
 export type Reply<Body> = { status: number; headers: Headers; body: Body & { error?: ErrorMembers } }
 
 export type CallOptions = { key?: string; body?: unknown; headers?: Record<string, string> }
@@ -18,14 +18,14 @@ export type TestService = {
   call<Body = object>(method: string, path: string, options?: CallOptions): Promise<Reply<Body>>
   /** Creates a job. */
   submit(job: object, key?: string, headers?: Record<string, string>): Promise<Reply<Job>>
-  /** Creates many, an answer for each. */
+  /** Creates many jobs, with an answer for each. */
   submitAll(jobs: object[], key?: string): Promise<BulkAnswer[]>
   job(id: string, key?: string): Promise<Job>
 }
 
 export type BulkAnswer = { index: number; id?: string; status?: string; error?: ErrorMembers }
 
-/** The API as `npm run api` runs it, without a worker beside it. Closed with the test. */
+/** The API as `npm run api` runs it, without a worker. Closed with the test. */
 export async function openTestService(config: Config): Promise<TestService> {
   const log = pino({ level: 'silent' })
   const { url, close } = await openApi({ config: createLiveConfig(config), log, version: '0.0.0-test' })
@@ -62,7 +62,7 @@ export async function openTestService(config: Config): Promise<TestService> {
   }
 }
 
-/** A worker beside the services of this configuration. Closed with the test. */
+/** A worker for the services of this configuration. Closed with the test. */
 export function openServiceWorker(config: Config): TestWorker {
   const { url, cluster, prefix } = config.redis
   const place = { url: url ?? cluster![0]!, ...(cluster === undefined ? {} : { cluster }), prefix }
@@ -71,7 +71,7 @@ export function openServiceWorker(config: Config): TestWorker {
   return worker
 }
 
-/** The members of a configuration that put a service on the shared Redis, in a place of its own. */
+/** The members of a configuration that put a service on the shared Redis, in its own place. */
 export function placeService(place: TestPlace) {
   return { server: { host: '127.0.0.1', port: 0 }, redis: toConfig(place) }
 }

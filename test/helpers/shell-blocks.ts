@@ -12,8 +12,8 @@ export function readShellBlocks(page: string, text: string): ShellBlock[] {
 }
 
 /**
- * The commands of a shell script, one for each line that begins one: a command goes on where a quote or a here-document is
- * open, or behind a backslash. Comments are left out.
+ * The commands of a shell script, one for each line that begins one. A command goes on after an open quote or
+ * here-document, or a backslash. Comments are left out.
  */
 export function splitCommands(script: string): string[] {
   const commands: string[] = []
@@ -38,7 +38,7 @@ export function splitCommands(script: string): string[] {
   return commands
 }
 
-/** Whether a command goes on behind this text, and the text without the comment at its end. */
+/** Whether a command goes on after this text, and the text without the comment at its end. */
 function scanLine(text: string): { text: string; isOpen: boolean } {
   let quote: string | null = null
   for (let at = 0; at < text.length; at++) {

@@ -15,13 +15,13 @@ export type StackOptions = {
   simulator?: string[]
   /** Limits of the provider, as YAML in one line. */
   limits?: string
-  /** On top of the environment of each worker. */
+  /** Added to the environment of each worker. */
   workerEnv?: Record<string, string>
-  /** The Redis to use; the shared one unless given. */
+  /** The Redis to use; the shared one by default. */
   redis?: TestPlace
-  /** Members of `worker` beside the spool, as YAML: `hung_after: 1s`. */
+  /** Members of `worker` besides the spool, as YAML: `hung_after: 1s`. */
   worker?: string
-  /** Further YAML at the end of the configuration. */
+  /** More YAML at the end of the configuration. */
   extra?: string
 }
 
@@ -31,25 +31,25 @@ export type Stack = {
   urls: string[]
   apis: RunningProcess[]
   workers: RunningProcess[]
-  /** What API and worker processes have written, to stdout and stderr. */
+  /** The output of API and worker processes, stdout and stderr. */
   output(): string
-  /** The folder of results that Redis did not take. */
+  /** The folder of results that Redis did not accept. */
   spool: string
-  /** What its keys in Redis start with. */
+  /** The prefix of its keys in Redis. */
   prefix: string
   startWorker(): Promise<RunningProcess>
-  /** Puts another configuration in the place of the one that runs, as an editor does. */
+  /** Replaces the configuration while it runs, as an editor does. */
   rewriteConfig(change: (text: string) => string): Promise<void>
   simulator: {
     url: string
     state(): Promise<SimulatorState>
     calls(): Promise<BilledCall[]>
   }
-  /** Ends every process as a deployment does, and answers their exit codes. */
+  /** Stops every process as a deployment does, and answers their exit codes. */
   stop(): Promise<(number | null)[]>
 }
 
-/** Starts `node main.ts simulator`, `api` and `worker` as real processes; every one listens on a free port. */
+/** Starts `node main.ts simulator`, `api` and `worker` as real processes, each on a free port. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'stack-'))
   const path = join(folder, 'sluice.yaml')
@@ -151,7 +151,7 @@ export async function createJob(url: string, request: JobRequest): Promise<Job> 
   return (await response.json()) as Job
 }
 
-/** Submits all at once as NDJSON and answers their ids. */
+/** Submits all jobs at once as NDJSON and answers their ids. */
 export async function createBulk(url: string, requests: JobRequest[]): Promise<string[]> {
   const response = await fetch(`${url}/v1/jobs/bulk`, {
     method: 'POST',

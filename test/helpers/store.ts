@@ -35,7 +35,7 @@ import { keysOf, startTestRedis, type TestPlace, testRedis } from './redis.ts'
 export const TENANT = 'acme'
 export const LANE = 'sim/chat'
 
-/** What a test may change of how jobs are put together. */
+/** Parts of the job store that a test may replace. */
 type JobDeps = Pick<JobsDeps, 'queues' | 'pubsub' | 'history' | 'newId' | 'now' | 'onError'> &
   Omit<JobsDeps['keyspace'], 'confirm' | 'rootOf'> &
   JobsDeps['dispatch']
@@ -44,7 +44,7 @@ type WorkDeps = Parameters<typeof createWork>[0]
 export type TestStoreOptions = {
   /** A Redis of its own, never a cluster, for tests that spoil it. */
   own?: boolean
-  /** Where to be; in the shared Redis unless given. */
+  /** Its place in Redis; the shared Redis by default. */
   place?: TestPlace
   stalledAfterMs?: number
   retainMs?: number
@@ -60,7 +60,7 @@ export type TestStore = {
   url: string
   cluster?: string[]
   prefix: string
-  /** Of the keys of `TENANT`. */
+  /** The root of the keys of `TENANT`. */
   root: string
   scripts: Scripts
   atRest: AtRest
@@ -68,7 +68,7 @@ export type TestStore = {
   outbox: Outbox
   pubsub: PubSub
   jobs: Jobs
-  /** A second way to the same jobs, in some part different. */
+  /** A second view of the same jobs, with some parts replaced. */
   openJobs(overrides: Partial<JobDeps>): Jobs
   work: Work
   openWork(overrides: Partial<WorkDeps>): Work
@@ -78,13 +78,13 @@ export type TestStore = {
   retention: Retention
   files: Files
   heldFiles: HeldFiles
-  /** Settings that a test may change as it goes. */
+  /** Settings that a test may change at any time. */
   settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
-  /** The worker's side of the test's own lane; opened at the first use. */
+  /** The worker's side of the test's own lane; opened at its first use. */
   lane(): LaneQueue
   /** Takes the next entry of the lane, as soon as there is one. */
   fetch(): Promise<Held>
-  /** Takes the next entry and claims it, whose job must want a call. */
+  /** Takes the next entry and claims it. Its job must need a call. */
   start(): Promise<Running>
   /** Every key with its value as text: what a thief of the store would see. */
   dump(): Promise<string>
@@ -160,7 +160,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   const heldFiles = createHeldFiles({ redis, files, root, now })
   const jobDeps: JobDeps = {
     ...{ redis, atRest, scripts, queues, outbox, pubsub, prefix, retainMs },
-    // Forecasts are the limiter's matter; here nothing is known of lanes.
+    // Forecasts need the limiter; here lanes have no state.
     forecaster: {
       entries: async (_lane, positions) => positions.map(() => ({ startAt: null, waitingFor: null })),
       newcomer: async () => ({ startAt: null, waitingFor: null }),
@@ -303,7 +303,7 @@ export function newJob(members: Partial<NewJob> = {}, text = 'hello'): NewJob {
   }
 }
 
-/** Submits a job that must be let in. */
+/** Submits a job that must be accepted. */
 export async function submit(store: TestStore, members: Partial<NewJob> = {}, text?: string): Promise<Job> {
   const outcome = await store.jobs.create(newJob(members, text))
   if (outcome.kind !== 'created' && outcome.kind !== 'replayed') throw new Error(`got ${outcome.kind}`)
@@ -401,12 +401,12 @@ async function dumpRedis(redis: RedisClient, prefix: string): Promise<string> {
   return lines.join('\n')
 }
 
-/** The worker that holds the job's call is gone: what it held it by is over. */
+/** The worker that held the job's call is gone: its lock has ended. */
 export async function loseLease(store: TestStore, { id, entry }: Held): Promise<void> {
   await store.redis.zadd(`${store.root}:outbox`, 1, `${id}-${entry}`)
 }
 
-/** Another worker takes the job of one that is gone, under this token. */
+/** Another worker takes over the job of a worker that is gone, with this token. */
 export async function startAgain(store: TestStore, held: Held, token: string): Promise<Started> {
   await loseLease(store, held)
   const [started] = await store.work.start([{ ...held, token }], intent)

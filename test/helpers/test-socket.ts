@@ -8,15 +8,15 @@ export type TestSocket = {
   send(message: unknown): void
   /** The next message; throws when the socket is closed before it. */
   next(): Promise<Message>
-  /** So many messages. */
+  /** The next `count` messages. */
   take(count: number): Promise<Message[]>
-  /** The first further message that `wanted` says yes to; those before it are passed over. */
+  /** The next message for which `wanted` is true; those before it are dropped. */
   find(wanted: (message: Message) => boolean): Promise<Message>
   /** How it was closed. */
   closed: Promise<{ code: number; reason: string }>
 }
 
-/** Resolves when the socket is open; throws where the server answers otherwise, with its status and body. */
+/** Resolves when the socket is open; throws the status and the body if the server answers otherwise. */
 export async function openSocket(url: string, options: ClientOptions = {}): Promise<TestSocket> {
   const socket = new WebSocket(url.replace(/^http/, 'ws'), options)
   const messages: Message[] = []

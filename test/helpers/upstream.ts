@@ -16,13 +16,13 @@ export type UpstreamCall = {
 /** Answers one call; `respond` with an object answers 200 with it. */
 export type Script = (call: UpstreamCall, response: ServerResponse) => unknown
 
-/** A provider that answers what a test tells it to, byte for byte. */
+/** A provider whose answers a test sets, byte for byte. */
 export type Upstream = {
   url: string
   calls: UpstreamCall[]
   /** How the next calls are answered. */
   script: Script
-  /** Resolves when a call was broken off by whoever made it. */
+  /** Resolves when the caller of a call broke it off. */
   broken(): Promise<void>
   close(): Promise<void>
 }
@@ -84,7 +84,7 @@ export function openEvents(response: ServerResponse): { send(data: unknown): voi
   }
 }
 
-/** A chat completion with this text and members of nobody's specification. */
+/** A chat completion with this text, and members that no specification has. */
 export function completion(content: string, message: JsonObject = {}, members: JsonObject = {}): JsonObject {
   return {
     id: 'chatcmpl-own',

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { isInContext, parseDockerfile, parseEnvironment, type Step } from './dockerfile.ts'
 import { copyRoot, runIn } from './roots.ts'
 
-/** A built image: its root, and what it says of how to run it. */
+/** A built image: its root, and how to run it. */
 export type Image = {
   root: string
   env: Record<string, string>
@@ -104,7 +104,7 @@ function copy(step: Step, { root, folder }: Image, { repository, roots }: Source
     .split('\0')
     .filter((path) => path !== '' && isInContext(path, ignore))
   for (const path of files) {
-    // One named file goes by its own name, a folder by what is in it.
+    // One named file is copied under its own name; of a folder the content is copied.
     const isFile = sources.some((source) => source === path && statSync(join(repository, path)).isFile())
     const to = join(target, isFile ? basename(path) : path)
     mkdirSync(dirname(to), { recursive: true })

@@ -68,7 +68,7 @@ function findShells(root: string): string[] {
   )
 }
 
-/** Starts it, has a job done, asks for its health, and ends it. */
+/** Starts it, has a job done, asks for its health, and stops it. */
 async function use(image: Image, folder: string): Promise<void> {
   const simulator = createSimulator()
   const upstream = await simulator.listen(0, '127.0.0.1')

@@ -1,7 +1,7 @@
 /** One step of a Dockerfile, with what is set for it by the steps before. */
 export type Step = {
   instruction: string
-  /** As it is written, with continued lines joined. */
+  /** The text of the step, with continued lines joined. */
   text: string
   /** `--from=package` and the like. */
   options: Record<string, string>
@@ -10,7 +10,7 @@ export type Step = {
 
 export type Stage = { base: string; name: string | null; steps: Step[] }
 
-/** Reads the stages of a Dockerfile. What is written as JSON is read as such; heredocs and variables are not known. */
+/** Reads the stages of a Dockerfile. JSON forms are read as such; heredocs and variables are not supported. */
 export function parseDockerfile(text: string): Stage[] {
   const lines = text
     .split('\n')
@@ -42,12 +42,12 @@ function parseStep(instruction: string, rest: string): Step {
   return { instruction, text, options, arguments: words }
 }
 
-/** What `ENV` says: `A=1 B=2`. */
+/** The variables of `ENV`: `A=1 B=2`. */
 export function parseEnvironment(text: string): Record<string, string> {
   return Object.fromEntries([...text.matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name!, value!]))
 }
 
-/** Whether a file of the repository reaches the build, by the lines of .dockerignore: the last that fits decides. */
+/** Whether a file of the repository reaches the build, by the lines of .dockerignore: the last match decides. */
 export function isInContext(path: string, ignore: readonly string[]): boolean {
   let isIgnored = false
   for (const line of ignore) {

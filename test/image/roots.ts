@@ -37,7 +37,7 @@ export function copyRoot(from: string, to: string): void {
   run('cp', ['-a', '--reflink=auto', from, to])
 }
 
-/** Runs a shell's command in a root: what `RUN` does. */
+/** Runs a shell command in a root, as `RUN` does. */
 export function runIn(root: string, folder: string, command: string, env: Record<string, string>): void {
   // How this machine reaches the network.
   for (const path of ['etc/resolv.conf', 'etc/hosts'])

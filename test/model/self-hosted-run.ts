@@ -17,7 +17,7 @@ type Call = { startedAt: number; first: number; tokens: number; length: number; 
 
 const TICK_MS = 5
 
-/** A backlog that never ends meets a server of one's own, in virtual time; calls share the server at each moment. */
+/** An endless backlog meets a self-hosted server, in virtual time; the calls share the server at each moment. */
 export function runSelfHosted(
   policy: Policy,
   server: SelfHosted & { kneeAt: (now: number) => number },

@@ -2,7 +2,7 @@
 export type Break = {
   /** Path from the root. */
   file: string
-  /** Text that stands exactly once in the file, and what stands there instead. */
+  /** A text that occurs exactly once in the file, and its replacement. */
   find: string
   replace: string
   /** Test files that are run against it, and the titles in them that are enough (as `vitest -t` takes them; absent: all). */
@@ -14,7 +14,7 @@ export type Break = {
   survives?: string
 }
 
-/** How often the text to be replaced stands in the file; anything but one makes the break untrue. */
+/** How often the text to be replaced occurs in the file; with any number but one the break is invalid. */
 export function countPlaces(text: string, one: Pick<Break, 'find'>): number {
   return text.split(one.find).length - 1
 }

@@ -3,10 +3,13 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 
-/** Installed, and not changed by any break. */
+/** Installed folders, which no break changes. */
 const LINKED = ['node_modules', 'test/clients/node_modules']
 
-/** Copies what Git knows of the checkout, as it stands now, into a folder of its own, and links what is installed. */
+/**
+ * Copies all files that Git knows in the checkout, in their current state, into a folder of its own, and links what
+ * is installed.
+ */
 export function copyCheckout(root: string): { directory: string; remove(): void } {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-mutate-'))
   for (const path of listFiles(root)) {

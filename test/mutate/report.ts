@@ -1,14 +1,14 @@
 import type { Break } from './break.ts'
 
-/** Of the breaks that are tried, at least so many have to be caught. */
+/** At least this share of the tried breaks has to be caught. */
 const GOAL = 0.95
 
-/** `untrue`: its text does not stand once in its file, or its tests are not there. */
+/** `untrue`: its text does not occur once in its file, or its tests do not exist. */
 export type Verdict = 'caught' | 'survived' | 'untrue'
 
 export type Result = { one: Break; verdict: Verdict; detail: string }
 
-/** True when the goal is reached, each survivor has a reason, and the list is true. */
+/** True if the goal is reached, each survivor has a reason, and no break is invalid. */
 export function isSound(results: readonly Result[]): boolean {
   const isExplained = ({ one, verdict }: Result) =>
     verdict === 'caught' ? one.survives === undefined : verdict === 'survived' && one.survives !== undefined

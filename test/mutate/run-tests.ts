@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 /** Tests that take longer hang, which is noticed as well. */
 const MOST_MS = 5 * 60_000
-/** Of what a run prints, so much is kept. */
+/** How much of a run's output is kept. */
 const KEPT_CHARACTERS = 20_000
 
 export type TestRun = {
@@ -14,7 +14,7 @@ export type TestRun = {
 
 const running = new Set<ChildProcess>()
 
-/** Runs test files in a checkout, the first failure being enough. */
+/** Runs test files in a checkout until the first failure. */
 export function runTests(
   directory: string,
   tests: readonly string[],
@@ -55,7 +55,7 @@ export function endTests(): void {
   for (const child of running) kill(child)
 }
 
-/** A run is a process group of its own. */
+/** Each run is a process group. */
 function kill({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL')

@@ -47,7 +47,7 @@ async function tryAll(breaks: readonly Break[], checksFirst: boolean): Promise<v
   }
 }
 
-/** What fails without any break says nothing about one. */
+/** A test that fails without any break says nothing about one. */
 async function checkTests(directory: string, breaks: readonly Break[]): Promise<void> {
   const files = [...new Set(breaks.flatMap(({ tests }) => tests))].sort()
   say(`${files.length} test files without any break`)

@@ -25,14 +25,14 @@ import { bookRetries, createRetryBudget, type RetryBudget } from './retry-budget
 import type { CountingState } from './token-counting.ts'
 
 /**
- * The arithmetic of the bucket without Redis (here, in take.ts and in settle.ts): each function changes the state that
- * it is given and touches nothing else. `lua/*.lua` does the same, operation for operation, in the same order, so both
- * get the same doubles; the contract suite compares them. `serverNow`: the clock of the state's machine, in ms.
+ * The arithmetic of the bucket without Redis (here, in take.ts and in settle.ts): each function changes the given
+ * state and touches nothing else. `lua/*.lua` does the same, operation for operation, in the same order, so both get
+ * the same doubles; the contract suite compares them. `serverNow`: the clock of the state's machine, in ms.
  */
 export type BucketState = TierState & {
-  /** Logical time of the last call, ms. It never goes back, whatever the server's clock does. */
+  /** Logical time of the last call, ms. It never goes back, even if the server's clock does. */
   last: number
-  /** What the server's clock lacks to the logical time, ms. */
+  /** Logical time minus the server's clock, ms. */
   skew: number
   /** Permits given so far. */
   sequence: number
@@ -41,17 +41,17 @@ export type BucketState = TierState & {
   window: Ledger
   day: Ledger
   claim: Claim | null
-  /** Tiers of service other than standard, whose members stand in the state itself. */
+  /** Tiers of service other than standard, whose members are in the state itself. */
   tiers: Map<string, TierState>
-  /** Until when every tier is held back, by hand. */
+  /** Until when every tier is paused by hand. */
   held: { until: number; reason: string } | null
   retries: RetryBudget
   learned: LearnedLimits
   /** Null until the lane learns how its provider counts. */
   windowLearning: WindowLearning | null
-  /** Null until a call tells what remains for the provider. */
+  /** Null until a call reports what remains at the provider. */
   counting: CountingState | null
-  /** When the call whose feedback was applied last had left. */
+  /** When the call left whose feedback was applied last. */
   observedAt: number
   taken: Amounts
   refunded: Amounts
@@ -61,22 +61,28 @@ export type BucketState = TierState & {
   permits: Map<string, Permit>
 }
 
-/** What is kept for each tier of service. */
+/** The state of each tier of service. */
 export type TierState = {
   slowdown: Slowdown
   pausedUntil: number
   pausedReason: string
-  /** After a long wait that the provider asked for: the permit of the call that asks whether it is over; null: none does. */
+  /**
+   * After a long wait that the provider asked for: the permit of the call that asks whether it is over; null: no call
+   * does.
+   */
   asking: { probe: string | null } | null
   breaker: Breaker
-  /** Logical ms of the next call's turn while the tier is slowed down; null for standard, which slows the levels down that all share. */
+  /**
+   * Logical ms of the next call's turn while the tier is slowed down; null for standard, which slows down the levels
+   * that all tiers share.
+   */
   nextAt: number | null
 }
 
 /** A source that refused us takes nothing until then, and afterwards one call at a time until one is answered. */
 export type Shut = { till: number; reason: string; mark: string; probe: string | null }
 
-/** A bucket and the limits that are kept by it; `source`: it is that of a source of the lane. */
+/** A bucket and its limits; `source`: the lane's source that it belongs to. */
 export type Bucket = {
   state: BucketState
   limited: LaneLimits
@@ -89,11 +95,11 @@ export type Permit = {
   cost: Amounts
   /** What the window held when the permit was given, itself included. */
   used: Amounts
-  /** What the last minute held of tokens then, itself included; null: nobody counted. */
+  /** Tokens that the last minute held then, itself included; null: not counted. */
   minute: number | null
-  /** What the level of tokens gave for it; null: its cost. */
+  /** Tokens that the level gave for it; null: its cost. */
   paced: number | null
-  /** What the ledgers hold of tokens for it; null: its cost. */
+  /** Tokens that the ledgers hold for it; null: its cost. */
   guarded: number | null
 }
 
@@ -133,7 +139,7 @@ function createTier(nextAt: number | null): TierState {
   }
 }
 
-/** Undefined: nothing is known of the tier. */
+/** Undefined: the tier has no state yet. */
 export function findTier(state: BucketState, tier: string): TierState | undefined {
   return tier === STANDARD ? state : state.tiers.get(tier)
 }
@@ -171,7 +177,7 @@ export function pause(
   if (now + forMs > (state.held?.until ?? 0)) state.held = { until: now + forMs, reason }
 }
 
-/** Ends a pause of any kind and closes the breaker. Recovery from a 429 that would have begun with its end begins now. */
+/** Ends a pause of any kind and closes the breaker. Recovery from a 429, due at the end of the pause, begins now. */
 export function resume(state: BucketState, lane: LaneLimits, serverNow: number): void {
   const { now } = advance(state, lane, serverNow)
   for (const tier of [state, ...state.tiers.values()]) {
@@ -185,7 +191,7 @@ export function resume(state: BucketState, lane: LaneLimits, serverNow: number):
   state.shut = null
 }
 
-/** Books retries about to be scheduled: by how many ms each has to be put off. */
+/** Books retries before they are scheduled: answers by how many ms each has to be put off. */
 export function retry(
   state: BucketState,
   lane: LaneLimits,
@@ -258,7 +264,7 @@ function readTier(
   }
 }
 
-/** The logical time of a call, the limits that hold then, and whether the window's ledger closed a slice for it. */
+/** The logical time of a call, the limits at that time, and whether the window's ledger closed a slice for it. */
 export type Moment = { now: number; limits: EffectiveLimits; pacing: Pacing; closedSlice: boolean }
 
 /** Brings clock, levels and ledgers to now. */
@@ -281,9 +287,9 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
 }
 
 /**
- * Refills the levels over so many lived ms. Each holds its burst at the most; while another one is short of its own,
- * up to a second's worth (of shorter windows, a tenth): what one limit holds back is not lost for the others, and
- * calls of different sizes use them all. An idle lane keeps no more than the bursts.
+ * Refills the levels for so many lived ms. Each holds at most its burst; while another one is short of its own, up to
+ * a second's worth (of shorter windows, a tenth): what one limit holds back is not lost for the others, and calls of
+ * different sizes use them all. An idle lane keeps no more than the bursts.
  */
 function refill(levels: Amounts, rates: Bounds, lived: number, { burst, saved }: Pacing): void {
   let short = 0
@@ -306,7 +312,7 @@ export function extendPause(tier: TierState, until: number, reason: string): voi
   tier.pausedReason = reason
 }
 
-/** Ends of the leases that stand. */
+/** Ends of the leases that have not lapsed. */
 export function findLeases(state: BucketState, now: number): number[] {
   return [...state.permits.values()].map((permit) => permit.leaseEnd).filter((end) => end > now)
 }

@@ -2,9 +2,9 @@ import type { Amounts, Bounds, Dimension } from '../../../ratelimit/limits.ts'
 import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 
 /**
- * Keeps small calls from starving a large one: the window's last free bit always suffices for something small, so
- * the first call that finds no room claims some, and smaller ones leave it half of the refill until it has what
- * it needs. Half, so that neither starves. Calls at least as large may use the claimed room: no identity is needed.
+ * Keeps small calls from starving a large one: the window's last free bit is always enough for something small. So
+ * the first call that finds no room claims some, and smaller ones leave it half of the refill until it has enough.
+ * Half, so that neither starves. Calls at least as large may use the claimed room: no identity is needed.
  */
 export type Claim = {
   dimension: Dimension
@@ -15,7 +15,7 @@ export type Claim = {
   until: number
 }
 
-/** A claim outlives the wait that its taker was told by this much, ms. */
+/** A claim outlives the wait that its taker was given by this much, ms. */
 const PATIENCE_MS = 1000
 
 /** Room that a call of this cost has to leave in the dimension. */
@@ -31,7 +31,7 @@ export function computeReserve(
   return Math.min(claim.amount, ((rates[dimension] ?? 0) / 2) * (now - claim.since))
 }
 
-/** The claim after a call found no room in the window for so long; the oldest live claim stands. */
+/** The claim after a call found no room in the window for so long; the oldest live claim stays. */
 export function stakeClaim(claim: Claim | null, waits: Bounds, cost: Amounts, now: number): Claim | null {
   let longest: Dimension | null = null
   for (const dimension of DIMENSIONS) {

@@ -16,7 +16,7 @@ export function createFairTenant(): FairTenant {
   const inOrder = (a: Waiting, b: Waiting) => a.tag - b.tag || (a.id < b.id ? -1 : 1)
   return {
     add(entries) {
-      // The lane is idle: its count restarts.
+      // The lane is idle: its count starts over.
       if (waiting.length === 0) {
         ends = new Map()
         served = 0

@@ -2,8 +2,8 @@ import type { Amounts, Bounds } from '../../../ratelimit/limits.ts'
 import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 
 /**
- * What was taken in the last `window` ms, in 600 slices. A slice counts until all of it lies outside of the window
- * by more than the network may shift two calls against each other, so the provider's own count is never higher.
+ * What was taken in the last `window` ms, in 600 slices. A slice counts until all of it is outside of the window by
+ * more than the network may shift two calls against each other, so the provider's own count is never higher.
  * Invariants: `sum` = open slice + closed slices from `tail` on; times given never go back.
  */
 export type Ledger = {
@@ -28,7 +28,9 @@ export function createLedger(window: number, now: number): Ledger {
   return { window, open, amounts: [0, 0, 0, 0], closed: new Map(), tail: open, sum: [0, 0, 0, 0] }
 }
 
-/** Brings the ledger to `now`. True when a slice was closed. Each slice is dropped once; a long idle drops all at once. */
+/**
+ * Brings the ledger to `now`. True if a slice was closed. Each slice is dropped once; a long idle drops all at once.
+ */
 export function rollLedger(
   ledger: Ledger,
   window: number,
@@ -106,7 +108,10 @@ export function addToLedger(ledger: Ledger, cost: Amounts): void {
   }
 }
 
-/** Gives `refund` (negative: a charge) back to the slice that it was taken in at `takenAt`; a dropped slice is past caring. */
+/**
+ * Returns `refund` (negative: a charge) to the slice that it was taken in at `takenAt`; for a dropped slice it does
+ * nothing.
+ */
 export function correctLedger(ledger: Ledger, takenAt: number, refund: Amounts): void {
   const slice = Math.floor(takenAt / (ledger.window / SLICES))
   if (slice < ledger.tail) return
@@ -153,9 +158,9 @@ export function computeLedgerWaits(
 }
 
 /**
- * How long a slice counts after its end, ms: the window, and an allowance for calls that arrive later than others.
- * What the headroom leaves idle anyway goes to it: a pace of `headroom` never meets this guard, while a burst of
- * arrivals behind a busy network finds the provider's window with room.
+ * How long a slice counts after its end, ms: the window, and an allowance for calls that arrive later than others. It
+ * uses what the headroom leaves idle anyway: a pace of `headroom` never meets this guard, while a burst of arrivals
+ * behind a busy network finds the provider's window with room.
  */
 function countingTime(window: number, headroom: number, jitter: number): number {
   const spare = window * (1 / headroom - 1 - 1 / SLICES)

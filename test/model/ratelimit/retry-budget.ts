@@ -12,11 +12,11 @@
 export type RetryBudget = {
   /** Retries that may go at once, 0 to `CAP`. */
   saved: number
-  /** Requests taken up to the last look. */
+  /** Requests taken until the last look. */
   seen: number
-  /** Logical ms up to which what time earns is saved or promised. */
+  /** Logical ms until which the time earnings are saved or promised. */
   promisedUntil: number
-  /** Tenants that were promised retries, and the logical ms of the last of these. */
+  /** Tenants that were promised retries, and the logical ms of their last one. */
   chains: { tenant: string; until: number }[]
 }
 
@@ -24,9 +24,9 @@ const CAP = 10
 const SHARE = 0.2
 /** Retries that a millisecond earns: one every two seconds. */
 const TRICKLE = 0.0005
-/** Tenants whose promises are told apart. */
+/** Tenants whose promises are tracked separately. */
 const MOST_CHAINS = 64
-/** Most that a retry is put off, ms. Beyond it they go together: put off for longer they would be of no use. */
+/** The most that a retry is put off, ms. Beyond it they go together: a longer delay would be of no use. */
 const LONGEST_MS = 600_000
 
 export function createRetryBudget(now: number): RetryBudget {

@@ -30,7 +30,7 @@ export function settle(buckets: readonly Bucket[], bookings: Booking[], serverNo
     const opened = all.filter(
       ({ source, state }) => source === undefined || state.permits.has(booking.permit),
     )
-    // A 429 is the lane's or the source's, and that of the shared limits with the least room.
+    // A 429 belongs to the lane or the source, and to the shared limits with the least room.
     const loads = opened.map(({ state, limits }) => computeLoad(state, limits))
     const highest = Math.max(...loads)
     for (const [index, bucket] of opened.entries()) {
@@ -100,7 +100,7 @@ function settleOne(
   if (pauseMs > HOUR_MS) tier.asking = { probe: null }
 }
 
-/** Hears what a call used, and answers what counts for it. */
+/** Learns what a call used, and answers what counts for it. */
 function hearCounting(
   state: BucketState,
   limited: LaneLimits,
@@ -157,7 +157,8 @@ function isReportedOn(
   const name = counted === 'requests' ? 'requests_per_minute' : 'tokens_per_minute'
   const configured = limited[name]
   if (configured === undefined) return false
-  // Another tier that reports another limit than ours has one of its own: neither it nor what remains of it says anything of ours.
+  // Another tier that reports another limit than ours has its own: neither the report nor what remains there says
+  // anything about our limit.
   if (tier !== STANDARD && reported !== null && reported !== (state.learned[counted]?.limit ?? configured))
     return false
   const distanceOf = (limit: number) =>
@@ -167,7 +168,7 @@ function isReportedOn(
   )
 }
 
-/** Gives back what was taken too much, or charges what was taken too little, where and when it was taken. */
+/** Returns what was taken too much, or charges what was taken too little, where and when it was taken. */
 function correct(
   state: BucketState,
   limits: EffectiveLimits,
@@ -182,7 +183,7 @@ function correct(
     refund[dimension] =
       dimension === TOKENS && permit.guarded !== null ? permit.guarded - actual[dimension] : back
     const level = state.levels[dimension]
-    // What is given back lifts a level to its burst; what was saved beyond that stays.
+    // A refund lifts a level up to its burst; what was saved beyond that stays.
     const owed = dimension === TOKENS && permit.paced !== null ? permit.paced - actual[dimension] : back
     if (rate !== null)
       state.levels[dimension] =
@@ -195,8 +196,8 @@ function correct(
 }
 
 /**
- * Believes the provider where it sees less room than we do (others may use the same key): what remained for it,
- * less what our own window has grown since that call left, less one more such call, is the most the level may be.
+ * Believes the provider if it sees less room than we do (others may use the same key). The most that the level may be
+ * is what remained at the provider, less what our own window has grown since that call left, less one more such call.
  */
 function observe(
   state: BucketState,
@@ -216,7 +217,7 @@ function observe(
   if (reports[TOKENS]) learned.tokens = learn(learned.tokens, limited.tokens_per_minute, limits.tokens, now)
   const lower = (dimension: 0 | 1, configured: number | undefined, left: number | null) => {
     if (!reports[dimension] || configured === undefined || left === null) return
-    // What remains of a shorter window is over before the next call leaves.
+    // What remains of a shorter window has passed before the next call leaves.
     if (limited.window_auto && !believeRemaining(state.windowLearning!, dimension, left, configured)) return
     levels[dimension] = Math.min(levels[dimension], left - grown[dimension] - size[dimension])
   }

@@ -4,10 +4,10 @@ import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 import { computeSpeed } from '../../../ratelimit/slowdown.ts'
 import { type Bucket, findTier, type Moment } from './bucket.ts'
 
-/** What the sources that may serve hold together. */
+/** The sum of the sources that may serve. */
 export type SourcePool = {
   levels: Amounts
-  /** What flows in, a millisecond. */
+  /** The refill of a millisecond. */
   rates: Amounts
   /** One of them holds less than nothing. */
   isInDebt: boolean
@@ -36,7 +36,7 @@ export function poolSources(all: readonly (Bucket & Moment)[], tierName: string)
   return pool
 }
 
-/** Ms until the sources together owe nothing in what this cost takes; 0: they do not. */
+/** Ms until the sources together owe nothing in the dimensions of this cost; 0: they do not. */
 export function findPoolWait({ levels, rates }: SourcePool, cost: Amounts): number {
   let longest = 0
   for (const dimension of DIMENSIONS) {
@@ -51,7 +51,7 @@ export function creditOf({ pacing }: Pick<Moment, 'pacing'>): number {
   return Math.min(pacing.saved, pacing.window / 10)
 }
 
-/** Ms until a source would owe nothing if it took this cost, for its weight; where none is in debt, 0. */
+/** Ms until a source would owe nothing if it took this cost, by its weight; 0 if none is in debt. */
 export function findPayOff(
   { state, limits, source }: Bucket & Moment,
   cost: Amounts,

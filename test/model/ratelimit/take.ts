@@ -14,11 +14,11 @@ import { countTaken, findPaced } from './token-counting.ts'
 
 /** Rounding of sums of doubles, in requests or tokens. */
 const EPSILON = 1e-6
-/** When to ask again where nothing but another call's end can tell, ms. */
+/** When to ask again if only the end of another call can tell, ms. */
 const POLL_MS = 50
-/** The same where that call is a probe or a trial of the breaker. */
+/** The same if that call is a probe or a trial of the breaker. */
 const PROBE_POLL_MS = 250
-/** What a slowed tier may be ahead of its turn, ms. */
+/** How far a slowed tier may be ahead of its turn, ms. */
 const TIER_BURST_MS = 100
 /** How long after its lease a permit can still be settled, ms. */
 const MINUTE_MS = 60_000
@@ -55,13 +55,13 @@ export function take(
   return { permits, waitMs: 0, waitingFor: null }
 }
 
-/** A cost's tenant, the source that it has to go to ('': any), and its tier of service. */
+/** A cost's tenant, the source that it has to use ('': any), and its tier of service. */
 export type Caller = { tenant: string; source: string; tier: string }
 
 type Refusal = Omit<Taken, 'permits'>
 type TellWait = (ms: number | null, reason: RefusedFor) => void
 
-/** The source of a cost that may leave now; else the longest of the waits and what it is for. */
+/** The source of a cost that may leave now; else the longest of the waits and its reason. */
 function decide(all: readonly Opened[], cost: Amounts, caller: Caller): { source: Opened | null } | Refusal {
   const buckets = all.filter(({ source }) => source === undefined)
   const sources = all.filter(({ source }) => source !== undefined)
@@ -79,7 +79,7 @@ function decide(all: readonly Opened[], cost: Amounts, caller: Caller): { source
     longest = ms
     waitingFor = reason
   }
-  // Where every bucket clearly has room, none is asked: asking notes what was held back.
+  // If every bucket clearly has room, none is asked: asking records what was held back.
   if (buckets.every((bucket) => passes(bucket, cost, caller.tier)) && !('waitMs' in chosen)) return chosen
   for (const [index, bucket] of buckets.entries()) {
     findTierWaits(bucket, caller, index === 0 && sources.length === 0, wait)
@@ -91,8 +91,8 @@ function decide(all: readonly Opened[], cost: Amounts, caller: Caller): { source
 }
 
 /**
- * The source with the most room for its weight, sound ones first; else the shortest of their waits. While the sources together
- * have room, each may go into debt a little, so that several may take a call, and the one that suits it does.
+ * The source with the most room for its weight, sound ones first; else the shortest of their waits. While the sources
+ * together have room, each may go into debt a little, so that several may take a call, and the best fit does.
  */
 function chooseSource(all: readonly Opened[], cost: Amounts, caller: Caller): { source: Opened } | Refusal {
   const only = all.filter(({ source }) => source!.name === caller.source)
@@ -168,7 +168,7 @@ function isSound(state: BucketState, tier: string, now: number): boolean {
   return now >= breaker.trialAt && untilEnd(permits, breaker.probe, now) <= 0
 }
 
-/** By the fullest limit, then by the calls that it was given. */
+/** By the fullest limit, then by the number of its calls. */
 function measureFullness({ state, limited, limits, now, source }: Opened): [fullness: number, taken: number] {
   const slots =
     limited.max_concurrency === undefined ? 0 : findLeases(state, now).length / limited.max_concurrency
@@ -205,7 +205,7 @@ function passes({ state, limited, limits, now }: Opened, cost: Amounts, tier: st
 type Credit = { creditMs: number; poolMs: number }
 const NO_CREDIT: Credit = { creditMs: 0, poolMs: Number.POSITIVE_INFINITY }
 
-/** Tells every wait for slots and amounts, as far as this bucket goes; answers those for its window. */
+/** Reports every wait for slots and amounts in this bucket; answers the waits for its window. */
 function findWaits(
   { state, limited, limits, pacing, now }: Opened,
   cost: Amounts,
@@ -229,7 +229,7 @@ function findWaits(
     const msUntil = (mostOwed: number) => findLived(state.slowdown, lived + owedMs - mostOwed) - now
     if (state.levels[dimension] < -EPSILON) {
       const paidOff = msUntil(0)
-      // Earlier, where the sources together have room by then.
+      // Earlier, if the sources together have room by then.
       wait(poolMs < paidOff ? Math.max(poolMs, msUntil(creditMs)) : paidOff, reason)
     }
     wait(windowWaits[dimension], reason)
@@ -240,7 +240,7 @@ function findWaits(
   return windowWaits
 }
 
-/** The bucket's window held a cost back. */
+/** Records that the bucket's window held a cost back. */
 function holdBack({ state, limited, limits, now }: Opened, windowWaits: Bounds, cost: Amounts): void {
   if (limited.window_auto && windowWaits.some((ms) => ms !== null))
     noteHeld(state.windowLearning!, shareOf(cost, limits.capacities), now)
@@ -252,7 +252,7 @@ function untilEnd(permits: BucketState['permits'], permit: string | null | undef
   return end === undefined ? 0 : Math.min(PROBE_POLL_MS, end - now)
 }
 
-/** What the pauses, the source, the breaker and the tier's own pace hold a call back for. */
+/** How long the pauses, the source, the breaker and the tier's own pace hold a call back. */
 function findTierWaits(
   { state, source, now }: Opened,
   { tenant, tier }: Caller,
@@ -281,7 +281,7 @@ function bookTurn(tier: TierState, rates: Bounds, cost: Amounts, now: number): v
   tier.nextAt = Math.max(now, tier.nextAt) + Math.max(...spans) / speed
 }
 
-/** How long the breaker keeps a call of this tenant; 0 or less: it may leave. */
+/** How long the breaker holds back a call of this tenant; 0 or less: it may leave. */
 function findBreakerWait(state: BucketState, breaker: Breaker, tenant: string, now: number): number {
   const breakerState = findBreakerState(breaker, now)
   if (breakerState === 'closed') return 0
@@ -291,7 +291,9 @@ function findBreakerWait(state: BucketState, breaker: Breaker, tenant: string, n
   return Math.max(breaker.trialAt - now, untilEnd(state.permits, trial?.permit, now))
 }
 
-/** One permit for all buckets that it is taken from; its number was given by none of them before. It names its source. */
+/**
+ * One permit for all buckets that it is taken from, with a number that none of them gave before. It names its source.
+ */
 function grant(
   all: readonly Opened[],
   source: Opened | null,
@@ -341,7 +343,7 @@ function forgetPermits(state: BucketState, now: number): void {
   }
 }
 
-/** The largest amount that may ever pass: where the window is learned, one that fits into a minute. */
+/** The largest amount that may ever pass; if the window is learned, one that fits into a minute. */
 function largestOf({ limited, limits }: Opened, dimension: Dimension): number {
   const daily = limits.dailyCapacities[dimension] ?? Number.POSITIVE_INFINITY
   const capacity = limits.capacities[dimension]
@@ -353,14 +355,14 @@ function largestOf({ limited, limits }: Opened, dimension: Dimension): number {
   )
 }
 
-/** A call larger than a short window's capacity passes where the window holds nothing else. */
+/** A call larger than a short window's capacity passes if the window holds nothing else. */
 function stretch(capacities: Bounds, cost: Amounts): Bounds {
   return capacities.map((capacity, dimension) =>
     capacity === null ? null : Math.max(capacity, cost[dimension as Dimension]),
   ) as Bounds
 }
 
-/** The largest share that a call takes of a capacity. */
+/** The largest share of a capacity that a call takes. */
 function shareOf(cost: Amounts, capacities: Bounds): number {
   return Math.max(...DIMENSIONS.map((dimension) => cost[dimension] / (capacities[dimension] ?? Infinity)))
 }

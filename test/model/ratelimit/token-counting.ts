@@ -1,10 +1,11 @@
 import type { TokenCounting } from '../../../ratelimit/lane-state.ts'
 
 /**
- * What a lane knows of how its provider counts tokens, where the kind does not tell: the estimate of a call is kept, or refunded
- * to what the call used. It begins with the estimate. What remains for the provider is at least what a strict minute of used tokens
- * leaves, however it enforces; less denies that it counts what is used. Where nothing denied it for a minute, that is tried. What was
- * refunded of the last minute's calls is taken back when something does.
+ * What a lane knows about how its provider counts tokens, if the kind does not say it: the estimate of a call is
+ * kept, or refunded to what the call used. It starts with the estimate. What remains at the provider is at least what
+ * a strict minute of used tokens leaves, however it enforces; a lower value refutes that it counts what is used. If
+ * nothing refuted it for a minute, that is tried. Once refuted, the refunds of the last minute's calls are taken
+ * back.
  */
 export type CountingState = {
   mode: TokenCounting
@@ -14,9 +15,9 @@ export type CountingState = {
   slots: number[]
   sum: number
   deniedAt: number
-  /** Share of the estimate that calls do not use, lately. */
+  /** Share of the estimate that recent calls did not use. */
   excess: number
-  /** Tokens given back to calls of the last minute where what is used counts, by the slots that they were taken in. */
+  /** Tokens refunded to calls of the last minute if used tokens count, by the slots that they were taken in. */
   refunds: number[]
   failures: number
   retryAt: number
@@ -57,7 +58,7 @@ function roll(counting: CountingState, now: number): void {
   counting.slot = Math.max(slot, counting.slot)
 }
 
-/** A call was taken; answers what the minute holds. */
+/** A call was taken; answers the tokens of the minute. */
 export function countTaken(counting: CountingState, tokens: number, now: number): number {
   roll(counting, now)
   counting.slots[counting.slot % SLOTS]! += tokens
@@ -65,7 +66,10 @@ export function countTaken(counting: CountingState, tokens: number, now: number)
   return counting.sum
 }
 
-/** What the level gives for a call where what is used counts, for a level takes back no more than its burst at a time; null: its estimate. */
+/**
+ * What the level gives for a call if used tokens count, because a level takes back no more than its burst at a time;
+ * null: its estimate.
+ */
 export function findPaced({ mode, excess }: CountingState, estimate: number): number | null {
   return mode === 'estimate' ? null : estimate * (1 - Math.max(0, Math.min(MOST_EXCESS, excess)))
 }
@@ -86,13 +90,13 @@ export function countUsed(
   counting.excess += (back / Math.max(1, call.estimate) - counting.excess) / 10
 }
 
-/** A call that was taken at `takenAt` got so many tokens back, for what is used counts. */
+/** A call that was taken at `takenAt` got a refund of so many tokens, because used tokens count. */
 export function noteRefund(counting: CountingState, takenAt: number, tokens: number): void {
   const slot = Math.floor(takenAt / SLOT_MS)
   if (slot > counting.slot - SLOTS) counting.refunds[slot % SLOTS]! += tokens
 }
 
-/** The provider said what remained when a call had been admitted. Answers the tokens to take back. */
+/** The provider reported what remained when a call had been admitted. Answers the tokens to take back. */
 export function decideCounting(
   counting: CountingState,
   call: { takenAt: number; estimate: number; minute: number },

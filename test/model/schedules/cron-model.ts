@@ -1,6 +1,6 @@
 /**
- * What cron expressions mean, by looking at every second: slow, and simple enough to be believed. It knows nothing of the library, and of
- * time zones only what clocks show.
+ * What cron expressions mean, by looking at every second: slow, and simple enough to be trusted. It does not use the
+ * library, and of time zones it knows only what clocks show.
  */
 
 type Field = { values: Set<number>; isAny: boolean }
@@ -39,7 +39,7 @@ function createMatcher(text: string): (local: number) => boolean {
       minute!.values.has(date.getUTCMinutes()) &&
       hour!.values.has(date.getUTCHours()) &&
       month!.values.has(date.getUTCMonth() + 1) &&
-      // Where both are given either is enough.
+      // If both are given, either is enough.
       (day!.isAny || weekday!.isAny ? inMonth && inWeek : inMonth || inWeek)
     )
   }
@@ -58,14 +58,15 @@ export function listTimes(
 ): number[] {
   const matches = createMatcher(text)
   const found: number[] = []
-  // The latest time that clocks showed: what is not later was shown before. Looked at for some hours ahead, so that it is known at `from`.
+  // The latest time that clocks showed: an earlier or equal time was shown before. It looks some hours ahead of
+  // `from`, so that it is known there.
   let latest = Number.NEGATIVE_INFINITY
   for (let instant = from - 3 * 3_600_000; instant <= to; instant += step) {
     const local = show(instant)
     let isSlot = false
     if (local > latest) {
       isSlot = matches(local)
-      // Clocks jumped: what they passed over comes now.
+      // Clocks jumped: the times that they skipped come now.
       if (latest !== Number.NEGATIVE_INFINITY)
         for (let skipped = latest + step; skipped < local; skipped += step) isSlot ||= matches(skipped)
       latest = local
