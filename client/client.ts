@@ -29,31 +29,33 @@ import { createSocket, type SluiceSocket } from './socket.ts'
 import { type SubmitManyOptions, submitMany } from './submit-many.ts'
 
 export type ClientOptions = {
-  /** Where Sluice is: `http://127.0.0.1:8080`. */
+  /** Address of Sluice: `http://127.0.0.1:8080`. */
   url: string
-  /** The tenant's key; none where the configuration has no tenants. */
+  /** The tenant's key; none if the configuration has no tenants. */
   key?: string
   /** For an administrator's key: the tenant to act as. */
   tenant?: string
-  /** In the place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   fetch?: Fetch
-  /** In the place of the global `WebSocket`. */
+  /** Replaces the global `WebSocket`. */
   WebSocket?: typeof WebSocket
   retries?: Partial<RetryOptions>
-  /** How long one attempt at a request may take, in ms; 60,000. Waiting for a job comes on top. */
+  /** How long one attempt at a request may take, in ms; default 60,000. The wait for a job is added. */
   timeoutMs?: number
-  /** After how much silence a stream is taken for broken, in ms; 45,000. The server says something every 15 s. */
+  /**
+   * After how much silence a stream counts as broken, in ms; default 45,000. The server sends something every 15 s.
+   */
   silenceMs?: number
 }
 
 export type SubmitOptions = {
-  /** The same key with the same payload is the same job for 24 hours; a new one for each call unless given. */
+  /** The same key with the same payload is the same job for 24 hours. Default: a new key for each call. */
   idempotencyKey?: string
   signal?: AbortSignal
 }
 
 export type WaitOptions = {
-  /** How long to wait for the job's end, in ms; for ever unless given. */
+  /** How long to wait for the job's end, in ms. Default: for ever. */
   timeoutMs?: number
   signal?: AbortSignal
 }
@@ -62,60 +64,67 @@ export type RunOptions = SubmitOptions & WaitOptions
 
 export type ListOptions = ListJobsQuery & { signal?: AbortSignal }
 
-/** Every method throws SluiceError when the server refuses or stays away, and the reason of its signal when that aborts. */
+/**
+ * Every method throws SluiceError if the server refuses or does not answer, and the reason of its signal if that
+ * aborts.
+ */
 export type SluiceClient = {
-  /** Hands in a job. When it answers, the job is safe; sent again by itself, it is still one job. */
+  /** Submits a job. When it resolves, the job is stored; if the client repeats the request, it is still one job. */
   submit(create: CreateJob, options?: SubmitOptions): Promise<Job>
   /**
-   * Hands in any number of jobs, read no faster than they are taken, and answers each in order: its id, or why it was
-   * refused. Jobs that the server has no room for at the moment are sent again.
+   * Submits any number of jobs, which it reads no faster than the server accepts them. It answers each in order: its
+   * id, or why it was refused. Jobs for which the server has no room at the moment are sent again.
    */
   submitMany(
     creates: Iterable<BulkLine> | AsyncIterable<BulkLine>,
     options?: SubmitManyOptions,
   ): AsyncGenerator<BulkAnswer, void, undefined>
-  /** What jobs would cost at each tier, and when they would end. Nothing is made. */
+  /** What jobs would cost at each tier, and when they would end. It creates nothing. */
   estimate(creates: CreateJob | CreateJob[], options?: { signal?: AbortSignal }): Promise<Estimate>
-  /** The job as it stands. */
+  /** The current state of the job. */
   get(id: string, options?: { signal?: AbortSignal }): Promise<Job>
-  /** The job when it has ended, however it did; over restarts of the server. Throws `wait_timeout` when time is up. */
+  /**
+   * The job when it has ended, in any way; waits over restarts of the server. Throws `wait_timeout` when the time is
+   * up.
+   */
   wait(id: string, options?: WaitOptions): Promise<Job>
   /**
-   * Submits, waits, and answers the provider's answer; throws JobFailedError when the job ends without one. Name the type of
-   * the answer: `run<OpenAI.ChatCompletion>({ … })`. A signal ends the waiting, not the job.
+   * Submits, waits, and resolves to the provider's answer; throws JobFailedError if the job ends without one. Name
+   * the type of the answer: `run<OpenAI.ChatCompletion>({ … })`. A signal ends the wait, not the job.
    */
   run<Result = NonNullable<Job['result']>>(create: CreateJob, options?: RunOptions): Promise<Result>
   /**
-   * The events of a job or a group, from the first, then live, to the last there can be. None is missed and none comes twice,
-   * over any number of connections and servers; `after` resumes where another process stopped.
+   * The events of a job or a group: first those that have happened, then live, until the last possible one. None is
+   * missed and none comes twice, over any number of connections and servers; `after` resumes where another process
+   * stopped.
    */
   events(target: EventTarget, options?: EventsOptions): AsyncGenerator<SluiceEvent, void, undefined>
-  /** The same of everything: `{ all: true }` and what narrows it. Does not end by itself. */
+  /** The same for all events: `{ all: true }`, and members that narrow it. Does not end by itself. */
   events(target: AllEvents, options?: EventsOptions): AsyncGenerator<SluiceEvent | FlowEvent, void, undefined>
   /**
-   * One WebSocket for what many follow and submit, opened at its first use. It takes the key in its first message, so that it works
-   * in browsers too.
+   * One WebSocket for many subscriptions and submissions, opened at its first use. It sends the key in its first
+   * message, so that it works in browsers too.
    */
   socket(): SluiceSocket
-  /** Ends a waiting job at once, and breaks off the call of a running one. A job that is cancelled already is answered. */
+  /** Ends a waiting job at once, and aborts the call of a running one. For a cancelled job it answers the job. */
   cancel(id: string, options?: { signal?: AbortSignal }): Promise<Job>
   /** Queues a failed or cancelled job again, with fresh attempts. */
   retry(id: string, options?: { signal?: AbortSignal }): Promise<Job>
   /**
-   * Jobs, newest first, page by page as they are read; `limit` is the size of a page. Without their results unless `include: 'result'`
-   * asks for them; a result that its page has no room for is then read by itself.
+   * Jobs, newest first, page by page as they are read; `limit` is the size of a page. Without their results unless
+   * you pass `include: 'result'`; a result for which a page has no room is then read by itself.
    */
   list(options?: ListOptions): AsyncGenerator<Job, void, undefined>
   /** Every call that was made for a job. */
   attempts(id: string, options?: { signal?: AbortSignal }): Promise<Attempt[]>
   /**
-   * Runs a function whose steps are kept by the server under (id, name): after the death of its process it is run again with the same
-   * id, gets what is done at once, and pays for nothing twice.
+   * Runs a function whose steps the server stores under (id, name). If its process dies, run it again with the same
+   * id: finished steps answer at once, and nothing is paid for twice.
    */
   durable: Durable
-  /** Jobs that are made again and again, at times or at intervals. */
+  /** Jobs that are created again and again, at set times or intervals. */
   schedules: Schedules
-  /** Flows: steps that need one another's results, run and kept by the server. */
+  /** Flows: steps that use each other's results, run and stored by the server. */
   flows: Flows
   /** How many jobs of a group are in which state, and what they cost. */
   group(name: string, options?: { signal?: AbortSignal }): Promise<Group>
@@ -125,7 +134,7 @@ const defaultRetries: RetryOptions = { attempts: 8, firstWaitMs: 250, longestWai
 const TIMEOUT_MS = 60_000
 const SILENCE_MS = 45_000
 
-/** A client of one server. It holds no connection and no state: make one, or many. */
+/** A client of one server. It holds no connection and no state: create one, or many. */
 export function createClient(options: ClientOptions): SluiceClient {
   const { url, key, tenant, timeoutMs = TIMEOUT_MS } = options
   const retries = { ...defaultRetries, ...options.retries }
@@ -250,7 +259,7 @@ async function* listJobs(
   }
 }
 
-/** The job with its result; as the list had it where it was deleted since. */
+/** The job with its result; as in the list if it was deleted since. */
 async function readWhole(get: SluiceClient['get'], job: Job, signal: AbortSignal | undefined): Promise<Job> {
   try {
     return await get(job.id, { signal })
@@ -280,7 +289,7 @@ function findWebSocket(): typeof WebSocket {
   )
 }
 
-/** Not `crypto.randomUUID`, which browsers keep from pages that came without TLS. */
+/** Not `crypto.randomUUID`, which browsers hide from pages without TLS. */
 function createKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')

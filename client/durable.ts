@@ -19,46 +19,46 @@ import { createTurnstile } from './turnstile.ts'
 export type Duration = number | string
 
 export type WaitForSignalOptions = {
-  /** How long to wait, from when the step began; then the step throws `signal_timeout`. For ever unless given. */
+  /** How long to wait, from the beginning of the step; then the step throws `signal_timeout`. Default: for ever. */
   timeout?: Duration
 }
 
-/** What a durable function works with. Every name identifies one step of the run. */
+/** The steps of a durable function. Every name identifies one step of the run. */
 export type DurableSteps = {
   /**
-   * A job: its answer, at once where an earlier run of the function has got it. Throws JobFailedError when the job ended without one,
-   * this time and at every later run, until its job is queued again (`client.retry(error.job.id)`).
+   * A job: resolves to its answer, at once if an earlier run of the function has got it. Throws JobFailedError if the
+   * job ended without one, now and in every later run, until its job is queued again (`client.retry(error.job.id)`).
    */
   job<Result = NonNullable<Job['result']>>(name: string, create: CreateJob): Promise<Result>
   /** Resolves when so much time has passed since the step began, by the server's clock. */
   sleep(name: string, time: Duration): Promise<void>
-  /** What `client.durable.signal(id, name, value)` brought, or brings. */
+  /** Resolves to the value that `client.durable.signal(id, name, value)` sent, or will send. */
   signal<Value = unknown>(name: string, options?: WaitForSignalOptions): Promise<Value>
-  /** The results of several steps, once all of them are over. Throws what the first of them threw that failed. */
+  /** The results of several steps, once all of them are over. Throws the error of the first step that failed. */
   all<const Steps extends readonly unknown[]>(
     steps: Steps,
   ): Promise<{ -readonly [Index in keyof Steps]: Awaited<Steps[Index]> }>
 }
 
 export type DurableOptions = {
-  /** Ends the function's waiting, not its jobs. Steps throw its reason from then on. */
+  /** Ends the wait of the function, not its jobs. Steps throw its reason from then on. */
   signal?: AbortSignal
 }
 
 export type SendSignalOptions = {
-  /** The same key is the same sending, also from another process; a new one for each call unless given. */
+  /** The same key is the same signal, also from another process. Default: a new key for each call. */
   idempotencyKey?: string
   signal?: AbortSignal
 }
 
 export type Durable = {
-  /** Runs the function and answers what it answers. Run it again with the same id to go on where it was. */
+  /** Runs the function and resolves to its result. Run it again with the same id to go on where it was. */
   <Result>(
     id: string,
     run: (step: DurableSteps) => Result | Promise<Result>,
     options?: DurableOptions,
   ): Promise<Result>
-  /** Sends any JSON to a step that waits for it, or will. Once: a second sending throws `already_signalled`. */
+  /** Sends any JSON to a step that waits for it, or will. Once: a second signal throws `already_signalled`. */
   signal(id: string, name: string, value: unknown, options?: SendSignalOptions): Promise<DurableSignal>
   /** The run with its steps, without their results. */
   get(id: string, options?: { signal?: AbortSignal }): Promise<DurableRun>
@@ -75,12 +75,12 @@ export type DurableDeps = { http: Http; timeoutMs: number; createKey: () => stri
 /** Requests of one run that are under way at a time: to begin steps, and to wait for jobs. */
 const BEGINS_AT_ONCE = 16
 const WAITS_AT_ONCE = 64
-/** A turn of waiting while others want theirs, in s. */
+/** A turn of waiting while other steps need theirs, in s. */
 const SHORT_TURN = 5
 /** A long sleep asks the server this often, in ms. */
 const LONGEST_NAP_MS = 3_600_000
 
-/** As the server has it. `.` and `..` mean something else in a path. */
+/** The same pattern as in the server. `.` and `..` have another meaning in a path. */
 const NAME = /^(?!\.{1,2}$)[\x20-\x7e]{1,128}$/
 
 const UNITS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
@@ -143,7 +143,7 @@ function createSteps(
   const waits = createTurnstile(WAITS_AT_ONCE)
   const names = new Set<string>()
 
-  /** Begins a step and follows it. When the function has ended and nobody waits for the step, it is left as it is. */
+  /** Begins a step and follows it. When the function has ended and nobody waits for the step, it stays as it is. */
   function begin<T>(
     name: string,
     what: () => PutDurableStep,

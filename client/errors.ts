@@ -1,9 +1,9 @@
 import type { ErrorMembers, Job } from './openapi.ts'
 
 /**
- * The server's own (`queue_full`, `not_found`, …), or `unreachable`: no answer came; `invalid_answer`: what came was not
- * Sluice's; `wait_timeout`: the job was not finished in the time given; `duplicate_step`: a durable run has two steps of one
- * name. A later server may have more.
+ * A code of the server (`queue_full`, `not_found`, …), or one of the client. `unreachable`: no answer came.
+ * `invalid_answer`: the answer was not Sluice's. `wait_timeout`: the job did not end in the given time.
+ * `duplicate_step`: a durable run has two steps of one name. A later server may have more.
  */
 export type SluiceErrorCode =
   | ErrorMembers['code']
@@ -14,7 +14,7 @@ export type SluiceErrorCode =
   | (string & Record<never, never>)
 
 export type SluiceErrorMembers = {
-  /** HTTP status; null where no answer came. */
+  /** HTTP status; null if no answer came. */
   status: number | null
   /** For programs. */
   code: SluiceErrorCode
@@ -22,13 +22,13 @@ export type SluiceErrorMembers = {
   message: string
   /** The member, query parameter or header at fault. */
   param?: string | null
-  /** What the server's log has the request under. */
+  /** The id of the request in the server's log. */
   requestId?: string | null
-  /** When asking again may help; null where the server named no time. */
+  /** When another attempt may help; null if the server named no time. */
   retryAfterSeconds?: number | null
-  /** Whether asking again, with nothing changed, may help. */
+  /** Whether another attempt, with nothing changed, may help. */
   isRetryable?: boolean
-  /** What broke, where no answer came. */
+  /** The cause, if no answer came. */
   cause?: unknown
 }
 
@@ -65,7 +65,7 @@ export class JobFailedError extends Error {
   }
 }
 
-/** The error in an answer, which comes from the server or from a proxy in front of it. */
+/** The error of an answer, from the server or from a proxy in front of it. */
 export function toSluiceError({ status, headers }: Response, text: string): SluiceError {
   const seconds = Number(headers.get('retry-after') ?? Number.NaN)
   const isFinal = headers.get('x-should-retry') === 'false'

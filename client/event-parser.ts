@@ -1,17 +1,22 @@
-/** One event of an event stream; `id` is the last one named, '' before the first. */
+/** One event of an event stream; `id` is the last one that the stream has named, '' before the first. */
 export type ParsedEvent = { id: string; type: string; data: string }
 
-/** Reads an event stream (WHATWG HTML, server-sent events) that is cut anywhere, in the middle of characters too. */
+/**
+ * Reads an event stream (WHATWG HTML, server-sent events) that may be cut anywhere, in the middle of characters too.
+ */
 export type EventParser = {
-  /** The events that are complete with these bytes. What a stream leaves half said at its end is void. */
+  /** The events that these bytes complete. An incomplete event at the end of the stream is dropped. */
   push(bytes: Uint8Array): ParsedEvent[]
-  /** The id to go on behind: that of the last block that is complete, which may have had no event. */
+  /** The id after which to go on: that of the last complete block, which may have had no event. */
   lastEventId(): string
 }
 
 export function createEventParser(): EventParser {
   const decoder = new TextDecoder()
-  /** The unfinished line; joined once it ends, so that a line over many chunks is not looked through again with each. */
+  /**
+   * The unfinished line; its pieces are joined once it ends, so that a line over many chunks is not searched again
+   * with each.
+   */
   let pieces: string[] = []
   let endedInReturn = false
   let id = ''
@@ -32,7 +37,7 @@ export function createEventParser(): EventParser {
     push(bytes) {
       let text = decoder.decode(bytes, { stream: true })
       if (text === '') return []
-      // The second half of a line's end that was cut in two.
+      // The second half of a line end that was cut in two.
       if (endedInReturn && text.startsWith('\n')) text = text.slice(1)
       endedInReturn = text.endsWith('\r')
       const lines = text.split(/\r\n|\n|\r/)

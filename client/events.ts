@@ -5,13 +5,16 @@ import type { Http } from './http.ts'
 import type { Job, JobEvent } from './openapi.ts'
 import type { sleep } from './sleep.ts'
 
-/** Whose events: a job's by its id, or those of every job of a group. */
+/** A job by its id, or all jobs of a group. */
 export type EventTarget = string | { group: string }
 
-/** Every event of the tenant, or those that the other members name. */
+/** Every event of the tenant, or those that the other members select. */
 export type AllEvents = {
   all: true
-  /** Of jobs of this type, this group, or this lane (`provider/model`, where the job is now); of this flow and its jobs. */
+  /**
+   * Of jobs of this type, this group, or this lane (`provider/model`, where the job is now); of this flow and its
+   * jobs.
+   */
   type?: Job['type']
   group?: string
   lane?: string
@@ -29,7 +32,7 @@ export type FlowEvent = {
   data: { flow_id: string; seq: number; at: string; [member: string]: unknown }
 }
 
-/** A budget that comes to 80 % or to its end. Times are RFC 3339. */
+/** A budget that reached 80 % or its end. Times are RFC 3339. */
 export type BudgetEvent = {
   id: string
   type: 'budget.warning' | 'budget.exhausted'
@@ -50,13 +53,13 @@ export type BudgetEvent = {
   }
 }
 
-/** What happened to a job. `id` is what to give as `after` to go on behind it, in another process too. */
+/** What happened to a job. Pass `id` as `after` to go on behind it, in another process too. */
 export type SluiceEvent = { id: string } & (
   | { type: 'job.queued'; data: JobEvent }
   | { type: 'job.started'; data: JobEvent & { attempt: number } }
   /** One chunk of the provider's stream, for jobs whose body has `stream: true`. */
   | { type: 'job.delta'; data: JobEvent & { attempt: number; chunk: Record<string, unknown> } }
-  /** What attempts before it had streamed is void. */
+  /** Drop what earlier attempts have streamed. */
   | { type: 'job.retrying'; data: JobEvent & { reason: string; next_attempt_at: string } }
   | { type: 'job.completed' | 'job.failed' | 'job.cancelled'; data: JobEvent & { job: Job } }
 )
@@ -65,8 +68,8 @@ const NOW = 'now'
 
 export type EventsOptions = {
   /**
-   * The `id` of the last event that is known already; only later ones come. Without it all, from the first, of everything from
-   * the first that is kept; there `now` begins with what happens from now on. Throws `events_expired` behind one that is too old.
+   * The `id` of the last known event; only later ones come. Without it all events come, or for `{ all: true }` all
+   * that are kept; there `now` begins with the next event. Throws `events_expired` if the event is too old.
    */
   after?: string
   /** Ends the iteration, which then throws its reason. */
@@ -74,8 +77,8 @@ export type EventsOptions = {
 }
 
 /**
- * Every event once and in order, over connections that break and servers that restart. Ends after the last event there can
- * be: of a job that has ended, or of a group without open jobs.
+ * Every event once and in order, over connections that break and servers that restart. Ends after the last possible
+ * event: of a job that has ended, or of a group without open jobs.
  */
 export async function* followEvents(
   deps: { http: Http; sleep: typeof sleep },
@@ -99,9 +102,9 @@ export async function* followPath(
       http.open('GET', path, { headers: toHeaders(lastEventId), signal: either }),
     async goOn({ how, error, failures }) {
       if (how === 'unopened') throw error
-      // Most likely that was all; the next answer says so.
+      // Most likely that was the end; the next answer confirms it.
       if (hasEnded && failures === 1) return true
-      // Where streams end without a word, the next is asked for ever later, but always asked for: a job may wait for long.
+      // If streams end without an event, the waits grow, but the next is always requested: a job may wait for long.
       await pause(http.backOff(failures), signal)
       return true
     },
@@ -123,7 +126,7 @@ function toPath(target: EventTarget | AllEvents, after: string | undefined): str
   return allEventsPath(target, after)
 }
 
-/** Where a stream of everything is; a `Last-Event-ID` goes before `after` there. */
+/** The path of a stream of everything; there a `Last-Event-ID` takes precedence over `after`. */
 export function allEventsPath({ all: _all, event, ...filter }: AllEvents, after?: string): string {
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, String(value))
@@ -132,7 +135,7 @@ export function allEventsPath({ all: _all, event, ...filter }: AllEvents, after?
   return `/v1/events?${query}`
 }
 
-/** What an event stream is asked for with. */
+/** The headers of a request for an event stream. */
 export function toHeaders(lastEventId: string): Record<string, string> {
   return { accept: 'text/event-stream', ...(lastEventId !== '' && { 'last-event-id': lastEventId }) }
 }

@@ -12,7 +12,7 @@ import type {
 } from './openapi.ts'
 import type { sleep } from './sleep.ts'
 
-/** A flow, however it ended; what it was is in `flow`. */
+/** A flow that did not complete; `flow` is its last state. */
 export class FlowFailedError extends Error {
   override readonly name = 'FlowFailedError'
   readonly flow: Flow
@@ -23,7 +23,7 @@ export class FlowFailedError extends Error {
   }
 }
 
-/** What happened to a flow, or to a step of it. `id` is what to give as `after` to go on behind it. */
+/** What happened to a flow, or to a step of it. Pass `id` as `after` to go on behind it. */
 export type FlowUpdate = { id: string } & (
   | { type: 'flow.started'; data: FlowEvent }
   | {
@@ -36,30 +36,32 @@ export type FlowUpdate = { id: string } & (
 type Signalled = { signal?: AbortSignal }
 
 export type Flows = {
-  /** Hands in a flow. When it answers, the flow is safe; sent again by itself, it is still one flow. */
+  /**
+   * Submits a flow. When it resolves, the flow is stored; if the client repeats the request, it is still one flow.
+   */
   create(create: CreateFlow, options?: Signalled & { idempotencyKey?: string }): Promise<Flow>
-  /** The flow as it stands. */
+  /** The current state of the flow. */
   get(id: string, options?: Signalled): Promise<Flow>
-  /** The flow when it has ended, however it did. Throws `wait_timeout` when time is up. */
+  /** The flow when it has ended, in any way. Throws `wait_timeout` when the time is up. */
   wait(id: string, options?: Signalled & { timeoutMs?: number }): Promise<Flow>
-  /** Creates, waits, and answers the flow's `output`; throws FlowFailedError where it did not complete. */
+  /** Creates, waits, and resolves to the flow's `output`; throws FlowFailedError if it did not complete. */
   run<Output = unknown>(
     create: CreateFlow,
     options?: Signalled & { idempotencyKey?: string; timeoutMs?: number },
   ): Promise<Output>
-  /** Events from the first, then live, to the flow's end: none is missed and none comes twice. */
+  /** Events from the first, then live, until the flow's end: none is missed and none comes twice. */
   events(id: string, options?: EventsOptions): AsyncGenerator<FlowUpdate, void, undefined>
   /** Newest first, without their steps, page by page as they are read. */
   list(options?: ListFlowsQuery & Signalled): AsyncGenerator<FlowSummary, void, undefined>
   /** The jobs of a step in the order of its elements, page by page; null: an element has none yet. */
   stepJobs(id: string, step: string, options?: Signalled): AsyncGenerator<Job | null, void, undefined>
-  /** What a step waits for, or will: any JSON, once. */
+  /** Sends the value for which a step waits, or will wait: any JSON, once. */
   signal(id: string, step: string, value: unknown, options?: Signalled): Promise<Flow>
   /** Ends it at once, with its jobs. */
   cancel(id: string, options?: Signalled): Promise<Flow>
-  /** Lets a failed or cancelled flow go on from what failed. */
+  /** Lets a failed or cancelled flow go on from the failed steps. */
   retry(id: string, options?: Signalled): Promise<Flow>
-  /** Forgets it with all its jobs. */
+  /** Deletes it with all its jobs. */
   delete(id: string, options?: Signalled): Promise<void>
 }
 
@@ -78,7 +80,7 @@ export function createFlows(deps: { http: Http; sleep: typeof sleep; createKey: 
   const events: Flows['events'] = (id, options) =>
     followPath(deps, `${flowPath(id)}/events`, 'flow', options) as ReturnType<Flows['events']>
 
-  /** Its events say when it has ended. */
+  /** Its events show when it has ended. */
   const wait: Flows['wait'] = async (id, { timeoutMs, signal } = {}) => {
     const overtime = timeoutMs === undefined ? [] : [AbortSignal.timeout(timeoutMs)]
     const either = AbortSignal.any([...(signal ? [signal] : []), ...overtime])

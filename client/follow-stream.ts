@@ -14,21 +14,23 @@ export type StreamEnd = {
 
 export type FollowStreamOptions = {
   /**
-   * Opens the stream behind the event of this id, from its beginning for ''. The answer 204 says that nothing comes behind it. The
-   * signal aborts when the connection is let go of.
+   * Opens the stream behind the event of this id, from its beginning for ''. The answer 204 means that no event comes
+   * behind it. The signal aborts when the connection is closed.
    */
   open(lastEventId: string, signal: AbortSignal): Promise<OpenAnswer>
-  /** Whether to connect again, asked at every end; it resolves when it is time to. What it throws ends the stream. */
+  /**
+   * Whether to connect again, called at every end; resolves when it is time. An error that it throws ends the stream.
+   */
   goOn(end: StreamEnd): Promise<boolean>
   /** The `id` of an event that is known already. */
   after?: string | undefined
   /** Ends the stream, which then throws the signal's reason. */
   signal?: AbortSignal | undefined
-  /** Told of each connection that the server answered. */
+  /** Called for each connection that the server answered. */
   onOpen?: (() => void) | undefined
 }
 
-/** Every event once and in order, over any number of connections; those that came together in one array. */
+/** Every event once and in order, over any number of connections; events that came together are in one array. */
 export async function* followStream(
   options: FollowStreamOptions,
 ): AsyncGenerator<ParsedEvent[], void, undefined> {

@@ -2,21 +2,24 @@ import { sleep } from './sleep.ts'
 
 /** The longest that the server holds an answer, in s. */
 const LONGEST_TURN = 60
-/** Between two turns of waiting where the first ended early, in ms: the server closes, or something before it is impatient. */
+/**
+ * Between two turns of waiting if the first ended early, in ms: the server closes, or a proxy in front of it has a
+ * short time-out.
+ */
 const PAUSE_MS = 200
 
 export type HoldOptions<Answer> = {
-  /** Asks the server, which holds its answer for so many seconds at the most. */
+  /** Asks the server, which holds its answer for at most so many seconds. */
   ask: (seconds: number) => Promise<Answer>
   isOver: (answer: Answer) => boolean
   signal?: AbortSignal | undefined
-  /** When nobody waits any more, by `performance.now()`: turns end by then. */
+  /** The end of the wait, by `performance.now()`: turns end by then. */
   end?: number
-  /** How long the next turn may be, in s, where that is not as long as the server lets it be. */
+  /** How long the next turn may be, in s, if shorter than the server's maximum. */
   longestTurn?: () => number
 }
 
-/** Asks until the answer says that it is over, or the signal aborts. */
+/** Asks until the answer is final, or the signal aborts. */
 export async function holdOn<Answer>(options: HoldOptions<Answer>): Promise<Answer> {
   const { ask, isOver, signal, end = Number.POSITIVE_INFINITY, longestTurn = () => LONGEST_TURN } = options
   for (;;) {

@@ -3,13 +3,13 @@ import type { sleep } from './sleep.ts'
 
 export type Fetch = (input: string, init?: RequestInit) => Promise<Response>
 
-/** How requests are sent again that got no answer, or one that says to come back: 408, 429, and 5xx. */
+/** How requests are repeated that got no answer, or 408, 429, or 5xx. */
 export type RetryOptions = {
-  /** How often a request is sent at the most; 8. 1: never again. */
+  /** The most attempts at a request; default 8. 1: it is never repeated. */
   attempts: number
-  /** The longest first wait, in ms; 250. Each further one is twice as long, and half of each is left to chance. */
+  /** The longest first wait, in ms; default 250. Each further one is twice as long, and half of each is random. */
   firstWaitMs: number
-  /** The longest wait, in ms; 30,000. A server that asks for a longer one is not waited for. */
+  /** The longest wait, in ms; default 30,000. If the server asks for a longer one, the request fails. */
   longestWaitMs: number
 }
 
@@ -19,47 +19,49 @@ export type RequestOptions = {
   contentType?: string
   headers?: Record<string, string>
   signal?: AbortSignal | undefined
-  /** Of one attempt, in ms, where it takes longer than others. */
+  /** Timeout of one attempt, in ms, if it takes longer than others. */
   timeoutMs?: number
-  /** How long a stream may be silent, in ms, where that is not as long as others. */
+  /** How long a stream may be silent, in ms, if not as long as others. */
   silenceMs?: number
-  /** False: not sent again after a broken connection, because the first request may have done its work. */
+  /** False: it is not repeated after a broken connection, because the first request may have done its work. */
   isRepeatable?: boolean
   /**
-   * How long to wait after an error that asking again may cure, in ms; null: it is thrown. `failed` counts the attempts. As the
-   * retries of the server's other requests have it unless given.
+   * How long to wait after an error that another attempt may cure, in ms; null: it is thrown. `failed` counts the
+   * attempts. Default: as for other requests.
    */
   waitAfter?: (error: SluiceError, failed: number) => number | null
 }
 
-/** An answer whose body is still to be read. */
+/** An answer whose body is not read yet. */
 export type OpenAnswer = {
   response: Response
   /**
-   * The next bytes; null at the end. Throws when the connection breaks, or is silent for longer than any server is, whose
-   * streams have a comment every 15 s.
+   * The next bytes; null at the end. Throws if the connection breaks, or is silent for too long: streams have a
+   * comment every 15 s.
    */
   read(): Promise<Uint8Array | null>
   /** Closes the connection, even if more data would follow. */
   close(): void
 }
 
-/** Sends requests to one server, again where that may help. Throws SluiceError, or the reason of the signal. */
+/**
+ * Sends requests to one server, and repeats them if that may help. Throws SluiceError, or the reason of the signal.
+ */
 export type Http = {
   json<T>(method: string, path: string, options?: RequestOptions): Promise<T>
   text(method: string, path: string, options?: RequestOptions): Promise<string>
   open(method: string, path: string, options?: RequestOptions): Promise<OpenAnswer>
-  /** Before the attempt after so many that failed, in ms. */
+  /** The wait before the attempt after `failed` failures, in ms. */
   backOff(failed: number): number
 }
 
 export type HttpDeps = {
   url: string
-  /** Of every request. */
+  /** Headers of every request. */
   headers: Record<string, string>
   fetch: Fetch
   retries: RetryOptions
-  /** Of one attempt, in ms; of a stream until its headers. */
+  /** Timeout of one attempt, in ms; of a stream until its headers. */
   timeoutMs: number
   /** Longest silence of a stream, in ms. */
   silenceMs: number
@@ -68,14 +70,14 @@ export type HttpDeps = {
   sleep: typeof sleep
 }
 
-/** No answer, or that of a proxy which got none. */
+/** No answer, or the answer of a proxy that got none. */
 const WORK_MAY_BE_DONE = new Set<number | null>([null, 502, 504])
 
 export function createHttp(deps: HttpDeps): Http {
   const base = deps.url.replace(/\/+$/, '')
   const { attempts, firstWaitMs, longestWaitMs } = deps.retries
 
-  /** Half of it is certain, so that a server that has just come up is not run over. */
+  /** Half of it is fixed, so that a server that has just started is not overrun. */
   function backOff(failed: number): number {
     const longest = Math.min(longestWaitMs, firstWaitMs * 2 ** (failed - 1))
     return longest / 2 + (deps.random() * longest) / 2
@@ -95,7 +97,7 @@ export function createHttp(deps: HttpDeps): Http {
     try {
       const response = await deps.fetch(base + path, {
         method,
-        // Followed, a POST may become a GET, whose answer would be taken for the job.
+        // If followed, a POST may become a GET, whose answer would look like the job.
         redirect: 'manual',
         headers: {
           ...deps.headers,
@@ -142,7 +144,7 @@ export function createHttp(deps: HttpDeps): Http {
   function waitAfter(error: SluiceError, failed: number): number | null {
     const asked = (error.retryAfterSeconds ?? 0) * 1000
     if (failed >= attempts || asked > longestWaitMs) return null
-    // Never before the time that the server names; a little later, because it names the same time to everybody.
+    // Never before the time that the server names; a little later, because it names the same time to all clients.
     return asked + backOff(failed)
   }
 
@@ -181,7 +183,7 @@ export function toOpenAnswer(response: Response, silenceMs: number, own = new Ab
       const timer = setTimeout(() => close(new Error(`silent for ${silenceMs} ms`)), silenceMs)
       try {
         const piece = await reader?.read()
-        // A reader that was let go of ends as one that has read everything.
+        // A reader that was closed ends like one that has read everything.
         own.signal.throwIfAborted()
         return piece?.value ?? null
       } finally {
@@ -193,7 +195,7 @@ export function toOpenAnswer(response: Response, silenceMs: number, own = new Ab
 
   function close(reason?: Error): void {
     own.abort(reason)
-    // One that broke has nothing to let go of.
+    // A broken connection needs no close.
     reader?.cancel().catch(() => {})
   }
 }

@@ -1,4 +1,4 @@
-/** The package's door: everything that an application may use. */
+/** The package's entry point: everything that an application may use. */
 export {
   type ClientOptions,
   createClient,

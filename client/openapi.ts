@@ -1,8 +1,8 @@
 // Written by `npm run client:types` from the API's OpenAPI document; not to be edited by hand.
 
 /**
- * What passes through to the provider untouched, of any type: what has an interface, as the bodies of the package `openai`
- * have, fits no index of `unknown`.
+ * Passes through to the provider unchanged, of any type: an interface, such as the bodies of the package `openai`,
+ * fits no index of `unknown`.
  */
 export type Untouched = any
 

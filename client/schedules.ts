@@ -12,18 +12,21 @@ import type {
 
 type Options = { signal?: AbortSignal }
 
-/** Jobs that are made again and again, at times or at intervals. */
+/** Jobs that are created again and again, at set times or intervals. */
 export type Schedules = {
-  /** Makes a schedule; sent again by itself, it is still one. The same key with the same payload is the same schedule for 24 hours. */
+  /**
+   * Creates a schedule; if the client repeats the request, it is still one. The same key with the same payload is the
+   * same schedule for 24 hours.
+   */
   create(create: CreateSchedule, options?: Options & { idempotencyKey?: string }): Promise<Schedule>
   get(id: string, options?: Options): Promise<Schedule>
   /** Newest first, page by page as they are read; `limit` is the size of a page. */
   list(options?: ListSchedulesQuery & Options): AsyncGenerator<Schedule, void, undefined>
-  /** Changes what is given; null is the default again. From the next slot on. */
+  /** Changes the given members; null restores a default. Takes effect from the next slot. */
   update(id: string, change: ChangeSchedule, options?: Options): Promise<Schedule>
-  /** Forgets it and its history; its jobs stay. One that is gone already is no error. */
+  /** Deletes it and its history; its jobs stay. Deleting it again is not an error. */
   delete(id: string, options?: Options): Promise<void>
-  /** Makes its job now, beside the slots. */
+  /** Creates its job now, independent of the slots. */
   run(id: string, options?: Options & { idempotencyKey?: string }): Promise<Job>
   /** The outcomes of its slots, newest first. */
   runs(id: string, options?: ListSchedulesQuery & Options): AsyncGenerator<ScheduleRun, void, undefined>

@@ -1,4 +1,4 @@
-/** Resolves after so many ms; rejects with the signal's reason when that comes first. */
+/** Resolves after so many ms; rejects with the signal's reason if that comes first. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason)

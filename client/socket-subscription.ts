@@ -1,20 +1,20 @@
 import type { SluiceEvent } from './events.ts'
 
-/** Events that may wait for their reader before no more are asked for. */
+/** Events that may wait for their reader before the client asks for no more. */
 const MOST_WAITING = 1000
 
-/** What a reader of a socket's events waits with. */
+/** The queue between a socket and a reader of its events. */
 export type Subscription = {
-  /** Where to go on from, of all that came. */
+  /** The cursor after all events that came. */
   readonly cursor: string | undefined
-  /** Whether events are wanted now: the reader has taken what came before. */
+  /** Whether more events are wanted now: the reader has taken the earlier ones. */
   wantsMore(): boolean
-  /** False: more than enough wait, so no more are to come for now. */
+  /** False: enough events wait, so no more should come for now. */
   push(event: SluiceEvent): boolean
   mark(cursor: string): void
-  /** Nothing comes any more, or this is why. */
+  /** Ends it: no more events come, or `error` is the reason. */
   end(error?: unknown): void
-  /** The next event; null at the end. Throws what it ended with, and the signal's reason. */
+  /** The next event; null at the end. Throws the error of the end, and the signal's reason. */
   next(): Promise<SluiceEvent | null>
 }
 

@@ -6,12 +6,12 @@ import { createSubscription, type Subscription } from './socket-subscription.ts'
 
 /** One WebSocket for many jobs. After a broken connection it resumes what it follows, and submits nothing twice. */
 export type SluiceSocket = {
-  /** As the client's `events`. */
+  /** Like the client's `events`. */
   events(target: EventTarget, options?: EventsOptions): AsyncGenerator<SluiceEvent, void, undefined>
   events(target: AllEvents, options?: EventsOptions): AsyncGenerator<SluiceEvent | FlowEvent, void, undefined>
-  /** As the client's `submit`; of 1 MiB at the most. */
+  /** Like the client's `submit`, up to 1 MiB. */
   submit(create: CreateJob, options?: { idempotencyKey?: string; signal?: AbortSignal }): Promise<Job>
-  /** Ends it, and what it follows: iterations return. Until then it keeps a connection, and a program alive. */
+  /** Closes it with its subscriptions: iterations return. Until then it keeps a connection, and a program alive. */
   close(): void
 }
 
@@ -21,13 +21,13 @@ export type SocketDeps = {
   key: string | undefined
   tenant: string | undefined
   WebSocket: typeof WebSocket
-  /** Before the attempt after so many that failed, in ms. */
+  /** The wait before the attempt after `failed` failures, in ms. */
   backOff: (failed: number) => number
-  /** How often a refused message is sent at the most. */
+  /** The most attempts at a refused message. */
   attempts: number
   createKey: () => string
   sleep: typeof sleep
-  /** After how much silence the connection is taken for broken, in ms. */
+  /** After how much silence the connection counts as broken, in ms. */
   silenceMs: number
 }
 
@@ -38,13 +38,13 @@ type Message =
   | { type: 'cursor'; id: string; cursor: string }
   | { type: 'error'; id: string | null; error: ErrorMembers }
 
-/** What waits for answers under one id: `send` is called with each connection. */
+/** An exchange that waits for answers under one id: `send` is called with each connection. */
 type Exchange = { send(): void; hear(message: Message): void; fail(error: SluiceError): void }
 
 const MOST_BYTES = 1024 * 1024
-/** Codes of closes that another connection would meet too. */
+/** Close codes that another connection would get too. */
 const FINAL = new Set([1008, 4401])
-/** Refusals that may be over soon. */
+/** Refusals that may pass soon. */
 const FOR_NOW = new Set<string>(['rate_limited', 'queue_full', 'unavailable'])
 
 export function createSocket(deps: SocketDeps): SluiceSocket {
@@ -124,7 +124,7 @@ export function createSocket(deps: SocketDeps): SluiceSocket {
     return new SluiceError({ status: null, code, message, param, isRetryable: FOR_NOW.has(code) })
   }
 
-  /** Follows what the target names, under an id of its own for each time that the server is asked. */
+  /** Follows the target, under a new id each time that the server is asked. */
   function follow(target: EventTarget | AllEvents, subscription: Subscription) {
     let id: string | null = null
     let isStopping = false
@@ -145,7 +145,7 @@ export function createSocket(deps: SocketDeps): SluiceSocket {
     }
     const exchange: Exchange = {
       send() {
-        // Its reader is not done with what came; it begins again when that is.
+        // Its reader has not taken all that came; it begins again when that is done.
         if (isStopping) return stop()
         const { cursor: after } = subscription
         send({ type: 'subscribe', id, ...toTarget(target), ...(after !== undefined && { after }) })

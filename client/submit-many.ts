@@ -4,7 +4,7 @@ import type { BulkAnswer, BulkLine } from './openapi.ts'
 import type { sleep } from './sleep.ts'
 
 export type SubmitManyOptions = {
-  /** Makes the whole submission repeatable: job `n` has the key `<key>:<n>`, unless it brings its own. */
+  /** Makes the whole submission repeatable: job `n` has the key `<key>:<n>`, unless it has its own. */
   idempotencyKey?: string
   signal?: AbortSignal
 }
@@ -13,18 +13,18 @@ export type SubmitManyDeps = {
   http: Http
   sleep: typeof sleep
   createKey: () => string
-  /** How often in a row a line is sent that the server has no room for. */
+  /** How often in a row a line is sent for which the server has no room. */
   attempts: number
 }
 
 /**
- * One request carries so many jobs, or characters: far below the server's limits, so that a submission of any length needs
- * little memory here, and a connection that breaks costs little.
+ * One request has so many jobs, or characters: far below the server's limits, so that a submission of any length
+ * needs little memory here, and a broken connection costs little.
  */
 const MAX_LINES = 1000
 const MAX_LENGTH = 4 * 1024 * 1024
 
-/** Refusals of single lines that sending them again may cure. */
+/** Refusals of single lines that another attempt may cure. */
 const PASSING = ['unavailable', 'queue_full', 'rate_limited', 'request_timeout']
 
 /** An answer for each job, in order, while later ones are still being read from the source. */
@@ -50,7 +50,7 @@ export async function* submitMany(
   yield* submitLines(deps, lines, index - lines.length, options.signal)
 }
 
-/** Sends lines, and those without an answer again: their keys make them the same jobs. */
+/** Sends lines, and again those without an answer: their keys make them the same jobs. */
 async function* submitLines(
   { http, sleep: pause, attempts }: SubmitManyDeps,
   lines: string[],
@@ -101,7 +101,7 @@ function parseAnswer(line: string): BulkAnswer {
   }
 }
 
-/** Ends with the answer, however that ends; a line that is cut off is left out. */
+/** Ends with the answer, in any way; an incomplete line is left out. */
 async function* readLines(
   answer: OpenAnswer,
   signal: AbortSignal | undefined,

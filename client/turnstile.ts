@@ -1,7 +1,7 @@
-/** Lets so many at a time do something, the others in the order in which they came. */
+/** Lets a number of callers at a time through, the others in the order in which they came. */
 export type Turnstile = {
   pass<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T>
-  /** How many stand before it. */
+  /** How many wait. */
   waiting(): number
 }
 
@@ -18,7 +18,7 @@ export function createTurnstile(most: number): Turnstile {
         signal.throwIfAborted()
         return await act()
       } finally {
-        // The place is handed on, so that nobody slips in between.
+        // The place is passed on directly, so that no other caller slips in between.
         const next = queue.shift()
         if (next) next()
         else inside--

@@ -1,23 +1,23 @@
 import type { Job } from './openapi.ts'
 
-/** Those of a request, as `Headers` or as the plain object that Node's servers give. */
+/** The headers of a request, as `Headers` or as the plain object of Node's servers. */
 export type WebhookHeaders = Headers | Record<string, string | string[] | undefined>
 
 export type VerifyWebhookOptions = {
-  /** How far the message's time may be from ours, in seconds; 300. */
+  /** How far the message's time may be from ours, in seconds; default 300. */
   toleranceSeconds?: number
-  /** Our time, Unix ms; the clock's unless given. */
+  /** Our time, Unix ms; default: the clock. */
   now?: number
 }
 
-/** What a webhook says. The result of a large job is left out: its `result_url` is where to fetch it, with your key. */
+/** The content of a webhook. The result of a large job is left out: fetch it from its `result_url`, with your key. */
 export type WebhookMessage = {
   type: 'job.completed' | 'job.failed' | 'job.cancelled'
   timestamp: string
   data: Job
 }
 
-/** A message that is not to be believed. */
+/** A message that is not genuine, or too old. */
 export class WebhookVerificationError extends Error {
   override readonly name = 'WebhookVerificationError'
 }
@@ -26,9 +26,10 @@ const SECRET_PREFIX = 'whsec_'
 const TOLERANCE_SECONDS = 300
 
 /**
- * Answers what a webhook says when it is genuine and recent (Standard Webhooks 1.0.0); throws WebhookVerificationError when it
- * is not. `payload` is the body as it came: parsing and writing it again changes its bytes. Any of several secrets will do,
- * while one is being replaced. A message may come more than once: keep the `webhook-id`s that you have handled.
+ * Returns the content of a webhook if it is genuine and recent (Standard Webhooks 1.0.0); otherwise it throws
+ * WebhookVerificationError. `payload` is the body as it came: parsing and writing it again changes its bytes. You may
+ * pass several secrets while one is being replaced. A message may come more than once: remember the `webhook-id`s
+ * that you have handled.
  */
 export async function verifyWebhook(
   payload: string | Uint8Array,
@@ -82,12 +83,12 @@ function readHeader(headers: WebhookHeaders, name: string): string {
   return value
 }
 
-/** The bytes of `v1,<base64>`; null for other versions and for what is none. */
+/** The bytes of `v1,<base64>`; null for other versions and for invalid texts. */
 function decodeSignature(text: string): Uint8Array<ArrayBuffer> | null {
   return text.startsWith('v1,') ? decodeBase64(text.slice(3)) : null
 }
 
-/** `whsec_<base64>` stands for the decoded bytes, any other text for its own. The error never holds the secret. */
+/** `whsec_<base64>` stands for the decoded bytes, any other text for its own. The error never contains the secret. */
 function decodeSecret(secret: string): Uint8Array<ArrayBuffer> {
   const key = secret.startsWith(SECRET_PREFIX)
     ? decodeBase64(secret.slice(SECRET_PREFIX.length))

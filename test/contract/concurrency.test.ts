@@ -70,7 +70,7 @@ describe('max_concurrency: auto', () => {
     const call = { latencyMs: 900, firstTokenMs: 100, outputTokens: 50, overloaded: false }
     const seen: number[] = []
     for (let now = 1000; now < 300_000; now += 1000) {
-      // Its latency tells nothing; eight are served at once.
+      // Its latency shows nothing; it serves eight at once.
       for (let at = 0; at < state.limit; at += 1) hearCall(state, call, state.limit, now)
       if (now % 2000 === 0) hearQueue(state, Math.max(0, state.limit - 8), now)
       if (now > 60_000) seen.push(state.limit)

@@ -107,7 +107,7 @@ describe('turns inside a tenant', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
         const { queues, entry, serve } = open()
-        // The lane knows of fair keys from the first entry on.
+        // The lane has fair keys from the first entry on.
         const model = createFairTenant()
         const add = async (keys: (string | undefined)[]) => {
           const entries = keys.map((key) => entry('acme', key))

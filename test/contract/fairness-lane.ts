@@ -3,14 +3,17 @@ import { type FairState, priorityOf, serveTagged, type Tagged, tagEntries } from
 /** An entry that waits in a simulated lane. */
 export type Waiting = Tagged & { start: number; priority: number; place: number }
 
-/** A lane without Redis: the twin gives tags, and entries are served by priority, then in the order they came. */
+/**
+ * A lane without Redis: the twin assigns tags, and entries are served by priority, then in the order in which they
+ * came.
+ */
 export type SimulatedLane = {
   readonly state: FairState
   readonly size: number
   add(entries: readonly Tagged[]): Waiting[]
   /** Serves the next entry; undefined when none waits. */
   take(): Waiting | undefined
-  /** Everything that waits, in the order it would be served if nothing more came. */
+  /** All waiting entries, in the order in which they would be served if no more came. */
   order(): Waiting[]
 }
 

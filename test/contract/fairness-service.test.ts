@@ -7,7 +7,7 @@ import { createSimulatedLane, type SimulatedLane } from './fairness-lane.ts'
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 console.info(`fairness-service: SEED=${seed}`)
 
-/** Entries whose tags fall into one step of the priority are served in the order they came, s. */
+/** Entries whose tags are within one step of the priority are served in the order in which they came, s. */
 const STEP = 0.5
 /** Sums of doubles. */
 const ROUNDING = 1e-6
@@ -21,7 +21,7 @@ const anySeconds = fc.oneof(
   fc.double({ min: 0.1, max: 30, noNaN: true }),
 )
 
-/** A tenant that always has work: sizes of its entries by turns, and how many of them wait at once. */
+/** A tenant that always has work: the sizes of its entries in turn, and how many of them wait at once. */
 type Busy = { weight: number; sizes: number[]; waiting: number }
 const anyBusy = fc.record({
   weight: anyWeight,
@@ -30,7 +30,7 @@ const anyBusy = fc.record({
 })
 const largest = ({ sizes }: Busy) => Math.max(...sizes)
 
-/** Keeps tenants busy in one band: what is served of a tenant is followed by its next entry. */
+/** Keeps tenants busy in one band: after an entry of a tenant is served, its next entry comes. */
 function keepBusy(lane: SimulatedLane, tenants: Busy[], band: Band = 'normal') {
   const made = tenants.map(() => 0)
   function next(index: number): Tagged {
@@ -92,7 +92,7 @@ describe('the order of a lane', () => {
         for (let index = 0; index < last; index++) busy.join(index)
         const joined = (index: number) => index < last || served >= later
         const shares = tenants.map(() => 0)
-        // How far one tenant's weighted service was ahead of the other's, at the least and at the most.
+        // How far one tenant's weighted service was ahead of the other's, at least and at most.
         const leads = new Map<string, { from: number; to: number }>()
         let served = 0
         for (; served < later + 400; served++) {

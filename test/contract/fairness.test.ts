@@ -168,7 +168,7 @@ describe('the queue', () => {
         const queue = queues.consume(lane, { onStalled() {}, onError() {} })
         const names = new Map<number, string>()
         try {
-          // One entry stays in hand all the time, so that the lane never counts anew.
+          // One entry stays in hand all the time, so that the lane never starts over.
           const [first] = [{ tenant: 'a', priority: 'high' as const, milliseconds: 10 }]
           for (const step of [[first], 1, ...script, 1000] as const) {
             if (typeof step === 'number') {
@@ -232,7 +232,7 @@ describe('the service of a lane', () => {
     const [waiting] = held.sets
     const gate = createGate({ redis, prefix })
     const lane = { ...laneWith({ requests_per_minute: 60, headroom: 1 }), id }
-    // Nothing of a reading is kept: each is of a time of its own.
+    // No reading is kept: each has a time of its own.
     let readings = 0
     const forecaster = createForecaster({
       fairness,

@@ -20,7 +20,10 @@ describe.each([
 
   const create = (leaseMs?: number) => maker.create(leaseMs === undefined ? {} : { leaseMs })
 
-  /** Takes so many calls, which have to be let through. Time passes before, so that they are newer than what was. */
+  /**
+   * Takes so many calls, which have to be let through. Some time passes before, so that they are newer than earlier
+   * calls.
+   */
   async function take({ gate, clock }: Subject, count = 1): Promise<string[]> {
     clock.now += 1
     const { permits } = await gate.take(
@@ -409,7 +412,7 @@ describe.each([
 
 /**
  * Takers on a lane whose provider is down for some minutes; some of them die with their call or settle late. Answers
- * the states that the breaker was found in.
+ * the states of the breaker during that time.
  */
 async function playOutage(subject: Subject, takers: number, random: () => number): Promise<Set<string>> {
   const { gate, clock } = subject
@@ -433,7 +436,7 @@ async function playOutage(subject: Subject, takers: number, random: () => number
       }
       for (const permit of answer.permits) {
         if (state !== 'closed') leases.set(permit, clock.now + 4000)
-        if (random() < 0.15 && clock.now < backAt) continue // it dies
+        if (random() < 0.15 && clock.now < backAt) continue // It dies.
         later(random() * 6000, async () => {
           const before = (await gate.read(LANE)).breaker.state
           const outcome = random() < 0.1 ? null : clock.now < backAt ? 'broken' : 'ok'

@@ -5,7 +5,7 @@ import { createRandom } from '../../simulator/random.ts'
 import { laneWith, makeLua, makeTwin, type Subject } from './ratelimit-subjects.ts'
 
 const LIMITS = { requests_per_minute: 6000, tokens_per_minute: 180_000 }
-/** What a call is estimated at, with `max_tokens`, and what it uses on average. */
+/** The estimate of a call, with `max_tokens`, and its average use. */
 const ESTIMATE = 300
 const USED = 100
 const MINUTE_MS = 60_000
@@ -13,8 +13,8 @@ const MINUTE_MS = 60_000
 type Counting = 'estimate' | 'used'
 
 /**
- * A saturated lane for some minutes of simulated time, in front of a provider that tells what remains. Answers by minute what the provider
- * counted, as a share of its limit, and how often it refused.
+ * A saturated lane for some minutes of simulated time, with a provider that reports what remains. Answers for each
+ * minute what the provider counted, as a share of its limit, and how often it refused.
  */
 async function run(
   subject: Subject,

@@ -113,8 +113,9 @@ describe.each([
 type Sent = { at: number; retry: boolean }
 
 /**
- * Calls that fail and go again when the budget says so. They leave in bursts with quiet between, fail at the share
- * given for a while and hardly ever for a while, up to the number of retries at which waits would reach their most.
+ * Calls that fail and go again when the budget allows it. They leave in bursts with pauses between, fail at the given
+ * share for a while and hardly ever for a while, up to the number of retries at which waits would reach their
+ * maximum.
  */
 async function playFailures(
   { gate, clock }: Subject,
@@ -143,7 +144,7 @@ async function playFailures(
     for (const ms of await gate.retry(LANE, failed)) due.push(clock.now + ms)
     booked += failed
     const next = Math.ceil(random() < 0.05 ? random() * 30_000 : random() * everyMs)
-    // Retries go when they are due, alone if need be: waiting for the next fresh call would only thin them out.
+    // Retries go when they are due, alone if necessary: waiting for the next fresh call would only thin them out.
     clock.now = Math.max(clock.now + 1, Math.min(clock.now + next, ...due))
   }
   return sent

@@ -22,7 +22,7 @@ function lanesSharing(shared: Partial<LaneLimits>, ...own: Partial<LaneLimits>[]
   }))
 }
 
-/** Takes from one lane until it is refused; how many permits it got. */
+/** Takes from one lane until it is refused; answers the permits. */
 async function drain(gate: Gate, lane: Lane): Promise<string[]> {
   const { permits } = await gate.take(
     lane,

@@ -25,7 +25,7 @@ function laneOf(...sources: SourceOptions[]): Lane & { sources: LaneSource[] } {
   }
 }
 
-/** Takes `count` calls; the name of the source of each that may leave. */
+/** Takes `count` calls; answers the source of each that may leave. */
 async function takeNames(
   gate: Gate,
   lane: Lane,
@@ -102,7 +102,7 @@ describe.each([
     }
     const byWeight = await takeNames(gate, weighted, 40)
     expect([countOf(byWeight, 's0'), countOf(byWeight, 's1')]).toEqual([30, 10])
-    // Where the heavy one is full, the other serves the rest.
+    // When the heavy one is full, the other serves the rest.
     expect(countOf(await takeNames(gate, weighted, 100), 's1')).toBe(30)
   })
 

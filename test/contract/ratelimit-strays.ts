@@ -4,21 +4,22 @@ import { createRandom } from '../../simulator/random.ts'
 import type { Subject } from './ratelimit-subjects.ts'
 
 export type StrayOptions = {
-  /** What the provider really grants of the lane's requests a minute. */
+  /** The share of the lane's requests a minute that the provider really grants. */
   share: number
-  /** Ms after the start at which the provider refuses one call that it has room for. */
+  /** Ms after the start at which the provider refuses one call for which it has room. */
   strays: readonly number[]
-  /** How long the run takes, and from when on what is admitted counts, ms. */
+  /** The length of the run, and the time from which admitted calls count, ms. */
   runMs: number
   fromMs: number
   seed: number
-  /** What the provider asks for after a 429, ms; a second unless it is given. */
+  /** The wait that the provider asks for after a 429, ms; default: a second. */
   retryAfterMs?: number
 }
 
 /**
- * A saturated lane before a provider whose headers tell nothing: calls reach it up to 20 ms later and are answered after 150 to 450 ms.
- * What it admits once counting begins, as a share of what it grants, and how many it refuses in all.
+ * A saturated lane with a provider whose headers say nothing: calls reach it up to 20 ms later and are answered after
+ * 150 to 450 ms. Answers what it admits once counting begins, as a share of what it grants, and how many it refuses
+ * in all.
  */
 export async function runStrays(
   subject: Subject,

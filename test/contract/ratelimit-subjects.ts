@@ -88,7 +88,7 @@ function createTwinGate({
     if (state?.shut && state.shut.mark !== mark) state.shut = null
   }
   return {
-    // The store's matter: a state that is kept in memory has no keys.
+    // Only for the store: a state in memory has no keys.
     async forget() {},
     async prepareTake() {
       throw new Error('only for scripts')
@@ -127,7 +127,7 @@ function createTwinGate({
       return count > 0 ? retry(find(`lane ${lane.id}`, limits), limits, count, tenant, now()) : []
     },
     async read(lane) {
-      // A bucket that was never used is none the more for being read.
+      // Reading does not make a bucket a used one.
       const show = (name: string, limits: LaneLimits) =>
         read(states.get(name) ?? createBucket(limits.window, now()), limits, now())
       const { id, shared = [], sources = [] } = lane

@@ -28,7 +28,7 @@ describe.each([
   const take = (gate: Gate, tier: ServiceTier, lane = LANE, tenant = 'a') =>
     gate.take(lane, [CALL], [tenant], [], [tier])
 
-  /** Calls of a tier that end like this; each is a prompt of its own. */
+  /** Calls of a tier with this end; each has its own prompt. */
   async function end(
     { gate, clock }: Subject,
     lane: typeof LANE,
@@ -108,7 +108,7 @@ describe.each([
     for (const tier of SERVICE_TIERS) {
       const answer = await take(gate, tier, LANE, 'b')
       expect(answer).toMatchObject({ permits: [], waitingFor: 'provider_pause' })
-      // What no 429 holds back any longer than the pause by hand waits for that, as all tiers do.
+      // A tier that no 429 holds back for longer waits for the pause by hand, as all tiers do.
       expect(answer.otherTiersMay).toBe(tier === 'priority' ? undefined : true)
     }
     const { tiers } = await gate.read(LANE)
@@ -177,7 +177,7 @@ describe.each([
       left.flex += (await take(gate, 'flex', lane)).permits.length
       left.standard += (await take(gate, 'standard', lane)).permits.length
     }
-    // Together what the lane lets through (99 a second, and a burst), the slowed tier its share of it at the most.
+    // Together what the lane lets through (99 a second, and a burst), the slowed tier at most its share of it.
     expect(left.flex + left.standard).toBeGreaterThan(195)
     expect(left.flex).toBeLessThan(110)
     expect(left.flex).toBeGreaterThan(10)
@@ -239,7 +239,7 @@ describe.each([
   })
 })
 
-/** What a process of the release before makes of the state: it knows no tiers, and keeps members that it does not know. */
+/** How a process of the release before handles the state: it knows no tiers, and keeps unknown members. */
 const AS_BEFORE = `
 local state = cmsgpack.unpack(redis.call('GET', KEYS[1]))
 if ARGV[1] == 'pause' then state.pausedUntil, state.pausedReason = state.last + tonumber(ARGV[2]), 'by an earlier release' end

@@ -5,27 +5,32 @@ import type { Subject } from './ratelimit-subjects.ts'
 export type TrafficOptions = {
   subject: Subject
   lane: Lane
-  /** Lanes that the takers take from in turn; absent: all from `lane`. */
+  /** Lanes that the takers use in turn; absent: all use `lane`. */
   lanes?: readonly Lane[]
   takers: number
   /** How many ms of true time to run for. */
   durationMs: number
   random: () => number
   nextCost: () => Cost
-  /** How much later than told a taker may come back, ms. */
+  /** How much later than the given wait a taker may come back, ms. */
   latenessMs?: number
-  /** How long calls run at most, ms. */
+  /** The longest time of a call, ms. */
   latencyMs?: number
   /** Share of calls whose taker dies without settling. */
   crashShare?: number
-  /** Share of calls that settle twice; calls that settle tell a smaller actual cost, or that they were never sent. */
+  /**
+   * Share of calls that settle twice; calls that settle report a smaller actual cost, or that they were never sent.
+   */
   twiceShare?: number
   refunds?: boolean
-  /** What the server's clock leaps by in ms, and how often, a leap a second. */
+  /** The jumps of the server's clock in ms, and how often, one a second. */
   leap?: { share: number; pick: () => number }
 }
 
-/** A call that left. `at` is true time since the start, `logical` the same without leaps back; `counted` is what the provider counts. */
+/**
+ * A call that left. `at` is true time since the start, `logical` the same without jumps back; `counted` is what the
+ * provider counts.
+ */
 export type Departure = { at: number; logical: number; counted: Cost; runsUntil: number }
 
 type Event = { at: number; run: () => Promise<void> }
@@ -87,7 +92,7 @@ export async function runTraffic(options: TrafficOptions): Promise<Departure[]> 
     if (event.at >= durationMs) return departures
     time = event.at
     clock.now = start + time + leaps
-    // What the gate's logical clock has to be, told by the rule alone: it never goes back.
+    // What the gate's logical clock has to be, by the rule alone: it never goes back.
     if (clock.now < shown) skew += shown - clock.now
     shown = clock.now
     logical = Math.max(logical, clock.now + skew)

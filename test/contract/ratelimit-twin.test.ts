@@ -10,7 +10,7 @@ import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 console.info(`ratelimit-twin: SEED=${seed}`)
 
-/** `which` names permits by age: 0 is the last that was given. */
+/** `which` names permits by age: 0 is the newest. */
 type Step =
   | { do: 'take'; costs: Cost[]; tenants?: string[]; sources?: string[]; tiers?: ServiceTier[] }
   | ({ do: 'settle'; which: number[] } & Omit<Settlement, 'permit'>)
@@ -30,7 +30,7 @@ const anyLimits: fc.Arbitrary<LaneLimits> = fc.oneof(
   },
 )
 
-/** Ms until a step; `told`: as long as the last take was told to wait. */
+/** Ms until a step; `told`: the wait that the last take answered. */
 type Passing = number | 'told'
 
 const anyCost = fc.record({
@@ -323,12 +323,12 @@ describe('Lua and twin', () => {
       }),
       { seed, numRuns: 150 },
     )
-    // Not every seed meets every state; which states there are is for ratelimit-breaker.test.ts to show.
+    // Not every seed meets every state; ratelimit-breaker.test.ts shows which states exist.
     expect(seen).toContain('closed')
   }, 120_000)
 })
 
-/** Every number only nearly so, since JSON carries 14 digits from Lua: ms for times, much less for the rest. */
+/** Every number only approximately, since JSON carries 14 digits from Lua: ms for times, much less for the rest. */
 function nearly(value: unknown): unknown {
   if (typeof value === 'number') return expect.closeTo(value, value > 1e12 ? 0 : 5)
   if (Array.isArray(value)) return value.map(nearly)

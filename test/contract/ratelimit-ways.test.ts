@@ -5,7 +5,7 @@ import { LIMITS, runWay } from './ratelimit-ways.ts'
 
 /** Nothing configured but the two numbers. */
 const LANE = laneWith({ ...LIMITS, window_auto: true })
-/** Ways in which a minute is counted as a minute: nothing that is tried there is refused. */
+/** Ways that count a minute as a minute: there no call is refused. */
 const NEVER_REFUSED: readonly LimitsLikeName[] = ['openai', 'gemini', 'sliding-log']
 const SEEDS = [1, 2, 3, 4]
 const LATE_SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]

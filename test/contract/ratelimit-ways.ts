@@ -23,19 +23,22 @@ export function* sizesOf(random: () => number): Generator<number> {
   }
 }
 
-/** How late calls leave, and how often and for how long a worker does nothing, ms. */
+/** How late calls leave, and how often and for how long a worker stalls, ms. */
 type Machine = {
-  /** By so much calls reach the provider later than they were permitted to. */
+  /** How much later than permitted a call reaches the provider. */
   lateness(random: () => number): number
-  /** Time from one stall of a worker to the next; `started`: how long ago it did, ms. */
+  /** Time from one stall of a worker to the next; `started`: ms since the worker's start. */
   betweenStalls(started: number): number
   stall(random: () => number, started: number): number
 }
-/** A worker that just started is slow: its code runs for the first time. */
+/** A worker that has just started is slow: its code runs for the first time. */
 const STARTING_MS = 4000
 const exponential = (random: () => number, mean: number) => -Math.log(1 - random()) * mean
 
-/** As measured: most calls leave within some milliseconds, one in ten does not, and all of a moment leave together after a stall. */
+/**
+ * As measured: most calls leave within some milliseconds, one in ten does not, and after a stall all that wait leave
+ * together.
+ */
 export const MACHINES = {
   quiet: {
     lateness: (random) => (random() < 0.93 ? 2 + random() * 6 : 8 + random() * 22),
@@ -50,7 +53,7 @@ export const MACHINES = {
 } satisfies Record<string, Machine>
 export type MachineName = keyof typeof MACHINES
 
-/** Until when a worker does nothing at `time`, ms after its start; `time` where it does something. */
+/** Until when a worker stalls at `time`, ms after its start; `time` itself if it does not. */
 function makeStalls({ betweenStalls, stall }: Machine, random: () => number): (time: number) => number {
   const stalls: { from: number; to: number }[] = []
   for (let time = 0; time < 2 * HALF_MS; ) {
@@ -148,7 +151,10 @@ export async function runWay(
   return { share: tallies.late / findMost(way, seed), refused: tallies.refused }
 }
 
-/** What the way admits in the second half-minute to one who sees its counters and sends each call, in order, as soon as it passes. */
+/**
+ * What the way admits in the second half-minute to a client that sees its counters and sends each call, in order, as
+ * soon as it passes.
+ */
 function findMost(way: LimitsLikeName, seed: number): number {
   const { enforcement, window } = LIMITS_LIKE[way]
   // A minute's allowance may all go in its first second: over half a minute the rate is what counts.

@@ -50,7 +50,7 @@ describe.each([
       const lane = laneWith({ requests_per_minute: 6000, headroom: 1 })
       await gate.take(lane, [CALL])
       clock.now += 3_600_000
-      expect((await drain(gate, lane)).permits).toHaveLength(11) // 10 in 100 ms, and one on credit
+      expect((await drain(gate, lane)).permits).toHaveLength(11) // 10 in 100 ms, and one on credit.
     })
 
     it.each([
@@ -253,7 +253,7 @@ describe.each([
         granted += (await gate.take(SPANS[i % 2]!, Array(10).fill(CALL))).permits.length
         for (const lane of SPANS) expect((await gate.read(lane)).used.requests).toBeLessThan(750)
       }
-      // The pace of nobody was held back: 588 a second of 990.
+      // No pace was held back: 588 a second of 990.
       expect(granted).toBeGreaterThan(2950)
     })
 
@@ -341,7 +341,7 @@ describe.each([
       const { gate, clock } = create({ leaseMs: 300_000 })
       const lane = laneWith({ max_concurrency: 1 })
       await gate.take(lane, [CALL])
-      // Nothing of it counts in the window any more.
+      // None of it counts in the window any more.
       clock.now += 200_000
       await gate.forget(lane)
       expect((await gate.read(lane)).inFlight).toBe(1)
@@ -476,7 +476,7 @@ describe.each([
       }
       clock.now += 200
       await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, feedback: { remainingTokens: 2000 } }])
-      // 2000 were left, 4000 went since, and the next call wants 1000
+      // 2000 were left, 4000 have gone since, and the next call needs 1000.
       expect((await gate.read(lane)).levels.tokens).toBe(2000 - 4000 - 1000)
     })
 

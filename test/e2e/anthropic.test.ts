@@ -47,7 +47,7 @@ const tools = [
 ]
 
 let texts = 0
-/** A conversation like no other, so that no answer is shared. */
+/** A conversation unlike any other, so that no answer is shared. */
 const messages = () => [{ role: 'user' as const, content: `What colour is the sky? ${++texts}` }]
 
 function fixture(name: string): string {
@@ -78,7 +78,7 @@ test('a job of an Anthropic model is answered, counted and priced', async () => 
     usage: { input_tokens: 1120, output_tokens: 300, total_tokens: 1420 },
     result: { object: 'chat.completion', choices: [{ message: { content: 'The sky is blue.' } }] },
   })
-  // 20 tokens anew, 100 written to the prompt cache at 1.25 of the rate, 1,000 read from it at a tenth.
+  // 20 new tokens, 100 written to the prompt cache at 1.25 of the rate, 1,000 read from it at a tenth.
   expect(job.cost_usd).toBeCloseTo((20 + 100 * 1.25 + 1000 * 0.1 + 5 * 300) / 1e6, 12)
   expect(await getAttempts(stack.urls[0]!, id)).toMatchObject([
     { outcome: 'retryable', status: 529, error_code: 'overloaded_error' },

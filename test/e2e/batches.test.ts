@@ -154,7 +154,7 @@ test('every line is answered once though API and worker die in the middle', asyn
   stack.apis[0]!.kill('SIGKILL')
   stack.workers[0]!.kill('SIGKILL')
   await stack.startWorker()
-  // Whichever of the two had the batch.
+  // Either of the two had the batch.
   await until(
     async () => (await client.batches.retrieve(created.id)).request_counts!.completed > count / 3,
     60_000,

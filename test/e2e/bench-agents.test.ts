@@ -22,7 +22,7 @@ describe('npm run bench:agents', () => {
     const text = await readFile(join(out, files.find((file) => file.endsWith('.json'))!), 'utf8')
     const [result] = (JSON.parse(text) as AgentsReport).results
     expect(result?.direct.died).toBeGreaterThan(0)
-    // Eight turns each: nobody left early.
+    // Eight turns each: no agent left early.
     expect(result?.sluice).toMatchObject({ agents: 11, died: 0, calls: 88, wastedTokens: 0 })
   })
 })

@@ -24,7 +24,7 @@ describe('npm run bench:door', () => {
     const { rows, checks }: DoorResult = JSON.parse(text)
     expect(rows).toHaveLength(5 * 4)
     for (const row of rows) expect(row.calls).toBeGreaterThan(0)
-    // Without the proxy, those that need none: what is added alone, and the hits.
+    // Without the proxy, only goals that do not need it: the added time alone, and the hits.
     expect(checks).toHaveLength(2)
   })
 })

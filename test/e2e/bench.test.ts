@@ -10,7 +10,7 @@ import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 const MOST_SCRIPT_CALLS = 4.5
 const MOST_COMMANDS = 55
 
-/** Where each job comes alone: nothing travels together, and the idle looks of the rest of the second count as well. */
+/** If each job comes alone, nothing travels together, and the idle looks of the rest of the second count as well. */
 const MOST_SCRIPT_CALLS_ALONE = 16
 
 describe('npm run bench', () => {

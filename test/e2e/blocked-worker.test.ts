@@ -4,7 +4,7 @@ import { chat, createBulk, getAttempts, groupEnded, post, startStack, waitForJob
 
 const hook = fileURLToPath(new URL('../fixtures/block-main-loop.mjs', import.meta.url))
 
-/** A worker whose main loop is blocked for `ms` in the middle of its calls, and another one that has nothing to do. */
+/** A worker whose main loop is blocked for `ms` in the middle of its calls, and an idle one. */
 async function blockWorker(
   { expect, onTestFinished }: TestContext,
   { ms, worker = '' }: { ms: number; worker?: string },

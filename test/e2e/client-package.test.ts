@@ -35,7 +35,7 @@ test('the packed package holds its code, its types and its page, and needs no ot
   for (const file of files.filter((name) => name.endsWith('.js'))) {
     const code = await readFile(join(target, 'dist', file), 'utf8')
     const imports = [...code.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1])
-    // Only its own: nothing of Node, so that it runs in browsers and elsewhere.
+    // Only its own modules: nothing of Node, so that it runs in browsers and elsewhere.
     expect(imports.filter((name) => !/^\.\/[\w-]+\.js$/.test(name!))).toEqual([])
     expect(code).not.toMatch(/\b(process|Buffer|require)\b\s*[.(]/)
   }
@@ -94,7 +94,7 @@ made.get(1)
     () => '',
     (error: { stdout: string }) => error.stdout,
   )
-  // The one that is meant.
+  // The expected one.
   expect(said.trim().split('\n')).toEqual([expect.stringMatching(/^types\.cts\(3,10\).*'number'.*'string'/)])
 })
 

@@ -17,10 +17,10 @@ import { WEBHOOK_SECRET } from '../integration/webhooks/receiver.ts'
 type Completion = { choices: { message: { content: string } }[] }
 
 let stack: Stack
-/** The addresses that a balancer would send to, the one that is asked first. */
+/** The addresses to which a balancer would send, in its order. */
 let alive: string[] = []
 
-/** What a balancer does: the first API process that can be reached. */
+/** Like a balancer: the first API process that can be reached. */
 const balanced: Fetch = async (input, init) => {
   const path = input.replace('http://balancer.test', '')
   for (const url of alive.slice(0, -1)) {
@@ -104,7 +104,7 @@ test('events go on after an API process is killed in the middle of a stream, and
       stack.apis[0]!.kill('SIGKILL')
       await stack.apis[0]!.exited
     }
-    // As if this process were to end: another goes on with what was noted.
+    // As if this process ended: another one goes on with what was noted.
     if (event.data.seq === 12) break
   }
   for await (const event of open().events(id, { after: events.at(-1)!.id })) events.push(event)

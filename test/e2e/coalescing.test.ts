@@ -35,7 +35,7 @@ test('three thousand embeddings travel in a few requests, of which a poisoned on
   expect(first.usage!.input_tokens).toBeGreaterThan(0)
 }, 60_000)
 
-/** Base64 and decimals of one vector are equal as what they stand for. */
+/** Base64 and decimals of one vector are compared by their values. */
 const toFloats = (vector: number[]) => Float32Array.from(vector)
 
 test('several workers buy only the new inputs of lists that overlap, and each client gets its own vectors', async () => {

@@ -26,7 +26,7 @@ test.concurrent('the jobs of a killed worker run again within 20 s, marked as am
   const stack = await startStack({
     workers: 2,
     simulator: ['--latency', '1500'],
-    // Those of the killed worker come back after 30 s: its jobs are not to wait for them.
+    // Calls of the killed worker come back after 30 s: its jobs must not wait for them.
     limits: '{ max_concurrency: 150 }',
   })
   onTestFinished(async () => {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startProcess } from '../helpers/processes.ts'
 import { findRunProcesses, RUN_VARIABLE } from '../helpers/run-processes.ts'
 
-/** Where the demo makes its temporary folder: it has to be empty in the end. */
+/** The demo's temporary folder: it has to be empty in the end. */
 let folder = ''
 beforeEach(async () => {
   folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'demo-'))
@@ -17,7 +17,7 @@ const start = (ready: RegExp, ...args: string[]) =>
 const findChildren = async () =>
   (await findRunProcesses(process.env[RUN_VARIABLE]!)).filter(({ command }) => command.includes(folder))
 
-// What a whole run claims is tested from the npm package (npm-package.test.ts).
+// The claims of a whole run are tested from the npm package (npm-package.test.ts).
 test('an interrupted demo takes everything with it that it has started', { timeout: 60_000 }, async () => {
   const demo = await start(/jobs of acme accepted/)
   expect(await findChildren()).not.toEqual([])

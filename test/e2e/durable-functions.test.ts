@@ -8,7 +8,7 @@ import { type Stack, startStack } from '../helpers/stack.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const keys = { calm: 'key-of-calm-0123456789', killed: 'key-of-killed-0123456789' }
-/** What the report of the example asks for: an outline, its chapters and the whole. */
+/** What the report of the example requests: an outline, its chapters and the whole. */
 const CALLS = 5
 const KILLS = 6
 
@@ -47,7 +47,7 @@ function write(tenant: keyof typeof keys, id: string, api = 0): Writer {
 
 const open = (tenant: keyof typeof keys) => createClient({ url: stack.urls[1]!, key: keys[tenant] })
 
-/** Approves a report as soon as it is waited for. */
+/** Approves a report as soon as it waits for that. */
 async function approve(tenant: keyof typeof keys, id: string): Promise<void> {
   const { durable } = open(tenant)
   const isWaiting = async () => {
@@ -83,7 +83,7 @@ test('a report whose process is killed again and again is the same report for th
   console.log(`SLUICE_SEED=${seed}`)
   const random = createRandom(seed)
   for (let kill = 0; kill < KILLS; kill++) {
-    // Two at once, now and then, at different API processes.
+    // Two at once, at times, at different API processes.
     const writers = [
       write('killed', 'report-1', kill % 2),
       ...(random() < 0.4 ? [write('killed', 'report-1')] : []),
@@ -98,7 +98,7 @@ test('a report whose process is killed again and again is the same report for th
     expect(await stdout).toBe(whole)
     expect(await exited).toEqual([0, null])
   }
-  // The provider's own account: each of the prompts once for each tenant, and the same bill.
+  // The provider's own record: each of the prompts once for each tenant, and the same bill.
   const calls = await stack.simulator.calls()
   expect(calls).toHaveLength(2 * CALLS)
   const counts = Map.groupBy(calls, ({ prompt_hash }) => prompt_hash)

@@ -70,7 +70,7 @@ test.skipIf(!canTrace())(
       String(pid),
     ]
     const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] })
-    await once(strace.stderr, 'data') // attached
+    await once(strace.stderr, 'data') // Attached.
     await createJob(url, chat('on disk'))
     await createBulk(
       url,

@@ -51,7 +51,8 @@ test('no prompt and no answer is in Redis, packed or not, or in a log, by every 
   const { stack, url, redis } = await openStack(
     'webhooks: { secret: a-secret-for-tests, allow_private_addresses: true }',
   )
-  // Every message that is published meanwhile, wherever in a cluster; what comes by and is not kept may be overheard all the same.
+  // Every message that is published during the test, at any node of a cluster: a message that is not stored could
+  // still be overheard.
   const listener = new Redis(testRedis().url)
   onTestFinished(() => listener.disconnect())
   const messages: Buffer[] = []
@@ -149,7 +150,7 @@ test('no prompt and no answer is in Redis, packed or not, or in a log, by every 
   expect(messages.length).toBeGreaterThan(20)
   for (const key of testKeys) expect(stack.output()).not.toContain(key)
 
-  // Deleted means gone, of what is encrypted as well: no ciphertext is left.
+  // Deleted also means that no ciphertext is left.
   const { data: all } = await get<{ data: Job[] }>(url, '/v1/jobs?limit=1000')
   for (const job of all)
     expect((await fetch(`${url}/v1/jobs/${job.id}`, { method: 'DELETE' })).status).toBe(200)

@@ -8,7 +8,10 @@ const JOBS = 60
 
 type Seen = { id: string; job: string; seq: number; event: string }
 
-/** Follows everything by one API process after the other, from the cursor where the one before broke off, until it is told to stop. */
+/**
+ * Follows everything at one API process after the other, from the cursor where the one before broke off, until it is
+ * stopped.
+ */
 async function followAll(stack: Stack, seen: Seen[], isOver: () => boolean): Promise<void> {
   for (let at = 0; !isOver(); at++) {
     const url = `${stack.urls[at % stack.urls.length]}/v1/events`
@@ -40,7 +43,7 @@ test('every event of a tenant comes once and in order while an API process, a wo
     apis: 2,
     redis: { url: redis.url, prefix: 'sluice' },
     simulator: ['--latency', '100'],
-    // Those of the killed worker come back after 30 s: its jobs are not to wait for them.
+    // Calls of the killed worker come back after 30 s: its jobs must not wait for them.
     limits: '{ max_concurrency: 100 }',
     extra: 'jobs: { stalled_after: 1s }',
   })
@@ -51,7 +54,7 @@ test('every event of a tenant comes once and in order while an API process, a wo
   const seen: Seen[] = []
   const isWhole = (found: Seen[]) => found.filter(({ event }) => event === 'job.completed').length >= JOBS
   const following = followAll(stack, seen, () => isWhole(seen))
-  // By a socket of the client as well, which knows one process alone.
+  // Through a socket of the client as well, which knows only one process.
   const socket = createClient({ url: second, retries: { firstWaitMs: 20, longestWaitMs: 200 } }).socket()
   onTestFinished(() => socket.close())
   const bySocket: Seen[] = []

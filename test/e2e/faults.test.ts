@@ -26,7 +26,7 @@ test('under load and with a failing provider, a killed worker, API and Redis los
   )
   expect(said).toHaveLength(4)
   expect(tally.jobs).toBeGreaterThan(20)
-  // The times in which things resume are for `npm run faults`: here other tests share the machine.
+  // `npm run faults` tests when things resume: here other tests share the machine.
   const { lost, repeated, failed, mistaken } = tally
   expect({ lost, repeated, failed, mistaken }).toEqual({
     lost: new Map(),

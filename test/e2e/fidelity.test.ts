@@ -38,7 +38,7 @@ beforeEach(() => {
   own.calls.length = 0
 })
 
-/** Members that no double, no order of JavaScript's and no `JSON.stringify` holds. */
+/** Members that a double, an order of JavaScript's and `JSON.stringify` would change. */
 const ODD =
   '"seed" : 9223372036854775807, "x":[1e400,0.1000000000000000055,-0,1.0,1E+2],"map": {"2":"b","1":"a","b":{"10":1,"9":2}},\n' +
   ' "\\u0061\\/b":"\\ud800\\u00e9\\ud83d\\ude00 \\u2028", "e":{ }'

@@ -125,7 +125,7 @@ test('200 MB go in and out of a process that stays small and awake', { timeout: 
   if (process.platform === 'linux') expect(await peakMegabytes(api.pid)).toBeLessThan(400)
 })
 
-/** Sends a file of `count` times the block, made as it goes. */
+/** Sends a file of `count` times the block, generated on the fly. */
 async function uploadLarge(block: Buffer, count: number): Promise<{ id: string; bytes: number }> {
   const boundary = 'a-boundary-of-the-tests'
   const headers = { 'content-type': `multipart/form-data; boundary=${boundary}` }
@@ -145,7 +145,7 @@ async function uploadLarge(block: Buffer, count: number): Promise<{ id: string; 
   return JSON.parse(Buffer.concat(parts).toString())
 }
 
-/** The most memory a process had resident so far. */
+/** The peak resident memory of a process. */
 async function peakMegabytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024

@@ -30,7 +30,7 @@ test('another worker takes over from a frozen maintainer, and scheduled jobs sta
   expect(await takeOver(first)).toBeLessThan(6000)
   const second = (await elected())!
   expect(await lateness()).toBeLessThan(1000)
-  // It finds out by itself that it is not any more.
+  // It finds out by itself that it is not elected any more.
   workerOf(first).kill('SIGCONT')
   await workerOf(first).waitForOutput(/is not the maintainer any more/)
   expect(await elected()).toBe(second)

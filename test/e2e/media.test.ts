@@ -69,7 +69,7 @@ async function upload(content: Buffer, name: string): Promise<string> {
 let serial = 0
 const fresh = () => `a text like no other ${++serial}`
 
-/** Each type's body, door, and what its result holds. */
+/** The body and the route of each type, and the content of its result. */
 const types = [
   {
     type: 'image',
@@ -106,7 +106,7 @@ type Case = (typeof types)[number]
 
 const bodyOf = ({ members }: Case, model = 'sim/chat') => ({ model, ...members() })
 
-/** Each way in, to the result of one job. */
+/** Each way in, up to the result of one job. */
 const ways: Record<string, (one: Case) => Promise<Job['result']>> = {
   async job(one) {
     const job = await createJob(url, { type: one.type, body: bodyOf(one) })
@@ -345,7 +345,7 @@ test('a form that is not a job leaves no file', async () => {
   expect(await count()).toBe(before)
 })
 
-/** A speech whose provider sends a second piece when it is told to. */
+/** A speech whose provider sends a second piece on command. */
 const halves = [
   Buffer.concat([Buffer.from('ID3'), Buffer.alloc(70_000, 'a')]),
   Buffer.alloc(100_001, 'b'),
@@ -392,7 +392,7 @@ const say = (input: string, form: 'bytes' | 'events', signal?: AbortSignal) =>
     ...(signal === undefined ? {} : { signal }),
   })
 
-/** Reads an answer, and knows what was heard so far. */
+/** Reads an answer, and records what has come so far. */
 function listen(answer: Response, form: 'bytes' | 'events') {
   const reader = answer.body!.getReader()
   const pieces: Uint8Array[] = []
@@ -406,7 +406,7 @@ function listen(answer: Response, form: 'bytes' | 'events') {
   return {
     text,
     sound,
-    /** Until the first half has come, but for two bytes that base64 may keep back. */
+    /** Until the first half has come, except for two bytes that base64 may hold back. */
     async firstHalf() {
       while (sound().length < halves[0].length - 2) {
         const { value, done } = await reader.read()
@@ -516,7 +516,7 @@ test('the staged parts of a speech are gone when its job has its file', async ()
       const left = await Promise.all(sizes.map((key) => redis.pttl(key)))
       return sizes.filter((_, at) => left[at]! > 0)
     }
-    // Of other tests, and perhaps on their way out.
+    // Parts of other tests, which may be about to disappear.
     const others = await staged()
     const speaking = speakInHalves('bytes')
     const listener = listen(await say(fresh(), 'bytes'), 'bytes')

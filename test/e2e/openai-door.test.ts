@@ -41,12 +41,12 @@ beforeEach(() => {
 })
 
 let texts = 0
-/** A conversation like no other, so that no answer is shared. */
+/** A conversation unlike any other, so that no answer is shared. */
 const messages = (content = 'hello'): OpenAI.ChatCompletionMessageParam[] => [
   { role: 'user', content: `${content} ${++texts}` },
 ]
 
-/** The error that a call fails with. */
+/** The error with which a call fails. */
 async function failureOf(call: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
   return call.then(
     () => Promise.reject(new Error('it did not fail')),
@@ -90,7 +90,7 @@ describe('chat completions of the openai package', () => {
       for (const { index, delta } of choices) said[index] += delta.content ?? ''
       if (usage) usages.push(usage)
     }
-    // Of the same content, though one streams and the other does not: from the cache.
+    // Equal content, though one streams and the other does not: from the cache.
     const whole = await client.chat.completions.create(body).withResponse()
     expect(whole.response.headers.get('x-cache')).toBe('hit')
     expect(whole.data.choices.map(({ message }) => message.content)).toEqual(said)
@@ -146,7 +146,7 @@ describe('embeddings of the openai package', () => {
           ...(encoding_format ? { encoding_format } : {}),
         })
         .withResponse()
-    const plain = await ask() // the package asks for base64 and unpacks it
+    const plain = await ask() // The package asks for base64 and unpacks it.
     const float = await ask('float')
     const packed = await ask('base64')
     expect(float.data.data).toEqual(
@@ -180,7 +180,7 @@ describe('embeddings of the openai package', () => {
       await ask([1, 2, 3], 5),
     ]
     expect(one.tokens).toBe(3)
-    // The first of the two is known by now, and is not paid again.
+    // The first of the two is known by now, and is not paid for again.
     expect(two.tokens).toBe(2)
     expect(wide.tokens).toBe(3)
     expect(two.vectors[0]).toEqual(one.vectors[0])
@@ -299,7 +299,7 @@ describe('streams that fail', () => {
       own.script = (_call, response) => {
         const events = openEvents(response)
         events.send(chunk({ role: 'assistant', content: 'Hel' }))
-        // Not at once, so that the chunk is out before the end.
+        // Not at once, so that the chunk is sent before the end.
         setTimeout(() => {
           if (kind === 'error')
             events.send({ error: { message: 'Lost it.', type: 'server_error', code: 'lost' } })
@@ -371,7 +371,7 @@ describe('a client that goes away', () => {
 
 test('models are the lanes and aliases', async () => {
   const ids = (await client.models.list()).data.map((model) => model.id)
-  // Beside them stand models of "*" that were used lately.
+  // With them come models of "*" that were used recently.
   expect(ids).toEqual(expect.arrayContaining(['sim/chat', 'sim/embed', 'own/model', 'fast']))
   expect(await client.models.retrieve('sim/chat')).toEqual({
     id: 'sim/chat',

@@ -42,7 +42,7 @@ beforeEach(() => {
 })
 
 let texts = 0
-/** An input like no other, so that no answer is shared. */
+/** An input unlike any other, so that no answer is shared. */
 const input = (text = 'hello') => `${text} ${++texts}`
 
 async function failureOf(call: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
@@ -61,7 +61,7 @@ const numbersOf = (events: StreamEvent[]) =>
 const textOf = (events: StreamEvent[]) =>
   events.map((event) => (event.type === 'response.output_text.delta' ? event.delta : '')).join('')
 
-/** Streams these events; the last of them when it is let go. */
+/** Streams these events; the last of them when `hold` resolves. */
 function stream(events: JsonObject[], hold = Promise.resolve()) {
   own.script = async (_call, response) => {
     const open = openEvents(response)
@@ -183,7 +183,7 @@ describe('responses in the background', () => {
     hold.resolve()
     const done = await poll(there, queued.id)
     expect(done).toMatchObject({ id: queued.id, status: 'completed', output_text: 'Hi.', background: true })
-    // The work is in the background here; the provider is asked as ever.
+    // The background is ours; the provider's request is an ordinary one.
     expect(own.calls[0]!.body).not.toHaveProperty('background')
   })
 
@@ -213,7 +213,7 @@ describe('responses in the background', () => {
     const seen: StreamEvent[] = []
     for await (const event of begun) {
       seen.push(event)
-      if (event.type === 'response.output_text.delta') break // the connection is closed with that
+      if (event.type === 'response.output_text.delta') break // This closes the connection.
     }
     const { id } = (seen[0] as OpenAI.Responses.ResponseCreatedEvent).response
     const starting_after = numbersOf(seen).at(-1)!
@@ -272,7 +272,7 @@ describe('streams that fail', () => {
       const open = openEvents(response)
       for (const event of textEvents(['Hel', 'lo']).slice(0, 5)) open.send(event)
       const error = { code: 'server_error', message: 'Lost it.' }
-      // Not at once, so that the events are out before the end.
+      // Not at once, so that the events are sent before the end.
       setTimeout(() => {
         if (kind === 'error') open.send({ type: 'error', sequence_number: 1, param: null, ...error })
         if (kind === 'failed')

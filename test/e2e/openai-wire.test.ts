@@ -28,7 +28,7 @@ beforeEach(() => {
 })
 
 let texts = 0
-/** A body like no other. */
+/** A body unlike any other. */
 const newBody = (members: JsonObject = {}): JsonObject => ({
   model: 'own/model',
   messages: [{ role: 'user', content: `hello ${++texts}` }],
@@ -53,7 +53,7 @@ function parseStream(text: string): string[] {
     })
 }
 
-/** What its chunks say. */
+/** The text of its chunks. */
 const join = (datas: string[]) =>
   datas
     .slice(0, -1)
@@ -86,7 +86,7 @@ test('a stream is the chunks of the provider in their order, then [DONE]', async
   const asked = await ask(there, newBody({ stream: true, stream_options: { include_usage: true } }))
   expected.splice(-1, 0, JSON.stringify(usageChunk))
   expect(parseStream(await asked.text())).toEqual(expected)
-  // Usage is asked for in either case: the job's costs are counted.
+  // Usage is requested in both cases: the job's costs are counted.
   expect(own.calls.map((call) => call.body.stream_options)).toEqual([
     { include_usage: true },
     { include_usage: true },

@@ -8,7 +8,7 @@ test('a lane that is resumed runs what its pause had put off, and lets what is d
   const url = stack.urls[0]!
   const lane = () => get<LaneView>(url, '/v1/lanes/sim/chat')
 
-  // Until somebody resumes it. The lane has a successor, but not for jobs that name the lane itself.
+  // Until an operator resumes it. The lane has a successor, but not for jobs that name the lane itself.
   expect((await post(url, '/v1/lanes/sim/chat/pause', {})).status).toBe(200)
   const jobs = [await createJob(url, chat('one')), await createJob(url, chat('two'))]
   const later = await createJob(url, chat('later', { delay_ms: 3_600_000 }))

@@ -143,7 +143,7 @@ async function submitted(mark = ''): Promise<string> {
 
 const acl = (...rules: string[]) => admin.call('ACL', 'SETUSER', 'default', ...rules)
 
-/** What makes Redis refuse, and what ends it. */
+/** Commands that make Redis refuse, and those that end it. */
 const states: Record<string, { begin: () => Promise<unknown>; end: () => Promise<unknown> }> = {
   OOM: {
     begin: () => admin.call('CONFIG', 'SET', 'maxmemory', '1'),
@@ -168,10 +168,10 @@ test('no error of Redis, a provider, a receiver or a file brings anything privat
   const ids = [await submitted(), await submitted('[refuse]'), await submitted('[garbage]')]
   for (const id of ids) seen.push((await call('GET', `/v1/jobs/${id}?wait=10`)).text)
   expect(seen[0]).toContain(secrets.answer)
-  // One answer for each state in which the store cannot take it.
+  // One answer for each state in which the store cannot accept it.
   for (const name of ['OOM', 'READONLY']) await submitted(`[hold] ${name}`)
   await expect.poll(() => held.length, { timeout: 10_000 }).toBe(2)
-  // The worker keeps answers that Redis does not take in this folder, which is now none.
+  // The worker keeps answers that Redis does not accept in this folder, which does not exist now.
   await rm(join(folder, 'spool'), { recursive: true, force: true })
   await writeFile(join(folder, 'spool'), '')
 

@@ -10,7 +10,7 @@ import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 import { chat, createBulk, createJob, getJob, post, startStack, waitForJob } from '../helpers/stack.ts'
 import { startReceiver, WEBHOOK_SECRET } from '../integration/webhooks/receiver.ts'
 
-/** A Redis that a test starts and ends as it likes, always at the same port; nothing of it is kept. */
+/** A Redis that a test starts and ends at any time, always at the same port; it keeps no data. */
 async function openServer({ onTestFinished }: Pick<TestContext, 'onTestFinished'>) {
   const directory = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'states-'))
   let running: EmbeddedRedis | null = null
@@ -44,7 +44,7 @@ async function askReadiness(url: string) {
   return { status: response.status, text: await response.text() }
 }
 
-/** Ends a process as a deployment does. */
+/** Stops a process as a deployment does. */
 async function end(running: RunningProcess): Promise<{ code: number | null; isPrompt: boolean }> {
   const begun = performance.now()
   running.kill('SIGTERM')
@@ -85,7 +85,7 @@ test.concurrent('processes that start before Redis say so once, begin when it co
   redis.on('error', () => {}) // it goes before this does
   onTestFinished(() => redis.disconnect())
 
-  /** Answered 202, by a process that is killed at once or by the other: it runs, and its webhook comes. */
+  /** Answered 202, by a process that is killed at once or by the other one: it runs, and its webhook comes. */
   async function goesThrough(text: string, api: string): Promise<void> {
     const before = receiver.received.length
     const { id } = await createJob(api, chat(text, { webhook: { url: receiver.url } }))

@@ -7,9 +7,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type CliRun, runCli } from '../helpers/cli.ts'
 import { testRedis, toConfig } from '../helpers/redis.ts'
 
-/** The superuser may write anywhere, so it runs what is to be refused as nobody. */
+/** The superuser may write anywhere, so it runs these commands as nobody. */
 const user = process.getuid?.() === 0 ? { uid: 65_534 } : {}
-/** Nothing listens there: what comes that far ends with 69. */
+/** Nothing listens there: a command that gets that far ends with 69. */
 const NOWHERE = 'http://127.0.0.1:1'
 
 let folder: string
@@ -49,7 +49,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** It ended with this code and said this, without a stack or an error's raw code. */
+/** It ended with this code and this message, without a stack or an error's raw code. */
 function expectRefusal({ code, stdout, stderr }: CliRun, expected: { code: number; says: string }): void {
   expect(stderr).toContain(expected.says)
   expect(stdout + stderr).not.toMatch(/\n {4}at |"stack"|E[A-Z]{4,}:/)

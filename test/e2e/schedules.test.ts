@@ -14,7 +14,7 @@ type Schedule = {
 }
 type Page<Entry> = { data: Entry[] }
 
-/** `npm run faults` has the long form, and kills for minutes. */
+/** `npm run faults` has the long form, which kills for minutes. */
 const KILLS = 2
 const SEED = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 1e6))
 
@@ -51,7 +51,7 @@ test('schedules of the file exist, run, are read-only, change with the file, and
     expect(answer.status).toBe(409)
     expect(await answer.json()).toMatchObject({ error: { code: 'read_only' } })
   }
-  // A faulty change leaves all as it is, also where only the API's checks tell.
+  // A faulty change leaves everything as it is, even if only the API's checks find it.
   await stack.rewriteConfig((text) => text.replaceAll('model: sim/chat', 'model: sim/none'))
   await expect.poll(() => stack.output(), { timeout: 10_000 }).toContain('schedules[0].job.body.model')
   expect(await list()).toHaveLength(2)
@@ -103,17 +103,16 @@ test('each slot has one job, no matter which worker is killed in the middle', as
     })
   for (const [index, { id, created_at: created }] of made.entries()) {
     const runs = (await runsOf(id)).reverse()
-    // Every slot is told of, once and in order.
+    // Every slot is listed, once and in order.
     expect(runs.map((run) => Date.parse(run.scheduled_for))).toEqual(
       runs.map((_, at) => Date.parse(created) + 1000 * (at + 1)),
     )
     if (index < 2) expect(new Set(runs.map(({ outcome }) => outcome))).toEqual(new Set(['created']))
-    // There is one job for each that has one, and no other.
-    // A slot that was begun before the pause ends after it.
+    // Each slot with a job has exactly one. A slot that began before the pause ends after it.
     await expect
       .poll(async () => {
         const made = (await runsOf(id)).filter(({ outcome }) => outcome === 'created')
-        // By what they say themselves: a second job of a slot would stand in no list of the schedule.
+        // By what the jobs say themselves: a second job of a slot would be in no list of the schedule.
         const all = (await get<Page<Job>>(url, '/v1/jobs?limit=1000')).data
         const own = all.filter((job) => job.metadata.schedule === id)
         const ofRuns = made.map((run) => `${run.scheduled_for} ${run.job_id}`).sort()

@@ -8,7 +8,7 @@ import { startReceiver } from '../integration/webhooks/receiver.ts'
 const canary = (what: string) => `canary-${what}-5f1c9b7e3d2a`
 const keys = { first: canary('first-key'), second: canary('second-key'), ops: canary('ops-key') }
 const secret = canary('webhook-secret')
-/** The stack's own; what Redis is reached by has none here. */
+/** The stack's own key; the access to Redis has none here. */
 const providerKey = 'a-key-for-tests'
 const secrets = [...Object.values(keys), secret, providerKey]
 
@@ -104,7 +104,7 @@ describe('what only its owner may read', () => {
     await refuse('POST', '/v1/chat/completions', { body: chat(`${prompt} [[fault:400]] by the door`).body })
     await refuse('POST', '/v1/jobs', { body: chat(prompt), key: `${canary('wrong-key')}` })
     await refuse('GET', `/v1/jobs/${prompt}`)
-    // A path that is not there is named in the answer, without its query.
+    // A path that does not exist is named in the answer, without its query.
     await refuse('GET', `/v1/nowhere?key=${keys.first}&prompt=${prompt}`)
     await refuse('GET', '/v1/lanes')
     for (const id of ids) {
@@ -136,7 +136,7 @@ describe('what only its owner may read', () => {
       expect(findIn(text, [prompt, canary('wrong-key'), ...secrets, ...ids, receiver.url])).toEqual([])
     }
     const log = stack.output()
-    // There is something to search: calls and answers are told of at this level.
+    // There is something to search: calls and answers are logged at this level.
     expect(log.match(/"msg":"(?:provider call|answered)"/g)?.length).toBeGreaterThan(20)
     expect(findIn(log, [prompt, canary('wrong-key'), ...secrets])).toEqual([])
     for (const { headers, body } of receiver.received) {

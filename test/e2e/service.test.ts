@@ -52,7 +52,7 @@ test('a thousand identical jobs, raced over two API processes, cost one call and
 
 type Event = { id: string; event: string; data: { seq: number; chunk?: object; job?: Job } }
 
-/** Reads a stream of events until it ends, or until `enough` says so. */
+/** Reads a stream of events until it ends, or until `enough` is true. */
 async function readEvents(
   url: string,
   lastEventId = '',

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { startTestRedis } from '../helpers/redis.ts'
 import { chat, createBulk, getAttempts, groupEnded, startStack } from '../helpers/stack.ts'
 
-/** A worker with results which Redis, at the end of its memory, did not take. */
+/** A worker with results that Redis, at the end of its memory, did not accept. */
 async function fillWithResults() {
   const server = await startTestRedis()
   onTestFinished(() => server.close())
@@ -52,7 +52,7 @@ test('results that Redis did not accept survive the death of their worker: the n
 
 test('a worker that lives stores its results when Redis has room again, and removes them from its disk', async () => {
   const { redis, stack, url, files } = await fillWithResults()
-  // Longer than jobs.stalled_after: the locks are kept all the while.
+  // Longer than jobs.stalled_after: the locks are kept all the time.
   await new Promise((resolve) => setTimeout(resolve, 3_000))
   await redis.config('SET', 'maxmemory', '0')
   expect((await groupEnded(url, 'full')).counts.completed).toBe(4)

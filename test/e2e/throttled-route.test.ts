@@ -27,7 +27,7 @@ routes: { either: [busy/one, sim/chat] }`,
   expect(outcomes.slice(0, -1)).toEqual(outcomes.slice(0, -1).map(() => 'throttled'))
   expect(outcomes.length).toBeLessThanOrEqual(4)
 
-  // One whose client waits goes straight to a worker, and is no worse off.
+  // A job whose client waits goes straight to a worker, with the same outcome.
   const held = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

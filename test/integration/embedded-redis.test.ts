@@ -41,7 +41,7 @@ async function ask(redis: { url: string }, command: string, ...args: string[]): 
 }
 
 async function waitUntilGone(pid: number): Promise<void> {
-  // Not a child of this process: its end can only be looked for. The test's time-out is the limit.
+  // It is not a child of this process: its end can only be polled. The test's time-out is the limit.
   while ((await readProcessIdentity(pid)) !== null) await sleep(10)
 }
 
@@ -126,7 +126,7 @@ test('a server that outlived both its program and its keeper is ended by the nex
   const program = await startHost()
   const [, pid = '', keeper = '', url = ''] = program.match
   await ask({ url }, 'SET', 'kept', 'yes')
-  // Stopped first, so that neither can act on the other's end.
+  // Stopped first, so that neither can react to the other's end.
   process.kill(Number(keeper), 'SIGSTOP')
   program.kill('SIGKILL')
   await program.exited
@@ -166,7 +166,7 @@ test('its folder is private to its own user, also an old one that all could read
   expect(statSync(join(directory, 'password.conf')).mode & 0o777).toBe(0o600)
   expect(await ask(second, 'GET', 'kept')).toBe('yes')
   await second.close()
-  // The same on the next start; another where others could have read it.
+  // The same at the next start; another one if others could have read it.
   const third = await start()
   expect(third.url.split('@')[0]).toBe(second.url.split('@')[0])
   await third.close()

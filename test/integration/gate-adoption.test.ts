@@ -38,7 +38,7 @@ it('takes over what an earlier release kept of a lane, once, and stops its worke
     expect(await redis.pttl(`${old}bucket`)).toBeGreaterThan(0)
     expect(await redis.getBuffer(`${old}bucket`)).toSatisfy((bucket: Buffer) => bucket.includes('movedAt'))
 
-    // The operator goes on, and the lane is forgotten: what is old does not come back.
+    // The operator resumes, and the lane is deleted: the old state does not come back.
     await after.resume(lane)
     for (const key of await keysOf(redis, `${now}*`)) await redis.del(key)
     expect(await create().read(lane)).toMatchObject({ inFlight: 0, pausedUntil: null, used: { requests: 0 } })

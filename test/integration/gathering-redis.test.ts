@@ -19,7 +19,7 @@ it('sends the commands of one turn in one write, and answers them in their order
   const together = vi.spyOn(client.stream, '_writev')
   const answers = await Promise.all(
     Array.from({ length: 100 }, async (_, index) => {
-      await null // in microtasks of the same turn, as most commands come
+      await null // In microtasks of the same turn, as most commands come.
       return client.incrby(`${prefix}:count`, index)
     }),
   )
@@ -39,7 +39,7 @@ it('counts what it sends, and in how many writes', async () => {
   // MULTI, twice INCR and EXEC are four.
   expect(client.meter).toMatchObject({ commands: 7, writes: 2, failures: 1 })
   expect(client.meter.waitedMs).toBeGreaterThan(0)
-  // What waits for a connection, and is sent when there is one, is one command.
+  // A command that waits for a connection, and is sent when there is one, counts once.
   client.disconnect(true)
   expect(await client.echo('a')).toBe('a')
   const { commands } = client.meter
@@ -70,7 +70,7 @@ it('goes on after a lost connection, and loses only what was under way', async (
   const other = await connect(redis.url)
   const id = await client.client('ID')
   await other.client('KILL', 'ID', id)
-  // Issued before the loss is known, or after: both are answered by the next connection.
+  // Issued before or after the loss is known: the next connection answers both.
   const answers = await Promise.all([client.echo('a'), client.echo('b')])
   expect(answers).toEqual(['a', 'b'])
 })

@@ -15,7 +15,7 @@ const LANES = 50
 const WORKERS = 4
 const DAY_MS = 86_400_000
 
-/** Commands by name that Redis has run, those of scripts included. */
+/** Commands by name that Redis has run, including those of scripts. */
 function readCommands(info: string): Map<string, number> {
   return new Map(
     [...info.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)].map(([, name, calls]) => [name!, Number(calls)]),
@@ -49,7 +49,7 @@ it('1,000 tenants and 50 lanes without work cost four workers less than 500 comm
       },
     }),
   )
-  // They had work once, and what is kept of it is not over yet.
+  // They had work once, and its remains have not expired yet.
   await Promise.all(
     names.map((name) => redis.zadd(`${tenantRoot('idle', name)}:expiry`, Date.now() + DAY_MS, 'job_1')),
   )
@@ -78,7 +78,7 @@ it('1,000 tenants and 50 lanes without work cost four workers less than 500 comm
       .join(', ')
     return Math.round(counts.reduce((sum, [, count]) => sum + count, 0))
   }
-  // Lanes come to rest within seconds of the start.
+  // Lanes become idle within seconds of the start.
   let count = Number.POSITIVE_INFINITY
   for (let round = 0; round < 6 && count >= 500; round++) count = await countASecond()
   expect(count, shares).toBeLessThan(500)

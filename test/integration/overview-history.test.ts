@@ -38,7 +38,7 @@ it('the server remembers the recent past, up to a bound, for every page that is 
     total: { waiting: 1, in_flight: 0 },
     lanes: { 'openai/small': { waiting: 1, in_flight: 0, paused: false } },
   })
-  // Every eighth, the first among them; lanes at rest are in none.
+  // Every eighth, with the first; idle lanes are in none.
   expect(hours).toHaveLength(1 + Math.floor((RECENT.most + 10) / (HOURS.everyMs / RECENT.everyMs)))
   expect(hours[0].lanes).toEqual({})
   for (const [name, { everyMs, most }] of Object.entries({ recent: RECENT, hours: HOURS })) {

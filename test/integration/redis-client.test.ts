@@ -50,7 +50,7 @@ test('a cluster is reached through any of its nodes', async () => {
   cleanups.push(() => redis.close())
   const single = connect({ url: redis.url, role: 'commands' })
   await single.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
-  // A node takes no writes for its first two seconds in a cluster.
+  // A node accepts no writes for its first two seconds in a cluster.
   await expect
     .poll(() => single.call('CLUSTER', 'INFO'), { timeout: 10_000, interval: 50 })
     .toMatch(/^cluster_state:ok/)
@@ -130,7 +130,7 @@ describe('while Redis is away', () => {
 })
 
 describe('a connection that dies silently', () => {
-  /** What a test opens is closed with it, and not with another that runs beside it. */
+  /** A connection is closed with its own test, and not with another that runs beside it. */
   async function connectByRelay(role: CreateRedisOptions['role'], { onTestFinished }: TestContext) {
     const redis = await startTestRedis()
     const relay = await startRelay(redis.url)
@@ -211,7 +211,7 @@ test('a subscription that is drained hears everything that Redis sent it', async
   const received = (await Promise.all(sent)).reduce((sum, count) => sum + count, 0)
   expect(received).toBeGreaterThan(0)
   expect(heard).toBe(received)
-  // Whoever listens again is subscribed again.
+  // A new listener is subscribed again.
   await pubsub.listen(`${prefix}:drained`, () => heard++)
   expect(await redis.publish(`${prefix}:drained`, 'one')).toBe(1)
 })

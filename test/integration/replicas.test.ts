@@ -5,7 +5,7 @@ import { acmeKey, chatJob, createTestApi, testTenants } from '../helpers/api.ts'
 import { startTestRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/store.ts'
 
-/** Seconds without a sign of a replica until the primary takes no more writes; Redis knows whole ones only. */
+/** Seconds without a sign of a replica until the primary accepts no more writes; Redis knows only whole ones. */
 const MAX_LAG = 1
 
 async function startReplica(primary: EmbeddedRedis): Promise<EmbeddedRedis> {
@@ -48,7 +48,7 @@ test('with min-replicas-to-write nothing is accepted that no replica has: 503 un
   expect(refused.statusCode).toBe(503)
   expect(refused.json()).toMatchObject({ error: { code: 'unavailable' } })
   expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
-  // What is there can be read, and a result waits for the replica.
+  // Existing data can be read, and a result waits for the replica.
   const { id } = running.claimed
   const read = () =>
     api.app.inject({ url: `/v1/jobs/${id}`, headers: { authorization: `Bearer ${acmeKey}` } })

@@ -59,8 +59,8 @@ const CACHE = 3 * HOUR + 7
 const STALLED = 15 * SECOND
 
 /**
- * Every kind of key, and the longest that one may live which nobody touches; null: it has no end of its own, and what ends
- * it instead. A key of no kind fails the tests: whoever adds one says here how it ends, and shows below when.
+ * Every kind of key, and the longest life of one that nobody touches. Null: it has no end of its own, and `end` says what
+ * ends it. A key of no kind fails the tests: if you add one, say here how it ends, and show below when.
  */
 const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^(tenants|lanes|batch-tenants)$/, null, 'one of an installation'],
@@ -129,7 +129,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:durables(:created)?$/, null, 'holds what is there'],
   [/^G:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
   [/^G:(bucket|permits|records|ledger:window|ledger:day)$/, null, 'one of a lane'],
-  // From its last use on; longer while a pause or a refusal lasts. Names of both change, and nobody tells what became of one.
+  // From its last use on; longer while a pause or a refusal lasts. Both may be renamed, and no event reports that.
   [/^G-(source|shared):\w+:(bucket|permits|records|ledger:window|ledger:day)$/, 25 * HOUR],
   [/^L:(bucket|permits|records|ledger:window|ledger:day)$/, 2 * HOUR, 'as an earlier release kept them'],
   [/^L:(fair|latencies)$/, null, 'one of a lane'],
@@ -143,11 +143,11 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^\{maintainer\}:lease$/, 4 * SECOND],
   [/^prompt-prefix:[\w-]+$/, 5 * MINUTE],
 ]
-/** What may live without an end of its own for a while. */
+/** Keys that may have no end of their own for a while. */
 const MAY_HAVE_NONE =
   /^T:(answer:\w+(:\w+)?|batch:batch_\w+|schedule:sch_\w+:jobs|file:file-\w+:(\d+|sizes))$/
 
-/** A store of objects that is away when something is to be deleted. */
+/** A store of objects that is unavailable for deletions. */
 const neverRemoving: ObjectStore = {
   write: async () => {},
   read: async () => null,
@@ -300,7 +300,7 @@ async function expectKnownKeys({ redis, prefix, root }: House): Promise<void> {
     const kind = KINDS.find(([pattern]) => pattern.test(name))
     expect(kind, `${name} is of no kind that is known`).toBeDefined()
     const left = await redis.pttl(key)
-    if (left === -2) continue // over just now
+    if (left === -2) continue // It has just expired.
     const mostMs = kind![1]
     if (mostMs === null) expect(left, `${name} is to have no end`).toBe(-1)
     else if (left !== -1 || !MAY_HAVE_NONE.test(name)) {
@@ -863,7 +863,7 @@ describe('a durable run', () => {
     expect(other).toBe(place)
     return place === null ? null : Number(place)
   }
-  /** As if it had been kept for its time. */
+  /** As if its retention had passed. */
   const outlive = ({ redis, root }: House) =>
     Promise.all([
       redis.zadd(`${root}:expiry`, 'XX', 1, `durable:${runDigest(RUN)}`),
@@ -1022,7 +1022,7 @@ describe('a flow', () => {
     const end = Number(await redis.zscore(key('flows:due'), id))
     expect(end - RETAIN).toBeGreaterThanOrEqual(before)
     expect(end - RETAIN).toBeLessThanOrEqual(await timeOf(redis))
-    // Its job stays for as long, whatever its own time; it is looked at every hour.
+    // Its job stays for as long, even after its own time; it is checked every hour.
     await redis.zadd(key('expiry'), 'XX', 1, job.id)
     await house.retention.run()
     expect(Number(await redis.zscore(key('expiry'), job.id)) - HOUR).toBeGreaterThanOrEqual(before)

@@ -1,4 +1,4 @@
-"""A client for the jobs of Sluice. Every method raises SluiceError when the server refuses, or does not answer."""
+"""A client for the jobs of Sluice. Every method raises SluiceError if the server refuses or does not answer."""
 
 from .client import Sluice
 from .errors import JobFailedError, SluiceError

@@ -11,12 +11,12 @@ from ._http import Http
 from .errors import SluiceError
 from .types import Event
 
-# The server says something every 15 s; a connection that is silent for longer is dead.
+# The server sends something every 15 s; a connection that is silent for longer is dead.
 SILENCE = 45.0
 
 
 def follow(http: Http, path: str, after: str | None) -> Iterator[Event]:
-    """Every event once and in order, over connections that break and servers that restart, to the last that there can be."""
+    """Every event once and in order, over connections that break and servers that restart, until the last possible one."""
     cursor = after
     failures = 0
     was_open = False
@@ -42,7 +42,7 @@ def follow(http: Http, path: str, after: str | None) -> Iterator[Event]:
 
 
 def split_lines(pieces: Iterator[str]) -> Iterator[str]:
-    """Lines that end with a line feed. `iter_lines` of httpx (from 0.24 on) would end them at U+0085, U+2028 and U+2029 too, which JSON has inside of texts."""
+    """Lines that end with a line feed. `iter_lines` of httpx (from 0.24 on) would end them at U+0085, U+2028 and U+2029 too, which may be inside of JSON texts."""
     rest: list[str] = []
     for piece in pieces:
         end, *lines = piece.split("\n")
@@ -54,7 +54,7 @@ def split_lines(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def parse(lines: Iterator[str]) -> Iterator[Event]:
-    """Server-sent events. One that is cut off never came."""
+    """Server-sent events. An incomplete one is dropped."""
     fields: dict[str, str] = {}
     for line in lines:
         name, _, value = line.rstrip("\r\n").partition(":")

@@ -20,7 +20,7 @@ LONGEST_WAIT = 30.0
 
 @dataclass
 class Http:
-    """Sends requests to one server, and again where that may help: no answer, 408, 429 and 5xx, `attempts` times at the most."""
+    """Sends requests to one server, and repeats them if that may help: no answer, 408, 429 and 5xx, at most `attempts` times."""
 
     client: httpx.Client
     attempts: int
@@ -46,7 +46,7 @@ class Http:
             yield response
 
     def back_off(self, failed: int) -> float:
-        """Before the attempt after so many that failed, in s. Half of it is certain."""
+        """The wait before the attempt after `failed` failures, in s. Half of it is fixed."""
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (failed - 1))
         return float(longest / 2 + random.random() * longest / 2)
 
@@ -68,14 +68,14 @@ class Http:
         except httpx.HTTPError as error:
             message = f"{self.client.base_url} does not answer: {error or type(error).__name__}"
             raise SluiceError(message, code="unreachable", is_retryable=True) from error
-        # A redirect is refused as well: followed, a POST may become a GET.
+        # A redirect is refused as well: if followed, a POST may become a GET.
         if response.status_code >= 300:
             raise to_error(response)
         return response
 
 
 def read_json(response: httpx.Response, text: str | None = None) -> Any:
-    """An answer, or a line of one. A proxy may have answered in place of the server, with a page."""
+    """An answer, or a line of one. A proxy may have answered instead of the server, with a page."""
     try:
         return json.loads(response.text if text is None else text)
     except ValueError as error:

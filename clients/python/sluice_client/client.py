@@ -17,10 +17,10 @@ from .types import Attempt, BulkAnswer, CreateJob, Event, Group, Job
 
 # The longest that the server holds an answer, in s.
 LONGEST_TURN = 60
-# One request of submit_many carries so many jobs, or bytes.
+# One request of submit_many has so many jobs, or bytes.
 MOST_LINES = 1000
 MOST_BYTES = 4 * 1024 * 1024
-# Refusals of single lines that sending them again may cure.
+# Refusals of single lines that another attempt may cure.
 PASSING = ("unavailable", "queue_full", "rate_limited", "request_timeout")
 OPEN = ("scheduled", "queued", "running")
 
@@ -28,8 +28,8 @@ OPEN = ("scheduled", "queued", "running")
 class Sluice:
     """A client of one server. It keeps connections open: close it, or use it with `with`.
 
-    `key` is the tenant's key, `tenant` the tenant to act as with an administrator's key. `timeout` is that of one attempt at a request, in s. `attempts` is how
-    often a request is sent at the most. `http` takes the place of the client's own `httpx.Client`, with a `base_url`; it is yours to close.
+    `key` is the tenant's key, `tenant` the tenant to act as with an administrator's key. `timeout` is that of one attempt at a request, in s. `attempts` is
+    the most attempts at a request. `http` replaces the client's own `httpx.Client`, with a `base_url`; you have to close it.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class Sluice:
         self._attempts = attempts
 
     def submit(self, create: CreateJob, *, idempotency_key: str | None = None) -> Job:
-        """Hands in a job. When it answers, the job is safe; sent again by itself, it is still one job."""
+        """Submits a job. When it returns, the job is stored; if the client repeats the request, it is still one job."""
         headers = {"idempotency-key": idempotency_key or str(uuid.uuid4())}
         return cast(Job, self._http.json("POST", "/v1/jobs", json=create, headers=headers))
 
     def submit_many(
         self, creates: Iterable[CreateJob], *, idempotency_key: str | None = None
     ) -> Iterator[BulkAnswer]:
-        """Hands in any number of jobs and answers each in order: its id, or why it was refused.
+        """Submits any number of jobs and answers each in order: its id, or why it was refused.
 
-        With a key of yours the whole submission may be repeated: job `n` has the key `<key>:<n>`, unless it brings its own.
+        With your own key you may repeat the whole submission: job `n` has the key `<key>:<n>`, unless it has its own.
         """
         key = idempotency_key or str(uuid.uuid4())
         lines: list[bytes] = []
@@ -81,11 +81,11 @@ class Sluice:
         yield from self._submit_lines(lines, start)
 
     def get(self, id: str) -> Job:
-        """The job as it stands."""
+        """The current state of the job."""
         return cast(Job, self._http.json("GET", _job_path(id)))
 
     def wait(self, id: str, *, timeout: float | None = None) -> Job:
-        """The job when it has ended, however it did. Raises `wait_timeout` when so many seconds are over."""
+        """The job when it has ended, in any way. Raises `wait_timeout` after `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             started = time.monotonic()
@@ -95,12 +95,12 @@ class Sluice:
                 return job
             if end is not None and time.monotonic() >= end:
                 raise SluiceError(f"{id} is {job['status']} after {timeout} s", code="wait_timeout")
-            # A server that closes answers early.
+            # A server that is closing answers early.
             if time.monotonic() - started < turn - 0.2:
                 time.sleep(0.2)
 
     def run(self, create: CreateJob, *, idempotency_key: str | None = None, timeout: float | None = None) -> Any:
-        """Submits, waits, and returns the provider's answer. Raises JobFailedError when the job ends without one."""
+        """Submits, waits, and returns the provider's answer. Raises JobFailedError if the job ends without one."""
         job = self.submit(create, idempotency_key=idempotency_key)
         if job["status"] in OPEN:
             job = self.wait(job["id"], timeout=timeout)
@@ -109,7 +109,7 @@ class Sluice:
         return job.get("result")
 
     def cancel(self, id: str) -> Job:
-        """Ends a waiting job at once, and breaks off the call of a running one."""
+        """Ends a waiting job at once, and aborts the call of a running one."""
         return cast(Job, self._http.json("POST", f"{_job_path(id)}/cancel"))
 
     def retry(self, id: str) -> Job:
@@ -143,7 +143,7 @@ class Sluice:
         return cast(Group, self._http.json("GET", f"/v1/groups/{quote(name, safe='')}"))
 
     def wait_group(self, name: str, *, timeout: float | None = None, interval: float = 1.0) -> Group:
-        """The group when none of its jobs is open any more. Raises `wait_timeout` when so many seconds are over."""
+        """The group when none of its jobs is open any more. Raises `wait_timeout` after `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             group = self.group(name)
@@ -157,14 +157,14 @@ class Sluice:
     def events(
         self, id: str | None = None, *, group: str | None = None, after: str | None = None
     ) -> Iterator[Event]:
-        """The events of a job or a group, from the first, then live, to the last there can be. None comes twice; `after` goes on behind one that is known."""
+        """The events of a job or a group: first those that have happened, then live, until the last possible one. None comes twice; `after` goes on behind a known one."""
         if (id is None) == (group is None):
             raise TypeError("name a job or a group")
         path = _job_path(id) if id is not None else f"/v1/groups/{quote(group or '', safe='')}"
         return follow(self._http, f"{path}/events", after)
 
     def estimate(self, create: CreateJob | list[CreateJob]) -> dict[str, Any]:
-        """What jobs would cost at each tier, and when they would end. Nothing is made."""
+        """What jobs would cost at each tier, and when they would end. It creates nothing."""
         return cast("dict[str, Any]", self._http.json("POST", "/v1/estimate", json=create))
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ class Sluice:
         return cast(Job, self._http.json("GET", _job_path(id), params=query, timeout=self._timeout + turn))
 
     def _submit_lines(self, lines: list[bytes], start: int) -> Iterator[BulkAnswer]:
-        """Sends lines, the first of which is job `start`, and those again that the server had no room for: their keys make them the same jobs."""
+        """Sends lines, the first of which is job `start`, and again those for which the server had no room: their keys make them the same jobs."""
         refused = 0
         while lines:
             taken = 0

@@ -11,7 +11,7 @@ class SluiceError(Exception):
     """A request that was refused, or got no answer after all its attempts.
 
     `code` is for programs: one of the server's (`queue_full`, `not_found`, …), or `unreachable`, `invalid_answer`, `wait_timeout`.
-    `status` is None where no answer came; `retry_after` is in seconds, None where the server named none.
+    `status` is None if no answer came; `retry_after` is in seconds, None if the server named none.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class SluiceError(Exception):
 
 
 class JobFailedError(Exception):
-    """A job that ended without a result: `job` is how it ended, and `job["error"]` says why."""
+    """A job that ended without a result: `job` is its last state, and `job["error"]` says why."""
 
     def __init__(self, job: Job) -> None:
         error = job.get("error")

@@ -86,7 +86,7 @@ class _JobRequired(TypedDict):
 
 
 class Job(_JobRequired, total=False):
-    """A job as it stands. Times are RFC 3339; `result` is the provider's answer."""
+    """The current state of a job. Times are RFC 3339; `result` is the provider's answer."""
 
     result_omitted: bool
     result_url: str
@@ -113,7 +113,7 @@ class Attempt(TypedDict):
 
 
 class Group(TypedDict):
-    """How many jobs of a group are in which state, and what they cost: `cost_usd` is None where no model of theirs has a price."""
+    """How many jobs of a group are in which state, and what they cost: `cost_usd` is None if none of their models has a price."""
 
     group: str
     total: int
@@ -125,7 +125,7 @@ class Group(TypedDict):
 
 
 class BulkAnswer(TypedDict, total=False):
-    """Of one job of `submit_many`, the `index`th: its id, or the error that refused it."""
+    """The answer for the `index`th job of `submit_many`: its id, or the error that refused it."""
 
     index: int
     id: str
@@ -134,7 +134,7 @@ class BulkAnswer(TypedDict, total=False):
 
 
 class Event(TypedDict):
-    """`id` is what to pass as `after` to go on behind it, in another process too."""
+    """Pass `id` as `after` to go on behind it, in another process too."""
 
     id: str
     type: str

@@ -134,7 +134,7 @@ class ClientTest(unittest.TestCase):
 
     def test_events_have_every_separator_of_lines_that_a_text_may_have(self) -> None:
         text = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei\rj\nk"
-        # Unescaped, as the server gives it back.
+        # Unescaped, as the server returns it.
         create = json.dumps(chat("separators", metadata={"text": text}), ensure_ascii=False).encode()
         headers = {"content-type": "application/json"}
         job = httpx.post(f"{URL}/v1/jobs", content=create, headers=headers).json()
@@ -152,7 +152,7 @@ class ClientTest(unittest.TestCase):
         answers = list(self.sluice.submit_many(creates))
         self.assertEqual([7], [at for at, answer in enumerate(answers) if "error" in answer])
         self.assertEqual(list(range(250)), [answer["index"] for answer in answers])
-        # The simulator is slower than this: what is left is cancelled.
+        # The simulator is slower than this: the remaining jobs are cancelled.
         self.assertGreater(self.sluice.cancel_many(group=group, dry_run=True)["matched"], 0)
         self.sluice.cancel_many(group=group)
         ended = self.sluice.wait_group(group, timeout=60, interval=0.2)

@@ -52,7 +52,7 @@ afterAll(async () => {
 
 let tenants = 0
 
-/** A file store over the shared Redis, and a tenant that no other test has. */
+/** A file store over the shared Redis, and a tenant that no other test uses. */
 function open(
   kind: Kind,
   options: { keys?: string[]; most?: number; stores?: Partial<ObjectStores['stores']>; tenant?: string } = {},
@@ -78,7 +78,7 @@ function open(
       (await keysOf(redis, `${root(tenant)}:*`)).filter((name) => !/:gone$|:bytes$/.test(name)),
     upload: (content: Buffer | string, members: Partial<NewFile> = {}) =>
       store.create(tenant, { ...file, ...members }, inChunks(Buffer.from(content))),
-    /** What lies outside of Redis for the tenant, halves too. */
+    /** The tenant's objects outside of Redis, incomplete ones too. */
     objects: () => listObjects(tenant),
   }
 }
@@ -242,7 +242,7 @@ describe.each(['redis', ...outside] as const)('files in %s', (kind) => {
 
 describe.each(outside)('files outside of Redis, in %s', (kind) => {
   const store = () => (kind === 's3' ? bucket : plainFolder)
-  /** The store, but what `broken` names fails as if it were away. */
+  /** The store, but the methods in `broken` fail as if it were unavailable. */
   const breaking = (broken: Set<keyof ObjectStore>): ObjectStore => {
     const check = (name: keyof ObjectStore) => {
       if (broken.has(name)) throw new FileStoreError(kind, 'away', 'it does not answer')
@@ -344,7 +344,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     await expect(readAll(other.store, tenant, id)).rejects.toThrow(
       /encryption key [0-9a-f]{8} is not configured/,
     )
-    // The first two parts change places.
+    // The first two parts are exchanged.
     const sizes = await redis.hgetall(`${place.prefix}:{t:${tenant}}:file:${id}:sizes`)
     const first = Number(sizes['0']!.split(' ')[1])
     const second = Number(sizes['1']!.split(' ')[1])
@@ -368,7 +368,7 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     await expect(files.put(tenant, files.newId(), file, large)).rejects.toThrow('does not answer')
     await files.remove(tenant, id)
     expect(await objects()).toEqual([])
-    // Its announcement is given up, and is looked at again.
+    // Its announcement is given up, and is checked again.
     expect((await keys()).filter((name) => !name.endsWith(':files:deleting'))).toEqual([])
   })
 
@@ -454,7 +454,7 @@ describe('the folder', () => {
     }
     await inside().write(name, watched())
     expect(await readdir(join(folder, 'half/a'))).toEqual(['object'])
-    // A process that was killed leaves its half, which goes by the object's name.
+    // A process that was killed leaves an incomplete file, which is deleted with the object's name.
     await writeFile(join(folder, 'half/a/dead.half'), 'x')
     await inside().remove('half/a/dead')
     expect(await readdir(join(folder, 'half/a'))).toEqual(['object'])

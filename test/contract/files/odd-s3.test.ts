@@ -21,7 +21,7 @@ async function* inChunks(content: Buffer) {
   for (let at = 0; at < content.length; at += 1024 * 1024) yield content.subarray(at, at + 1024 * 1024)
 }
 
-/** What a store may do wrong while an object is written, of this content. */
+/** The faults of a store while an object with this content is written. */
 const writes: [S3Operation, S3Oddity[], Buffer][] = [
   ['put', ['slow-down', 'request-timeout', 'reset', 'lost'], small],
   ['begin', ['slow-down', 'reset', 'lost', 'error-in-200', 'cut'], large],
@@ -59,7 +59,7 @@ test('a fault that persists is reported as a store that is unavailable, and what
         .write(NAME, inChunks(content))
         .catch((fault) => fault)
       place.oddity = null
-      // As the maintainer does with an object that no file has; this client knows of no trouble.
+      // As the maintainer does with an object that no file has; this client has no faults.
       await openStore(s3, bucket).remove(NAME)
       return {
         fault: error instanceof FileStoreError ? error.fault : String(error),
@@ -93,10 +93,10 @@ test('an object is never read short or changed, and one that is deleted stays de
         return
       }
       const ask = () => store.read(NAME, 100, 500)
-      // A range that is too short cannot be asked for again within one request.
+      // A range that is too short cannot be requested again within one request.
       if (how === 'short') await expect(ask()).rejects.toMatchObject({ fault: 'away' })
       expect((await ask())?.equals(small.subarray(100, 600)), bucket).toBe(true)
-      // Beyond its end there is nothing, which is no fault.
+      // Beyond its end there is nothing, which is not a fault.
       expect((await store.read(NAME, 900, 500))?.length).toBe(100)
       place.oddity = { operation, how, times: Number.POSITIVE_INFINITY }
       await expect(ask(), bucket).rejects.toMatchObject({ fault: 'away' })

@@ -69,7 +69,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect(await groupCounts(root, 'g', 1)).toEqual({ completed: 1 })
     const [sum] = await usageOf(root)
     expect(sum).toMatchObject({ jobs: 2, calls: 2, input_tokens: 20, cost_usd: 0.000_2 })
-    // Redis may not know that they are there.
+    // Redis may not know that they exist.
     await store.save(
       root,
       2,
@@ -149,7 +149,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     const found = { places: [{ createdAt: AT, id: 'job_0' }], end: null }
     expect(await find(asked)).toMatchObject(found)
     expect(await find({ ...asked, model: 'a/one' })).toMatchObject(found)
-    // What is as frequent is walked as far as a page goes.
+    // Among equally frequent conditions it walks as far as a page goes.
     const stopped = await find({ metadata: { feature: 'f' }, model: 'a/one', type: 'image' })
     expect(stopped).toMatchObject({ places: [], end: { id: 'job_10' }, scanned: 20 })
   })
@@ -160,7 +160,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     await store.save(root, 1, [job('job_1'), job('job_2')], DAY)
     expect((await finder.rows(root, ['job_1', 'job_2'])).map(({ id }) => id)).toEqual(['job_2'])
     expect(await usageOf(root)).toMatchObject([{ jobs: 1 }])
-    // What nobody ever had leaves nothing.
+    // Removing a job that never existed leaves nothing.
     expect(await store.remove(root, 'job_3', AT, false)).toBeNull()
   })
 
@@ -180,7 +180,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     const root = 'p:{t:find}'
     const jobs = Array.from({ length: 60 }, (_, at) =>
       job(`job_${String(at).padStart(3, '0')}`, {
-        // Three of each millisecond.
+        // Three for each millisecond.
         created_at: String(AT + Math.floor(at / 3)),
         status: at % 5 === 0 ? 'failed' : 'completed',
         ...(at % 5 === 0
@@ -240,7 +240,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect(await findIn(canary)).toEqual([])
   })
 
-  /** Tables that hold the text, and the files of SQLite. */
+  /** Tables with the text, and the files of SQLite. */
   async function findIn(text: string): Promise<string[]> {
     const names = ['jobs', 'contents', 'metadata', 'deliveries', 'groups', 'usage'] as const
     const rows = await Promise.all(
@@ -340,7 +340,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
 })
 
 describe('an upgrade of a PostgreSQL that is in use', () => {
-  /** A database as the first release made it. */
+  /** A database as the first release created it. */
   async function openOld(): Promise<Database> {
     const database = openDatabase(await postgres.database(`history_${count++}`))
     const first = new URL('../../../history/migrations/postgres/0001-jobs.sql', import.meta.url)
@@ -382,7 +382,7 @@ describe('an upgrade of a PostgreSQL that is in use', () => {
         .toBe(1)
       await sql`set local lock_timeout = 2000`.execute(trx)
       await sql`delete from history_usage where root = 'none'`.execute(trx)
-      // And one that begins now goes on, too.
+      // And one that begins now succeeds, too.
       await createHistoryStore(database).save('p:{t:other}', 1, [job('job_1')], DAY)
     })
     expect(await migrating).toMatchObject({ run: [2, 3, 4], newest: 4 })

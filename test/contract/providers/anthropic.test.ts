@@ -148,7 +148,7 @@ test.each(['stream.sse', 'stream-tool-call.sse', 'stream-thinking.sse'])(
     const message = JSON.parse(JSON.stringify(await client.messages.stream(params).finalMessage()))
     const theirs = toChatCompletion(message, Math.floor(NOW / 1000))
     const ours = bodyOf(await ask({ body: streamed }))
-    // The spacing of a call's arguments is the model's.
+    // The model decides the spacing of a call's arguments.
     expect(JSON.parse(JSON.stringify(ours).replace(': \\"Oslo', ':\\"Oslo'))).toEqual(theirs)
   },
 )

@@ -8,7 +8,7 @@ import { API_KEY, type Kind } from './kinds.ts'
 
 const FOLDER = new URL('../../fixtures/providers/', import.meta.url)
 
-/** The moment at which every answer of the suite comes. */
+/** The time of every answer in the suite. */
 export const NOW = Date.parse('2026-11-23T12:00:00Z')
 
 export type Bench = {
@@ -16,7 +16,7 @@ export type Bench = {
   ask(request?: Partial<ProviderRequest>): Promise<ProviderAnswer>
 }
 
-/** The adapter that the configuration gives this kind, before a real HTTP server. Closed with the test. */
+/** The adapter that the configuration gives this kind, with a real HTTP server. Closed with the test. */
 export async function openBench(kind: Kind): Promise<Bench> {
   const upstream = await startUpstream()
   onTestFinished(upstream.close)
@@ -56,7 +56,7 @@ export function replay(upstream: Upstream, kind: string, file: string): void {
       .end(typeof body === 'string' ? body : JSON.stringify(body, null, 2))
 }
 
-/** Answers the next calls with this stream, and ends it as a server does that is done. */
+/** Answers the next calls with this stream, and ends it as a finished server does. */
 export function replayStream(upstream: Upstream, text: string): void {
   upstream.script = (_call, response) =>
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' }).end(text)

@@ -4,19 +4,19 @@ import type { ProviderSettings } from '../../../providers/registry.ts'
 
 export const API_KEY = 'a-key-for-the-contract'
 
-/** What a kind is told, where it is expected to call, and what its provider's own words are to become. */
+/** The settings of a kind, its expected address, and the expected results of its provider's own errors. */
 export type Kind = {
   kind: ProviderKind
   settings: (origin: string) => Partial<ProviderSettings> & { base_url: string }
   model: string
   chatUrl: string
-  /** Null where the kind serves no embeddings. */
+  /** Null if the kind serves no embeddings. */
   embeddingUrl: string | null
   authorization: Record<string, string>
   feedback: Feedback
   failures: Record<string, Partial<ProviderFailure>>
   errorInStream: Partial<ProviderFailure>
-  /** Ids of calls are the providers'. */
+  /** The providers choose the ids of calls. */
   callId: string
 }
 

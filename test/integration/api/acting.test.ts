@@ -87,7 +87,7 @@ it('refuses x-tenant from any other key, its own name included', async () => {
       return answer.body
     }),
   )
-  // Which tenants there are is not told.
+  // The answer does not show which tenants exist.
   expect(new Set(bodies).size).toBe(1)
   expect(JSON.parse(bodies[0]!).error).toMatchObject({ code: 'forbidden', param: 'x-tenant' })
 })

@@ -19,7 +19,7 @@ async function start(options: TestApiOptions = {}): Promise<TestApi & { url: str
 const ndjson = { 'content-type': 'application/x-ndjson' }
 const json = { 'content-type': 'application/json' }
 
-/** Sends chunks one write each, over real HTTP, and reads the answer as it comes. */
+/** Sends chunks, each in one write, over real HTTP, and reads the answer as it comes. */
 async function upload(
   url: string,
   chunks: Iterable<Buffer | string> | AsyncIterable<Buffer | string>,
@@ -50,7 +50,7 @@ const answersOf = (reply: Reply): Answer[] =>
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line))
-/** The text of each job that was let in, as the store has it. */
+/** The text of each accepted job, as the store has it. */
 const storedTexts = (api: TestApi, answers: Answer[]): Promise<unknown[]> =>
   Promise.all(
     answers.map(async ({ id }) => {
@@ -264,7 +264,7 @@ describe('a bulk upload', () => {
 
   it('loses only the jobs that fail in the store, each by itself', async () => {
     const api = await start()
-    // Whatever may be wrong with a key, here its type, is no matter of the other lines.
+    // A broken key, here one of another type, does not affect the other lines.
     await api.redis.set(`${api.root()}:group:spoilt`, 'no hash')
     await api.redis.set(`${api.root()}:idempotency:spoilt`, 'no hash')
     const jobs = Array.from({ length: 600 }, (_, index) =>
@@ -291,7 +291,7 @@ describe('a bulk upload', () => {
     async function* source() {
       yield lines(jobs.slice(0, 250))
       await answered.promise
-      // Redis takes the commands of the others, and answers too late.
+      // Redis gets the commands of the others, and answers too late.
       thaw = api.freeze()
       yield lines(jobs.slice(250))
     }
@@ -340,7 +340,7 @@ describe('a bulk upload', () => {
       }
     }
     await quiet()
-    // What the sockets between us hold is the system's to say: some megabytes.
+    // The system decides how much the sockets hold: some megabytes.
     expect(sent).toBeLessThan(20_000_000)
     thaw()
     expect((await reply).status).toBe(200)
@@ -378,7 +378,8 @@ describe('a bulk upload', () => {
     const answers = answersOf(await upload(url, source()))
     expect(answers).toHaveLength(count)
     const grown = peak - before.heapUsed - before.arrayBuffers
-    // Some of it is what the sockets and the other tests of this file leave, -10 to 18 MB; a body that is held would be all of it.
+    // Some of it comes from the sockets and from other tests of this file, -10 to 18 MB; if a body were held, it
+    // would be all of it.
     expect(grown).toBeLessThan(megabytes * 500_000)
   })
 })

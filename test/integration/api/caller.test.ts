@@ -45,7 +45,7 @@ it('shows what each key may do, and how its tenant stands', async () => {
   expect((await ask('/v1/caller', opsKey)).body).toMatchObject({ scopes: ['admin'], reads_all: true })
   const viewer = await ask('/v1/caller', viewerKey)
   expect(viewer.body).toMatchObject({ tenant: 'viewers', scopes: ['read'], reads_all: true })
-  // It sees what an administrator sees, of every tenant, and changes nothing.
+  // It sees what an administrator sees, of every tenant, and can change nothing.
   expect((await ask('/v1/jobs/all', viewerKey)).body.data).toMatchObject([{ tenant: 'acme' }])
   const { data } = (await ask('/v1/jobs', viewerKey, { tenant: 'acme' })).body
   expect(data).toHaveLength(1)

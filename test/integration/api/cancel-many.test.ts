@@ -27,7 +27,7 @@ const jobs = async (query = ''): Promise<Job[]> => {
   return (await api.app.inject({ url: `/v1/jobs?limit=1000${query}`, headers })).json().data
 }
 
-/** Jobs with these members, each of a text of its own unless one is given. */
+/** Jobs with these members, each with a text of its own unless one is given. */
 async function submit(count: number, members: object = {}, text?: string): Promise<string[]> {
   const lines = Array.from({ length: count }, (_, number) => {
     const content = text ?? `${JSON.stringify(members)} ${number}`
@@ -45,7 +45,8 @@ describe('POST /v1/jobs/cancel', () => {
   const later = { run_at: '2099-01-01T00:00:00Z' }
   const embed = { type: 'embedding', body: { model: 'openai/embed', input: 'some text' } }
 
-  // What each filter names of: `a` 3 queued, 1 of them running; `b` 2 queued; `b` 2 scheduled; 1 embedding without a group.
+  // The jobs that each filter names: `a` 3 queued, 1 of them running; `b` 2 queued; `b` 2 scheduled; 1 embedding
+  // without a group.
   it.each([
     [{}, 8],
     [{ group: 'a' }, 3],
@@ -85,7 +86,7 @@ describe('POST /v1/jobs/cancel', () => {
       if ('lane' in filter) expect(job.lane).toBe(filter.lane)
       if ('type' in filter) expect(job.type).toBe(filter.type)
     }
-    // Again: what it named is over.
+    // Again: the named jobs have ended.
     if (!('limit' in filter)) expect(await cancel(filter)).toMatchObject({ cancelled: 0, matched: 0 })
   })
 

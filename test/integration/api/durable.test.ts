@@ -348,11 +348,11 @@ describe('a run', () => {
     await send('POST', `${runPath('one')}/signals/approve`, { ok: true })
     await send('PUT', `${runPath('theirs')}/steps/nap`, { sleep_ms: 0 }, otherKey)
 
-    // As a process of the release before leaves its runs: they come back with their next request.
+    // As a process of the release before leaves its runs: their next request brings them back.
     await lister.redis.del(`${lister.root('acme')}:durables:created`)
     for (const id of ids) await send('PUT', `${runPath(id)}/steps/nap`, { sleep_ms: 0 })
     const all = await list()
-    // Those of one millisecond stand in any order.
+    // Runs of one millisecond have no order.
     expect(all.data.map(({ created_at }) => created_at)).toEqual(
       all.data
         .map(({ created_at }) => created_at)

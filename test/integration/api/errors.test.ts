@@ -10,7 +10,7 @@ import {
   testTenants,
 } from '../../helpers/api.ts'
 
-/** For all tests that neither change nor spoil anything of it. */
+/** For all tests that neither change nor break anything in it. */
 const shared = await createTestApi()
 afterAll(() => shared.close())
 
@@ -125,7 +125,7 @@ describe('every error has the one shape', () => {
     expect(expectShape(response, 503, 'unavailable').type).toBe('server_error')
     expect(response.headers['retry-after']).toBe('2')
     const refused = logged.find((line) => line.request_id === response.headers['x-request-id'])
-    // Of a store that is known to be away the request's own line says no more; what is wrong is told once.
+    // While the store is known to be away, the request's own line says no more; the error is logged once.
     const reason = (refused?.err as { message: string } | undefined)?.message
     if (reason !== undefined) expect(response.body).not.toContain(reason)
     expect(response.body).not.toContain(String(server!.port))

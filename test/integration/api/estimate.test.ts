@@ -70,7 +70,7 @@ it('jobs are estimated by tier before anything is made: one, an array, and a fil
   })
   const [small] = lanes
   expect(tiers.standard.usd).toBeCloseTo(small.tiers.standard.usd + 0.0003, 9)
-  // What has no flex goes at standard.
+  // Jobs without flex go at standard.
   expect(tiers.flex.usd).toBeCloseTo(small.tiers.standard.usd / 2 + 0.0003, 9)
   // 121 calls at 60 a minute, 99 % of them: over two minutes.
   const seconds = (Date.parse(tiers.standard.ends_at) - Date.now()) / 1000
@@ -81,7 +81,7 @@ it('jobs are estimated by tier before anything is made: one, an array, and a fil
   expect(unpriced.body.tiers.standard.usd).toBeNull()
   expect(unpriced.body.lanes[0].tiers.standard.usd).toBe(0.0003)
   expect((await ask(' ')).status).toBe(400)
-  // What is wrong is named by its place, in one job and in each of several.
+  // Faults are named by their place, in one job and in each of several.
   for (const [wrong, param] of [
     [{ ...job('openai/small', text), priority: 'soon' }, 'priority'],
     [{ ...job('openai/small', text), tier: 'cheap' }, 'tier'],
@@ -93,12 +93,12 @@ it('jobs are estimated by tier before anything is made: one, an array, and a fil
     const { refused } = (await ask(JSON.stringify([job('openai/small', text), wrong]))).body
     expect(refused.examples, param).toMatchObject([{ index: 1, error: { param } }])
   }
-  // All lanes that name a tier say when it would end, and the whole says it too.
+  // All lanes that have a tier say when it would end, and so does the sum.
   for (const { tiers: own } of [...lanes, many.body]) {
     for (const tier of Object.values(own as Record<string, { ends_at: string } | null>))
       if (tier !== null) expect(Date.parse(tier.ends_at)).toBeGreaterThan(Date.now() - 60_000)
   }
-  // Nothing was made.
+  // Nothing was created.
   expect((await api.app.inject({ url: '/v1/jobs' })).json().data).toEqual([])
 })
 

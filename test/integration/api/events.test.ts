@@ -131,7 +131,7 @@ describe("a job's events", () => {
     const text = response.text()
     const channel = jobChannel(api.root(), id)
     await until(async () => Number((await api.redis.pubsub('NUMSUB', channel))[1]) === 1)
-    // What cannot be read as a list is to the reader what an error of any kind is.
+    // A key that is not a list is an error like any other to the reader.
     await api.redis.set(`${api.root()}:job:${id}:events`, 'spoiled')
     await api.redis.publish(channel, '2')
     await expect(text).rejects.toThrow()

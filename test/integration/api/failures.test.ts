@@ -144,7 +144,7 @@ describe('GET /v1/failures/export', () => {
     const response = await open(`${url}/v1/failures/export`)
     const events = await open(`${url}/v1/jobs/${waiting}/events`)
     api.config.tenants.acme!.keys = []
-    // Both are looked at together.
+    // Both are read together.
     for await (const _ of events);
     await expect(Array.fromAsync(response)).rejects.toThrow('aborted')
   })
@@ -153,7 +153,7 @@ describe('GET /v1/failures/export', () => {
     const ids = await failLarge()
     const url = await api.listen()
     const response = await open(`${url}/v1/failures/export`)
-    // What the sockets hold is a part of it; the last ones were not read when they went away.
+    // The sockets hold a part of it; the last ones were not read when the client left.
     await new Promise((resolve) => response.once('readable', resolve))
     for (const id of ids.slice(-2))
       await api.app.inject({ method: 'DELETE', url: `/v1/jobs/${id}`, headers: as(acmeKey) })

@@ -57,7 +57,7 @@ const upload = (api: Started, content?: string | Uint8Array<ArrayBuffer>, key?: 
   )
 const message = (reply: Reply) => (reply.body.error as { message: string }).message
 
-/** Sends pieces one write each; hands the connection out and answers as soon as an answer is there. */
+/** Sends pieces, each in one write; returns the connection, and the answer as soon as there is one. */
 function sendPieces(
   api: Started,
   pieces: Iterable<Piece> | AsyncIterable<Piece>,
@@ -83,7 +83,7 @@ function sendPieces(
   return { request, answered, sent: pump() }
 }
 
-/** Keys of parts and records that are in the store. */
+/** Keys of parts and records in the store. */
 const fileKeys = async (api: TestApi) =>
   (await keysOf(api.redis, `${api.root()}:file:*`)).filter((key) => !key.endsWith(':gone'))
 
@@ -524,7 +524,7 @@ describe('while the store has problems', () => {
       })(),
     )
     let before = -1
-    // Until nothing more is taken.
+    // Until no more is accepted.
     await until(async () => {
       const stands = sent === before
       before = sent

@@ -26,7 +26,7 @@ const inMs = (ms: number) => new Date(Date.now() + ms).toISOString()
 const many = (count: number, extra: Record<string, unknown> = {}) =>
   Array.from({ length: count }, (_, number) => chatJob(extra, `waiting ${number}`))
 
-/** A lane is read anew for every forecast once the last reading is this old. */
+/** A forecast reads a lane again once the last reading is this old. */
 const forgetForecasts = () => new Promise((resolve) => setTimeout(resolve, 300))
 
 describe('a deadline', { timeout: 20_000 }, () => {

@@ -11,7 +11,7 @@ import { openServiceWorker, openTestService, placeService, type TestService } fr
 import { until } from '../../helpers/store.ts'
 
 const heavyKey = 'heavy-key-0123456789'
-/** What one job takes of its lane: it allows six a minute. */
+/** The time of one job in its lane, which allows six a minute. */
 const SLOT_MS = 10_000
 
 let config: Config
@@ -61,15 +61,15 @@ async function fill(count: number, key = acmeKey, members: Record<string, unknow
   return answers.map(({ id }) => id!)
 }
 
-/** How many jobs' time from now a time is, to the nearest. */
+/** The distance of a time from now in jobs, rounded. */
 function slotsUntil(time: string | null): number {
   const slots = Math.round((Date.parse(time ?? '') - Date.now()) / SLOT_MS)
-  return slots === 0 ? 0 : slots // not -0
+  return slots === 0 ? 0 : slots // Not -0.
 }
 const slotsOf = async (ids: string[], key = acmeKey) =>
   Promise.all(ids.map(async (id) => slotsUntil((await service.job(id, key)).estimated_start_at)))
 
-/** A lane's queue is looked at four times a second: what changed since shows a moment later. */
+/** A lane's queue is read four times a second: a change shows a moment later. */
 const eventually = { timeout: 3000, interval: 100 }
 
 describe('a job that waits', () => {
@@ -284,12 +284,12 @@ describe('a deadline', () => {
     })
     expect(refused.headers.get('x-should-retry')).toBe('false')
 
-    // What was told holds: a little later is taken, and nothing was kept of the refused.
+    // The named time is valid: a little later is accepted, and nothing of the refused jobs was kept.
     const told = Date.parse(earliestOf(refused.body.error!.message)!)
     expect((await submit(new Date(told + 2000).toISOString())).status).toBe(202)
     const { body } = await service.call<{ data: Job[] }>('GET', '/v1/jobs?limit=100', { key: acmeKey })
     expect(body.data).toHaveLength(21)
-    // Who is served sooner may want it sooner.
+    // A tenant that is served sooner may have an earlier deadline.
     expect((await submit(inMs(2 * SLOT_MS), otherKey)).status).toBe(202)
     expect((await submit(inMs(2 * SLOT_MS), acmeKey, { priority: 'high' })).status).toBe(202)
     expect((await submit(inMs(2 * SLOT_MS), acmeKey, { priority: 'low' })).status).toBe(422)

@@ -46,7 +46,7 @@ it('pages through them', async () => {
   expect([first.data.map(({ group }) => group), first.has_more]).toEqual([['c', 'b'], true])
   const next = `?limit=2&after=${first.last_id}`
   expect(await list(next)).toMatchObject({ data: [{ group: 'a' }], has_more: false })
-  // The one that the page ended with moves to the front, and then goes: what stands behind its place stays the same.
+  // The last one of the page moves to the front, and is then deleted: what is behind its place stays the same.
   const id = await createId('b')
   expect(await names(next)).toEqual(['a'])
   await api.app.inject({ method: 'DELETE', url: `/v1/jobs/${id}` })

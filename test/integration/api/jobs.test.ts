@@ -10,7 +10,7 @@ beforeEach(async () => {
 afterEach(() => api.close())
 
 let texts = 0
-/** A job like no other, so that none waits for another's answer. */
+/** A job unlike any other, so that none waits for another's answer. */
 const uniqueJob = (members: Record<string, unknown> = {}) => chatJob(members, `text ${++texts}`)
 const create = (payload: object = uniqueJob(), headers: Record<string, string> = {}) =>
   api.app.inject({ method: 'POST', url: '/v1/jobs', headers, payload })

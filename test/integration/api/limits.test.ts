@@ -31,14 +31,14 @@ function configOf(limits: Limits, lane: { requests_per_minute?: number } = {}): 
 }
 
 let texts = 0
-/** A job that is expected to cost so much, like no other unless its text is given. */
+/** A job with this expected cost, unlike any other unless its text is given. */
 function jobOf(usd: number, members: Record<string, unknown> = {}, text = `text ${++texts}`) {
   const messages = [{ role: 'user', content: text }]
   return chatJob({ body: { model: 'openai/small', messages, max_tokens: usd }, ...members })
 }
 const jobsOf = (count: number, usd = 1) => Array.from({ length: count }, () => jobOf(usd))
 
-/** Submits all at once, by turns to each service, and answers how each was received: 'ok' or the code. */
+/** Submits all at once, alternating between the services, and answers the results: 'ok' or the code. */
 async function submitTo(services: TestService[], jobs: object[]): Promise<string[]> {
   return Promise.all(
     jobs.map(async (job, index) => {
@@ -221,7 +221,7 @@ describe('budget_usd_per_day', () => {
     expect([follower.status, follower.body.cache]).toEqual([202, 'shared'])
     const free = { ...jobOf(1), body: { model: 'openai/free', messages: [{ role: 'user', content: 'x' }] } }
     expect((await service.submit(free, acmeKey)).status).toBe(202)
-    // A call of its own costs again, whatever is known already.
+    // A call of its own costs again, even if the answer is known.
     for (const cache of ['refresh', 'off']) {
       const own = await service.submit(jobOf(4, { cache }, 'answered'), acmeKey)
       expect(own.body.error?.code).toBe('budget_exhausted')
@@ -233,7 +233,7 @@ describe('budget_usd_per_day', () => {
     const service = await openTestService(config)
     const worker = openServiceWorker(config)
     const submit = async (usd: number) => (await service.submit(jobOf(usd), acmeKey)).body
-    /** Whole dollars that another job may cost, by trying each; what was tried is forgotten again. */
+    /** Whole dollars that another job may cost, found by trying; the trial jobs are deleted again. */
     const findRoom = async () => {
       for (let usd = 10; usd > 0; usd--) {
         const { error, id } = await submit(usd)
@@ -265,7 +265,7 @@ describe('budget_usd_per_day', () => {
     await service.call('DELETE', `/v1/jobs/${deleted}`, { key: acmeKey })
     expect(await findRoom()).toBe(9)
 
-    // Deleting what was paid gives nothing back.
+    // Deleting a paid job returns nothing.
     await service.call('DELETE', `/v1/jobs/${done}`, { key: acmeKey })
     expect(await findRoom()).toBe(9)
   })
@@ -279,7 +279,7 @@ describe('budget_usd_per_day', () => {
     expect((await submit(4)).status).toBe('queued')
     expect((await submit(1)).error?.code).toBe('budget_exhausted')
     await service.call('POST', `/v1/jobs/${leader.id}/cancel`, { key: acmeKey })
-    // The call is to be made all the same, by the follower now.
+    // The call still has to be made, now by the follower.
     expect((await submit(1)).error?.code).toBe('budget_exhausted')
   })
 })

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chatJob, createTestApi, type TestApi } from '../../helpers/api.ts'
 import { until } from '../../helpers/store.ts'
 
-/** What each job asks and is answered: as embeddings of 256 inputs with 1,536 dimensions are, 1.6 MB at rest. */
+/** Request and answer of each job: like embeddings of 256 inputs with 1,536 dimensions, 1.6 MB in the store. */
 const PROMPT_BYTES = 100_000
 const VECTORS = 256
 const VECTOR_BYTES = 1536 * 4
@@ -22,7 +22,7 @@ const providers = {
 let api: TestApi
 let ids: string[]
 beforeAll(async () => {
-  // What it sends is counted, so nobody else may ask it.
+  // Its traffic is counted, so no other test may use it.
   api = await createTestApi({ own: true, providers, cache: { max_result: '4MiB' } })
   const data = Array.from({ length: VECTORS }, (_, index) => ({
     object: 'embedding',
@@ -33,7 +33,7 @@ beforeAll(async () => {
   const prompt = randomBytes(PROMPT_BYTES / 2).toString('hex')
   const webhook = { url: 'https://a.example/hook', events: ['job.completed'] }
   const made = Array.from({ length: JOBS + FAILED }, (_, index) =>
-    // Half of the answers rest in their records, half of them apart.
+    // Half of the answers are in their records, the other half separate.
     chatJob({ group: 'large', cache: index % 2 === 0 ? 'off' : 'use', webhook }, `${index} ${prompt}`),
   )
   ids = []
@@ -50,7 +50,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => api?.close())
 
-/** What an answer to the question for it adds to the count. */
+/** What the answer to the measuring command itself adds. */
 const INFO_BYTES = 1_300
 
 const get = (url: string) => api.app.inject({ url })
@@ -59,7 +59,7 @@ async function bytesSent(): Promise<number> {
   return Number(/total_net_output_bytes:(\d+)/.exec(await api.redis.info('stats'))?.[1])
 }
 
-/** What Redis sends while something is done. */
+/** Bytes that Redis sends during the action. */
 async function bytesFor(act: () => Promise<unknown>): Promise<number> {
   const before = await bytesSent()
   await act()
@@ -81,7 +81,7 @@ async function readEvents(url: string, ends: number): Promise<string> {
 
 describe('jobs with answers of 1.6 MB each', () => {
   it('are listed in a moment, 125 of them for less than a megabyte out of Redis', async () => {
-    await get('/v1/jobs?limit=1') // loads the script
+    await get('/v1/jobs?limit=1') // Loads the script.
     let body = ''
     let took = Number.POSITIVE_INFINITY
     const moved = await bytesFor(async () => {
@@ -152,16 +152,16 @@ describe('jobs with answers of 1.6 MB each', () => {
   })
 })
 
-/** Everything that lists jobs or what belongs to them: how many there are of it, and the most bytes that one may move. */
+/** Every list of jobs or of what belongs to them: how many entries it has, and the most bytes that one may move. */
 const budgets: [route: string, items: number, bytes: number][] = [
   ['/v1/jobs', 100, 700],
   ['/v1/jobs?limit=1', 1, 600],
   ['/v1/jobs?status=completed&limit=125', 125, 600],
-  // With what the providers said.
+  // With the providers' messages.
   ['/v1/jobs?status=failed', FAILED, 1_500],
   ['/v1/jobs?group=large&limit=150', 150, 600],
   ['/v1/jobs?lane=openai/small&type=chat&limit=150', 150, 600],
-  // Nothing is like that: what is looked at moves no more than its id and its place.
+  // No job matches: each one that is looked at moves no more than its id and its place.
   ['/v1/jobs?type=embedding', 150, 100],
   ['/v1/jobs/{id}/attempts', 1, 1_000],
   ['/v1/jobs/{id}/deliveries', 1, 1_500],
@@ -180,7 +180,7 @@ describe('the bytes that a list moves out of Redis', () => {
   it.each(budgets)('%s: of %i, at most %i bytes each', async (route, items, bytes) => {
     const path = route.replace('{id}', ids[0]!)
     const url = await listening()
-    await get('/v1/jobs?limit=1') // loads the script
+    await get('/v1/jobs?limit=1') // Loads the script.
     const moved = await bytesFor(async () => {
       if (route.includes('/events')) return readEvents(url + path, JOBS)
       expect((await get(path)).statusCode).toBe(200)
@@ -224,7 +224,7 @@ async function listening(): Promise<string> {
 }
 
 describe('a filter that few jobs match', () => {
-  /** Beside those of the other tests, and older than they are: the last of them alone is an embedding. */
+  /** Beside the jobs of the other tests, and older: only the last of them is an embedding. */
   const OLD = 25_000
   const oldId = (number: number) => `job_${String(number).padStart(26, '0')}`
 
@@ -268,7 +268,7 @@ describe('a filter that few jobs match', () => {
     const calls = async () =>
       Number(/cmdstat_zrevrangebyscore:calls=(\d+)/.exec(await api.redis.info('commandstats'))?.[1] ?? 0)
     const before = await calls()
-    // Redis stands, so that the client leaves before the first block is there.
+    // Redis is frozen, so that the client leaves before the first block is there.
     const thaw = api.freeze()
     const answer = fetch(`${url}/v1/jobs?type=embedding`, { signal: client.signal })
     answer.catch(() => {})

@@ -44,7 +44,7 @@ it('bounds the models that only "*" stands for, for each tenant by itself, and n
     message: expect.stringContaining('providers.openai.max_lanes: 3'),
   })
   expect(Number(refused.headers['retry-after'])).toBeGreaterThan(60)
-  // Those in use, those with a name, a replay, and other tenants are not concerned.
+  // Models in use, models with a name, a replay, and other tenants are not affected.
   for (const model of ['a', 'small', '/models/named here']) expect((await create(model)).statusCode).toBe(202)
   expect((await create('a', acmeKey, key)).headers['idempotent-replayed']).toBe('true')
   expect((await create('d', otherKey)).statusCode).toBe(202)

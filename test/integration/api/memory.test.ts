@@ -9,11 +9,11 @@ const chat = (text: string) => ({
   body: { model: 'openai/small', messages: [{ role: 'user', content: text }] },
 })
 
-/** An API whose Redis has used so much of its memory. */
+/** An API whose Redis has used this share of its memory. */
 async function openShort() {
   const api = await createTestApi({ own: true })
   onTestFinished(() => api.close())
-  // Beside which what a test writes is nothing.
+  // Compared with it, a test writes nothing.
   await api.redis.setrange('ballast', 64 * 1024 * 1024, 'x')
   const used = Number(/used_memory:(\d+)/.exec(await api.redis.info('memory'))![1])
   const fill = (share: number) => api.redis.config('SET', 'maxmemory', String(Math.round(used / share)))
@@ -69,7 +69,7 @@ it('new work is refused while the memory of Redis is short, accepted work is com
     expect(refused.headers['retry-after']).toBe('5')
     expect(refused.json<{ error: ErrorMembers }>().error.code).toBe('unavailable')
   }
-  // What was accepted under a key is no new work.
+  // A job that was accepted under a key is not new work.
   const again = await create(api, 'accepted', { 'idempotency-key': 'known' })
   expect(again.statusCode).toBe(200)
   expect(again.headers['idempotent-replayed']).toBe('true')

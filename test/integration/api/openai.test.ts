@@ -14,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => api.close())
 
 let texts = 0
-/** A request like no other. */
+/** A request unlike any other. */
 const ask = (
   members: JsonObject = {},
   { headers = {}, signal }: { headers?: Record<string, string>; signal?: AbortSignal } = {},
@@ -175,7 +175,7 @@ describe('a request with an Idempotency-Key', () => {
     await api.worker.complete(running, { result: completion('Hello') })
     const texts = [await (await first).text(), await (await third).text()]
     for (const text of texts) expect(text).toContain('[DONE]')
-    // The chunks of a job with a past may be those of earlier attempts; whoever comes late gets the whole.
+    // The chunks of a job with earlier attempts may be of those attempts, so a late client gets the whole answer.
     expect(texts[1]).toContain('"content":"Hello"')
   })
 })

@@ -112,7 +112,7 @@ describe('the page that reads it', () => {
     ])
     expect(page.body).toContain('"withDefaultFonts": false')
     expect(page.body).toContain('"telemetry": false')
-    // No toolbar and no button of its maker.
+    // No toolbar and no button of its vendor.
     expect(page.body).toContain('"showDeveloperTools": "never"')
     expect(page.body).toContain('"hideClientButton": true')
   })

@@ -70,7 +70,7 @@ describe('the overview', () => {
       finished_per_minute: 1,
       share: 1,
     })
-    // Open ones come first, though another changed later.
+    // Open groups come first, though another changed later.
     expect(overview.groups.map(({ tenant, group, total }) => [tenant, group, total])).toEqual([
       ['other', 'waiting', 1],
       ['acme', 'done', 1],
@@ -143,7 +143,7 @@ describe.concurrent('the stream of overviews', () => {
     expect(Date.parse(two.at) - Date.parse(one.at)).toBeGreaterThan(900)
 
     const second = await watch(url)
-    // Not older than the interval, so it is what the first one saw last.
+    // Not older than the interval, so it is the first one's last sample.
     expect((await second.next()).at).toBe(two.at)
     const [mine, theirs] = await Promise.all([first.next(), second.next()])
     expect(mine).toEqual(theirs)
@@ -159,7 +159,7 @@ describe.concurrent('the stream of overviews', () => {
     stream.close()
     let ran = await scriptsRun(api)
     expect(ran).toBeGreaterThan(0)
-    // What was under way comes to its end; then there is silence for longer than the interval.
+    // What was under way ends; then there is silence for longer than the interval.
     await until(async () => {
       const before = ran
       await sleep(1_300)
@@ -188,7 +188,7 @@ async function scriptsRun(api: TestApi): Promise<number> {
   return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0)
 }
 
-/** Reads a stream of overviews one by one. */
+/** Reads a stream of overviews, one by one. */
 async function watch(url: string): Promise<{ next(): Promise<Overview>; close(): void }> {
   const closing = new AbortController()
   const response = await fetch(`${url}/v1/overview/events`, {

@@ -1,4 +1,4 @@
-// What providers keep for their clients, by the unmodified openai package.
+// What providers store for their clients, through the unmodified openai package.
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { accountName, toWindows } from '../../../jobs/budgets.ts'
@@ -47,7 +47,7 @@ beforeEach(() => {
   upstream.calls.length = 0
 })
 
-/** What the provider was asked, as `METHOD path`. */
+/** The provider's requests, as `METHOD path`. */
 const asked = () => upstream.calls.map(({ method, path }) => `${method} ${path}`)
 let made = 0
 

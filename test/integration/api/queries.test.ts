@@ -10,7 +10,7 @@ beforeAll(async () => {
 })
 afterAll(() => api.close())
 
-/** What other makers' clients call. */
+/** Routes that other makers' clients call. */
 const COMPATIBLE =
   /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|models|files|batches|conversations|images|audio|file-links)/
 const isOurs = ({ path }: Operation) => path.startsWith('/v1/') && !COMPATIBLE.test(path)

@@ -14,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => api.close())
 
 let texts = 0
-/** A request like no other. */
+/** A request unlike any other. */
 const ask = (members: JsonObject = {}, headers: Record<string, string> = {}, signal?: AbortSignal) =>
   fetch(`${url}/v1/responses`, {
     method: 'POST',
@@ -259,7 +259,7 @@ describe('a stream', () => {
     const response = await asked
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
     let text = ''
-    // Silence, though the provider said all there is.
+    // Silence, though the provider has sent everything.
     while (!/response\.output_item\.done.*: keep-alive\n/s.test(text)) text += (await reader.read()).value
     expect(text).not.toContain('response.completed')
     await api.worker.complete(running, { result: whole })
@@ -271,7 +271,7 @@ describe('a stream', () => {
     expect(text.startsWith(`event: response.created\ndata: ${first}\n\n`)).toBe(true)
     expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
 
-    // Whenever it is read again, and from whichever place.
+    // At every later reading, and from every place.
     expect(await follow(idOf(running))).toEqual(expected)
     for (const after of [0, 4, expected.length - 2, expected.length - 1, 1000]) {
       expect(await follow(idOf(running), after)).toEqual(expected.slice(after + 1))
@@ -281,7 +281,7 @@ describe('a stream', () => {
   it('in the background is followed from any place while it runs, and outlives its clients', async () => {
     const leaving = new AbortController()
     const asked = ask({ stream: true, background: true }, {}, leaving.signal)
-    const response = await asked // before anything is known of the answer
+    const response = await asked // Before anything of the answer is known.
     const running = await api.worker.next()
     const id = idOf(running)
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
@@ -303,7 +303,7 @@ describe('a stream', () => {
     await api.worker.complete(running, { result: whole })
     const expected = [
       ...opening,
-      // The provider's `response.created` is told already.
+      // The provider's `response.created` was sent already.
       ...events.slice(1).map((event, index) => shown(event, index + 2, id, { background: true })),
     ]
     expect(parseEvents(await (await third).text())).toEqual(expected)

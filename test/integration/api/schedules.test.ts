@@ -365,7 +365,7 @@ it('jobs of a schedule are found by it, also together with other filters', async
   expect(await list('limit=2')).toEqual(made.slice(0, 2))
   expect(await list(`after=${made[1]}`)).toEqual([made[2]])
   expect((await call('GET', '/v1/jobs?schedule=job_1')).body.error.param).toBe('query.schedule')
-  // Its schedule is gone, they are not.
+  // Its schedule is deleted, they are not.
   await call('DELETE', `/v1/schedules/${id}`)
   expect(await list('')).toEqual(made)
 })

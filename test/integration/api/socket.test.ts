@@ -451,7 +451,7 @@ describe('a socket’s end', () => {
     const metrics = async () => (await api.app.inject({ url: '/metrics', headers: bearer(opsKey) })).body
     const value = (text: string, name: string) =>
       Number(new RegExp(`^${name.replace(/[{}"]/g, '\\$&')} (\\d+)$`, 'm').exec(text)?.[1] ?? 0)
-    // Those of the tests before go when the server has heard of it.
+    // Sockets of earlier tests disappear when the server has noticed their end.
     await until(async () => value(await metrics(), 'sluice_websockets_open') === 0)
     const before = await metrics()
     const socket = await connect()

@@ -5,7 +5,7 @@ import { type ReadEvent, type ReadStream, readStream } from '../../helpers/event
 import { testRedis } from '../../helpers/redis.ts'
 import { until } from '../../helpers/store.ts'
 
-/** Two API processes over one store; a tenant's events of one test are told from others by its group. */
+/** Two API processes over one store; each test finds its own events by its group. */
 let apis: TestApi[]
 let urls: string[]
 beforeAll(async () => {
@@ -220,7 +220,7 @@ describe('chunks of streams', () => {
           [1, 2].map((at) =>
             create({
               ...members,
-              // A second try of this test must not find the answers of the first.
+              // A retry of this test must not find the answers of the first try.
               body: { ...members.body, messages: [{ role: 'user', content: `${at} of ${randomUUID()}` }] },
             }),
           ),
@@ -249,7 +249,7 @@ describe('chunks of streams', () => {
     for (const at of [0, 3, 4, 5, 9, 16, 20]) {
       const rest = await open(`?deltas=true&group=${group}`, { cursor: all[at]!.id, at: 1 })
       const seen = await rest.take(all.length - at - 1)
-      // Each job's in their order. Events of two jobs within one millisecond have no order.
+      // Each job's events in their order. Events of two jobs within one millisecond have no order.
       for (const { held } of running)
         expect(seen.filter(isOf(held)).map(short)).toEqual(
           all
@@ -282,7 +282,7 @@ describe('the events that are kept', () => {
       })
     }
     expect((await open('?last_event_id=0')).response.status).toBe(410)
-    // The first that is kept is a cursor, and who has none begins there.
+    // The first kept event is a cursor, and a client without one begins there.
     expect((await (await open('', { cursor: second!.id })).take(1)).map(short)).toEqual([
       `${id} 3 job.completed`,
     ])

@@ -7,13 +7,13 @@ import { type BatchShop, batchEnded, chatLine, customIds, jsonl, openBatchShop }
 const LINES = 260
 /** What a dead runner costs its batch, ms. */
 const LEASE_MS = 600
-/** Scenarios at the same time. */
+/** Scenarios that run at the same time. */
 const AT_ONCE = 6
 
-/** A step of a runner: its so-manyth call of a method, and whether the call was still made. */
+/** A step of a runner: the nth call of a method, and whether the call was still made. */
 type Death = { method: string; occurrence: number; when: 'before' | 'after' }
 
-/** A life that ends with a step; whoever is dead does nothing any more. */
+/** A runner's life that ends at a step; afterwards it does nothing any more. */
 function createLife(death: Death | null) {
   const life = { calls: new Map<string, number>(), isOver: false, ended: Promise.withResolvers<void>() }
   const die = () => {
@@ -43,10 +43,10 @@ function createLife(death: Death | null) {
   return { life, bind }
 }
 
-/** Runs a batch by a runner that dies, and by another that comes after it; what the first one called. */
+/** Runs a batch with a runner that dies, and with another one after it; answers the calls of the first. */
 async function survive(shop: BatchShop, death: Death | null, isCancelled: boolean) {
   const name = `${JSON.stringify(death)} ${isCancelled}`
-  // Many equal ones, for calls are not what this is about.
+  // Many equal ones, because this test is not about calls.
   const lines = Array.from({ length: LINES }, (_, index) => chatLine(`c${index}`, `${name} ${index % 8}`))
   const created = await shop.createBatch(jsonl(lines))
   const only = { active: async () => [created.id] }
@@ -67,31 +67,31 @@ async function survive(shop: BatchShop, death: Death | null, isCancelled: boolea
   await Promise.race([life.ended.promise, ended])
   await first.stop()
   if (life.isOver) {
-    // Which takes it over when the lease of the dead one ends by itself.
+    // It takes the batch over when the lease of the dead one ends by itself.
     const second = shop.startRunner({ work: { ...shop.work, ...only }, tenants: async () => [TENANT] })
     await ended.finally(() => second.stop())
   }
   const { batch, output, errors } = await ended
   const ids = [...customIds(output), ...customIds(errors)]
-  // Nothing is known of the lines of one that was cancelled before it was validated.
+  // The lines of a batch that was cancelled before its validation are unknown.
   expect(ids, name).toHaveLength(batch.total)
   expect(new Set(ids).size, name).toBe(batch.total)
   if (batch.total === 0) expect(batch.status, name).toBe('cancelled')
   expect(batch.tally, name).toMatchObject({ completed: output.length, failed: errors.length })
   const group = await shop.store.jobs.group(TENANT, created.id)
-  // What a job has an answer for was not lost, though its runner was before it could note the job.
+  // A job with an answer was not lost, though its runner died before it could record the job.
   expect(group?.counts.completed ?? 0, name).toBe(output.length)
   expect(await shop.store.jobs.countOpen(TENANT, created.id), name).toBe(0)
   if (!isCancelled) {
     expect(batch.status, name).toBe('completed')
     expect(output, name).toHaveLength(LINES)
-    // Not one job twice, under whatever name.
+    // No job twice, under any name.
     expect(group, name).toMatchObject({ total: LINES, counts: { completed: LINES } })
   }
   return life.calls
 }
 
-/** Every step that a whole life has, the first and the last of each kind. */
+/** Every step of a whole life: the first and the last of each kind. */
 async function surviveAll(isCancelled: boolean): Promise<void> {
   const shop = await openBatchShop({ limits: '{ max_concurrency: 256 }', leaseMs: LEASE_MS })
   await shop.workshopWork()

@@ -41,7 +41,7 @@ it('a cancelled batch ends with the results it has, and says of the other lines 
   expect(output.length).toBeGreaterThanOrEqual(5)
   expect(new Set(errors.map((line) => line.error?.code))).toEqual(new Set(['batch_cancelled']))
   expect(await openOf(shop, created)).toBe(0)
-  // Nothing was submitted beyond what was open then.
+  // No job was submitted beyond those that were open then.
   expect((await shop.store.jobs.group(TENANT, created.id))!.total).toBeLessThan(120)
   expect(await shop.batches.cancel(TENANT, created.id)).toMatchObject({ kind: 'late' })
   expect(shop.errors).toEqual([])
@@ -133,7 +133,7 @@ it('counts a job that was deleted or cancelled as failed, by its own code', asyn
 it('fails when its input is deleted, with the results of what was submitted by then', async () => {
   const shop = await openBatchShop({ tenant: { max_queued: 20 } })
   shop.startRunner()
-  // Two megabytes: what was not read by then is gone. One call is under way when that is found out.
+  // Two megabytes: what was not read by then is gone. One call is under way when the runner notices that.
   const text = 'x'.repeat(7000)
   const slow = '[[fault:slow:ms=3000]]'
   const created = await shop.createBatch(

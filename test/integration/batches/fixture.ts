@@ -81,7 +81,7 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
   const work = createBatchWork({ ...batchStore, ...(leaseMs === undefined ? {} : { leaseMs }) })
   await store.maintenance.register([TENANT, 'other'])
 
-  /** A runner over the same store, in some part different. */
+  /** A runner over the same store, with some parts replaced. */
   function startRunner(overrides: Partial<BatchRunnerDeps> = {}): BatchRunner {
     const runner = startBatchRunner({
       work,

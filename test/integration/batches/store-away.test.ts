@@ -11,7 +11,7 @@ it('goes on when the store of its files is back, with each line answered once', 
   const folder = await mkdtemp(join(tmpdir(), 'sluice-away-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   const store = createFolderStore({ folder })
-  /** What it refuses, and how often it did. */
+  /** The operations that it refuses, and how often it did. */
   const away = { read: false, write: false }
   const refused = { read: 0, write: 0 }
   const refuse = (operation: 'read' | 'write') => {
@@ -24,7 +24,7 @@ it('goes on when the store of its files is back, with each line answered once', 
     async read(...args) {
       refuse('read')
       const found = await store.read(...args)
-      // The input was validated; it cannot be read again to be fed.
+      // The input was validated; it cannot be read again to submit its lines.
       away.read = refused.read === 0
       return found
     },

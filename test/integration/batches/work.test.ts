@@ -45,7 +45,7 @@ async function holdBatch({ begun = true, windowMs = DAY_MS } = {}) {
     await work.begin(held, found)
     await work.open(held, 0, [{ customId: 'a', job: 'job_1' }])
   }
-  /** Everything of the batch, but for how long its lease lasts still. */
+  /** The whole state of the batch, except for the rest of its lease. */
   const dump = async () => {
     const keys = (await keysOf(redis, `${root}:batch*`)).sort()
     return Promise.all(keys.map(async (key) => [key, await redis.dump(key)]))

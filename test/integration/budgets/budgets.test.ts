@@ -23,7 +23,7 @@ const answering =
 
 const count = <T>(items: T[], wanted: T) => items.filter((item) => item === wanted).length
 
-/** Submits so many chats without a cap at once, waits for all that were let in, and answers how each came out. */
+/** Submits so many chats without a cap at once, waits for all accepted ones, and answers how each ended. */
 async function submitAll(house: BudgetHouse, jobs: number, name: string): Promise<string[]> {
   return Promise.all(
     Array.from({ length: jobs }, async (_, index) => {
@@ -51,7 +51,7 @@ async function idle(house: BudgetHouse): Promise<void> {
 describe('the budget of a day', () => {
   it('holds for 200 chats at once without a cap', async () => {
     const house = await openBudgetHouse({ budget: 0.45, price })
-    house.upstream.script = answering(1000) // a cent each
+    house.upstream.script = answering(1000) // A cent each.
     const outcomes = await submitAll(house, 200, 'first')
     await idle(house)
     const { spent } = await house.money()
@@ -75,7 +75,7 @@ describe('the budget of a day', () => {
     )
     expect(spent).toBeLessThanOrEqual(0.45 + error)
     expect(count(first, 'completed')).toBe(calls)
-    // It has learned, and all is spent.
+    // It has learned, and the budget is spent.
     await submitAll(house, 20, 'second')
     expect((await house.money()).spent).toBe(spent)
   })
@@ -102,7 +102,7 @@ describe('the budget of a day', () => {
     await house.redis.set(known, Array(64).fill('50').join(' '))
     await house.ended((await house.submit('one more')).id)
     expect((await house.redis.get(known))?.split(' ')).toHaveLength(64)
-    house.upstream.script = () => {} // holds the call
+    house.upstream.script = () => {} // Holds the call.
     await house.submit('held')
     await expect.poll(async () => (await house.money()).reserved).toBeGreaterThan(0)
     expect((await house.money()).reserved).toBeLessThan(0.0006)
@@ -119,7 +119,7 @@ describe('the budget of a day', () => {
     const outcomes = await submitAll(house, 10, 'guess')
     expect(count(outcomes, 'completed')).toBeGreaterThanOrEqual(1)
     expect((await house.money()).spent).toBeLessThanOrEqual(0.005)
-    // What a cap allows is no guess.
+    // A cap is not a guess.
     expect((await house.submit('capped', { max_tokens: 1000 })).error?.code).toBe('budget_exhausted')
   })
 
@@ -206,7 +206,7 @@ describe('what is reserved', () => {
 describe('before each call', () => {
   it('an accepted job runs as long as costs keep to what was reserved, and fails by name when they do not', async () => {
     const house = await openBudgetHouse({ budget: 0.1, price, provider: { limits: { max_concurrency: 1 } } })
-    // Eight are let in by their caps of $0.01; the provider takes no notice of these.
+    // Eight are accepted with their caps of $0.01; the provider ignores the caps.
     house.upstream.script = answering(4000)
     const jobs = await Promise.all(
       Array.from({ length: 8 }, (_, index) =>
@@ -236,7 +236,7 @@ describe('before each call', () => {
     }
     const first = await house.submit('first', { max_tokens: 5000 })
     await expect.poll(() => open.length).toBe(1)
-    // As if it were found to be longer than was reserved for it.
+    // As if it were longer than its reservation.
     await house.redis.incrby(`${house.root}:money:running`, 40_000_000)
     const second = await house.submit('second', { max_tokens: 1000 })
     await expect

@@ -5,7 +5,7 @@ import { openBudgetHouse } from './house.ts'
 const price = { input: 1, output: 10 }
 /** 100 tokens at four bytes each. */
 const body = { model: 'own/chat', input: 'x'.repeat(400), max_output_tokens: 100 }
-/** What each may cost: 100 tokens of input and 100 of output; and what it does cost. */
+/** What each may cost: 100 tokens of input and 100 of output; and its real cost. */
 const BOOKED = (100 + 1000) / 1e6
 const COST = (120 + 500) / 1e6
 
@@ -35,12 +35,12 @@ it('a compaction counts against the budgets of its tenant, at its cost', async (
   const [, listed] = (await house.get<{ data: object[] }>('/v1/budgets')).data
   expect(listed).toMatchObject({ per: 'month', spent_usd: COST, reserved_usd: 0 })
 
-  // What a provider refuses costs nothing.
+  // A call that a provider refuses costs nothing.
   house.upstream.script = (_call, response) => answer(response, 400, { error: { message: 'no' } })
   expect(await statuses(1)).toEqual([400])
   expect(await house.money()).toEqual({ spent: COST, reserved: 0 })
 
-  // Whatever comes at once fits beside what it may cost: twice 0.0011 into what is left of 0.003.
+  // All calls at once have to fit, with what they may cost: twice 0.0011 into the remaining 0.003.
   house.upstream.script = (_call, response) => answer(response, 200, compaction)
   const together = await statuses(6)
   expect(together.filter((status) => status === 429).length).toBeGreaterThanOrEqual(1)
@@ -48,7 +48,7 @@ it('a compaction counts against the budgets of its tenant, at its cost', async (
   expect(spent).toBeCloseTo(COST * (1 + together.filter((status) => status === 200).length), 9)
   expect(spent).toBeLessThanOrEqual(0.003)
 
-  // A connection that breaks says nothing of the bill: what was booked stays.
+  // A broken connection says nothing about the bill: the reservation stays.
   house.upstream.script = (_call, response) => response.destroy()
   const before = (await house.money()).spent
   if (before + BOOKED <= 0.003) {

@@ -8,7 +8,7 @@ const price = { input: 1, output: 10 }
 const prompt = (name: string) => name.padEnd(400, 'x')
 const inputUsd = 100 / 1e6
 
-/** Streams 40 tokens of text, and then does as it is told. */
+/** Streams 40 tokens of text, and then does what the test says. */
 const streaming =
   (then: (events: ReturnType<typeof openEvents>, response: Parameters<Script>[1]) => void): Script =>
   (_call, response) => {

@@ -16,7 +16,7 @@ import { placeService } from '../../helpers/service.ts'
 import { until } from '../../helpers/store.ts'
 import { answer, completion, startUpstream, type Upstream } from '../../helpers/upstream.ts'
 
-/** What a call costs: 100 tokens of output at 10 USD a million. There is money for three. */
+/** The cost of a call: 100 tokens of output at 10 USD a million. There is money for three. */
 const EACH = 0.001
 const USD = 3.5 * EACH
 const CALLS = 3
@@ -51,7 +51,7 @@ const messages = (cell: Cell, index: number) => ({
 })
 
 const anyOwner: Owner[] = ['tenant', 'day', 'key', 'fair key']
-/** Every way in, and whose budgets a job that comes this way can count against. */
+/** Every way in, and the owners of the budgets against which such a job can count. */
 const ways: Record<
   string,
   { of: Owner[]; start(ask: Ask, cell: Cell, url: string, key: string): Promise<unknown> }
@@ -190,7 +190,7 @@ const ways: Record<
   redrive: {
     of: [...anyOwner, 'group'],
     async start(ask, cell) {
-      // Each fails at no cost, so that all are let in; then all are queued again.
+      // Each fails at no cost, so that all are accepted; then all are queued again.
       await each(async (at) => {
         const made = await ask('/v1/jobs', { ...create(cell, `broken ${at}`), max_attempts: 1 })
         const { id } = (await made.json()) as { id?: string }
@@ -204,7 +204,7 @@ const ways: Record<
 }
 /** Bodies of calls that were answered, and paid for. */
 const paid: string[] = []
-/** Cells whose calls fail. */
+/** Cells with failing calls. */
 const broken = new Set<string>()
 
 const cells = Object.entries(ways).flatMap(([way, { of }]) =>
@@ -259,7 +259,7 @@ describe('a budget holds for every way in which jobs come in', () => {
       ...placeService(place),
       providers: {
         own: { kind: 'openai', ...provider },
-        // Lines of batches are called one by one: of this kind no provider has batches of its own.
+        // Lines of batches are called one by one: providers of this kind have no batches of their own.
         plain: { kind: 'openai-compatible', ...provider },
         gathered: {
           kind: 'openai',
@@ -334,7 +334,7 @@ describe('a budget holds for every way in which jobs come in', () => {
 
   const callsOf = (prompt: string) => paid.filter((text) => text.includes(prompt)).length
 
-  /** USD: what all accounts of the cell's owner hold, and what was spent on the day. */
+  /** USD: what all accounts of the cell's owner hold, and the spending of the day. */
   async function readSums(tenant: string): Promise<number[]> {
     const root = tenantRoot(prefix, tenant)
     const accounts = await keysOf(redis, `${root}:budget:*`)
@@ -365,14 +365,14 @@ describe('a budget holds for every way in which jobs come in', () => {
     const ask: Ask = (path, body, headers) => request(key, path, body as JsonObject, headers)
     await ways[way]!.start(ask, cell, url, key)
     const isGathered = way === 'provider batches'
-    // One that waits for its batch calls nobody yet: what it may cost is reserved.
+    // A job that waits for its batch makes no call yet: what it may cost is reserved.
     const count = async () =>
       isGathered ? Math.max(...(await readSums(tenant))) / EACH : callsOf(cell.prompt)
     const least = owner === 'flow in all' ? 1 : CALLS
     await until(async () => (await count()) >= least, 20_000)
     await until(async () => Math.max(...(await readSums(tenant))) <= USD)
     const calls = callsOf(cell.prompt)
-    // A flow that has spent its budget fails, and cancels what still runs.
+    // A flow that has spent its budget fails, and cancels its running jobs.
     if (owner === 'flow in all') expect(calls).toBeLessThanOrEqual(CALLS)
     else expect(calls).toBe(isGathered ? 0 : CALLS)
   })

@@ -26,16 +26,16 @@ export type BudgetHouse = {
   /** Of the keys of the tenant. */
   root: string
   post(path: string, body: unknown, signal?: AbortSignal): Promise<Response>
-  /** Submits a chat to the lane `own/chat`, and answers the job as it was made. */
+  /** Submits a chat to the lane `own/chat`, and answers the created job. */
   submit(content: string, body?: object, members?: object): Promise<Job>
   get<Answer>(path: string): Promise<Answer>
   put(path: string, body: unknown): Promise<Response>
   remove(path: string): Promise<Response>
-  /** So many of the tenant's events. */
+  /** The next `count` events of the tenant. */
   events(query: string, count: number): Promise<ReadEvent[]>
   ended(id: string): Promise<Job>
   attempts(id: string): Promise<Attempt[]>
-  /** USD: of this day, and held for open jobs. */
+  /** USD: the spending of this day, and what is reserved for open jobs. */
   money(): Promise<{ spent: number; reserved: number }>
 }
 
@@ -46,10 +46,10 @@ export async function openBudgetHouse(options: {
   price?: { input: number; output: number }
   model?: object
   provider?: object
-  /** Further limits of the tenant. */
+  /** More limits of the tenant. */
   limits?: object
   webhooks?: object
-  /** What holds for all budgets. */
+  /** Settings for all budgets. */
   rules?: object
 }): Promise<BudgetHouse> {
   const folder = await mkdtemp(join(tmpdir(), 'budget-'))

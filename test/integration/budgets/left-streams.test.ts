@@ -112,7 +112,7 @@ const doors: Door[] = [
     name: 'a chat in one piece',
     path: '/v1/chat/completions',
     body: () => ({ model, messages, max_tokens: 500 }),
-    // All of it may be written by then: what was reserved is booked.
+    // All of it may be written by then: the reservation is booked.
     costs: exactly(inputUsd + 5000 / 1e6),
     isWhole: true,
   },
@@ -140,7 +140,7 @@ describe('a stream that its client leaves half-way is paid for', () => {
       signal: leaving.signal,
     })
     if (door.isWhole) {
-      asked.catch(() => {}) // it is left
+      asked.catch(() => {}) // The client leaves it.
       await expect.poll(() => house.upstream.calls.length, { timeout: 5000 }).toBe(calls + 1)
     } else await readPieces(await asked, door.path.includes('/images/') ? 1 : pieces.length)
     leaving.abort()
@@ -154,7 +154,7 @@ describe('a stream that its client leaves half-way is paid for', () => {
       house.upstream.script = door.isWhole ? () => {} : beginStream
       await leave(house, door)
       const newest = async () => (await house.get<{ data: Job[] }>('/v1/jobs?limit=1')).data[0]!
-      // Until its worker has said what came, what was reserved is booked.
+      // Until its worker has reported the pieces, the reservation is booked.
       await expect
         .poll(async () => (await house.attempts((await newest()).id))[0], { timeout: 5000 })
         .toMatchObject({ outcome: 'aborted', cost_is_estimate: true })

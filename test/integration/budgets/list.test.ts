@@ -55,7 +55,7 @@ describe('GET /v1/budgets', () => {
         ops: { keys: [opsKey], admin: true },
       } as never,
     })
-    // What the API made this process would know.
+    // This process knows the keys that the API created.
     Object.assign(api.deps.tenants, { madeKeys: () => [{ ...key, budgets: [month(3)] }] })
     return () => api.close()
   })
@@ -202,7 +202,7 @@ describe('GET /v1/budgets', () => {
     expect((await put('two')).statusCode, 'it has one by now').toBe(200)
     await ask('DELETE', '/v1/groups/one/budget', undefined, as)
     expect((await put('three')).statusCode).toBe(200)
-    // As if the group's latest job were 401 days ago.
+    // As if the group's latest job were 401 days old.
     await redis.del(`${api.root('beta')}:group-budget:two`)
     await redis.zadd(`${api.root('beta')}:group-budgets`, Date.now() - 401 * 86_400_000, 'two')
     expect((await put('four')).statusCode).toBe(200)
@@ -228,13 +228,13 @@ describe('GET /v1/budgets', () => {
       expect(Math.abs(age - 86_400_000)).toBeLessThan(60_000)
       expect(await api.redis.pttl(names)).toBeGreaterThan(399 * 86_400_000)
     }
-    // What has no budgets gets no name.
+    // A group without budgets gets no name.
     await ask('DELETE', '/v1/groups/early/budget', undefined, as)
     expect((await read('/v1/groups/early/budget')).statusCode).toBe(404)
     expect(await listed()).not.toContain('early')
   })
 
-  /** Of the month, as the key of the fair keys has it. */
+  /** The month, as in the key of the fair keys. */
   async function windowOf() {
     const { window_start, window_end } = (await list('?owner=fair_key')).data[0] as unknown as Record<
       string,

@@ -23,7 +23,7 @@ it('names the budget and when it opens again, in the shape of each API', async (
     expect(told.message).toMatch(/this job may cost 0\.01; its next window begins at \d{4}-\d\d-/)
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
   }
-  // A budget without windows opens no more.
+  // A budget without windows does not open again.
   await house.put('/v1/groups/spent/budget', { usd: 0 })
   const chat = { type: 'chat', group: 'spent', body: { model: 'own/chat', messages, max_tokens: 10 } }
   const response = await house.post('/v1/jobs', chat)

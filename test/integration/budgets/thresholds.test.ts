@@ -11,7 +11,7 @@ import { openBudgetHouse } from './house.ts'
 
 const secret = 'whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ='
 
-/** Hears webhooks, the first of which it fails. */
+/** A receiver of webhooks that fails the first one. */
 async function openReceiver() {
   const heard: { type: string; data: JsonObject }[] = []
   let failed = 0
@@ -49,7 +49,7 @@ it('reports a budget at 80 % and at its end, once each: as events, and to the op
   }
   await house.put('/v1/groups/night/budget', { usd: 0.005 })
   expect(await spend('a')).toBe('completed')
-  // The group has spent 80 %, its tenant has not; then the group is refused, and has another budget.
+  // The group has spent 80 %, its tenant has not; then the group is refused, and gets another budget.
   expect(await spend('b')).toMatchObject({
     code: 'budget_exhausted',
     message: expect.stringContaining('the budget of the group night, 0.005 USD in all, has no room'),
@@ -86,7 +86,7 @@ it('reports a budget at 80 % and at its end, once each: as events, and to the op
   const ofGroup = await house.events('event=budget.warning,budget.exhausted&group=night', 2)
   expect(ofGroup.every(({ data }) => (data.budget as JsonObject).owner === 'group')).toBe(true)
 
-  // The address of the operations is none of the tenant's business, though its ids can be guessed.
+  // The tenant must not see the address of the operations, though its ids can be guessed.
   const deliveries = await keysOf(house.redis, `${house.root}:delivery:whd_budget*`)
   expect(deliveries).toHaveLength(5)
   for (const key of deliveries) {

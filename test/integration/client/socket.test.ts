@@ -43,7 +43,7 @@ describe('events of everything', () => {
     const before = await open().submit(chat())
     const events = open().events({ all: true, event: ['job.queued', 'job.completed'] }, { after: 'now' })
     const first = events.next()
-    // The stream has begun when its own job is told of.
+    // The stream has begun when it reports its own job.
     const job = await (async () => {
       for (;;) {
         const made = await open().submit(chat())
@@ -142,7 +142,7 @@ describe('a socket of the client', () => {
     const socket = connect()
     const events = socket.events({ group: 'slow' })
     const [first] = await take(events, 1)
-    // Another of the same socket is not held up.
+    // Another subscription of the same socket is not held up.
     expect(await Array.fromAsync(socket.events(id))).toHaveLength(3003)
     const rest = await Array.fromAsync(events)
     expect([first!, ...rest].map(({ data }) => data.seq)).toEqual(

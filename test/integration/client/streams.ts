@@ -6,7 +6,7 @@ export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
   return items
 }
 
-/** The real fetch, but the connection breaks behind so many bytes of each answer to the path. */
+/** The real fetch, but the connection breaks after so many bytes of each answer to the path. */
 export function cutAfter(bytes: number, path: string): Fetch & { cuts: number } {
   const cutting = Object.assign(
     async (input: string, init?: RequestInit) => {

@@ -5,7 +5,7 @@ import { chat, getAttempts, getJob, groupEnded, startStack } from '../../helpers
 
 const JOBS = 250
 const IN_HAND = 20
-/** Between two keys of a slot: the hundreds of the tenant take longer than a caller is held. */
+/** Between two keys of a slot: moving the tenant's hundreds of keys takes longer than a caller is held. */
 const PAUSE_MS = 6
 
 let cluster: TestCluster
@@ -32,7 +32,7 @@ test('slots that move under load lose no job and repeat no call; callers in betw
 
   async function submit(text: string): Promise<void> {
     for (;;) {
-      // With a key, for a submission that is told 503 may have been carried out.
+      // With a key, because a submission that gets 503 may have been carried out.
       const response = await fetch(`${url}/v1/jobs`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'idempotency-key': text.replace(' ', '-') },
@@ -72,7 +72,7 @@ test('slots that move under load lose no job and repeat no call; callers in betw
     String(moved),
   ).toBe(true)
   expect(summary).toMatchObject({ total: JOBS, counts: { completed: JOBS } })
-  // None where the slots moved faster than a caller's patience.
+  // None if the slots moved faster than the longest wait of a caller.
   for (const retryAfter of refusals) expect(Number(retryAfter)).toBeGreaterThan(0)
   for (const id of ids) expect((await getJob(url, id)).status).toBe('completed')
   const hashes = (await stack.simulator.calls()).map((call) => call.prompt_hash)

@@ -97,7 +97,7 @@ test('subscriptions are restored at another node, and listeners are told', async
   const again = new Promise<void>((resolve) => pubsub.onReconnect(resolve))
   await Promise.all(cluster.nodes.map((node) => node.call('CLIENT', 'KILL', 'TYPE', 'pubsub')))
   await again
-  // Published at each node, heard at the one.
+  // Published at each node, received at the one.
   for (const [index, node] of cluster.nodes.entries()) await node.publish('news', `from ${index}`)
   await expect.poll(() => heard.filter(Boolean).sort()).toEqual(['from 0', 'from 1', 'from 2'])
 })

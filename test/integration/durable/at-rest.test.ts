@@ -49,7 +49,7 @@ it('the digest of a create object is keyed, and a step is the same after the key
   }
   await begin([first])
   expect(await store.dump()).not.toContain(plain)
-  // As if its job were made.
+  // As if its job existed.
   await store.redis.hset(`${store.root}:job:job_1`, 'status', 'queued')
   expect((await begin([second, first])).kind).toBe('known')
   expect((await begin([second, first], 'another')).kind).toBe('changed')

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { answerOf, openFairService, promptOf } from '../../helpers/fair-service.ts'
 import { answer, type Script } from '../../helpers/upstream.ts'
 
-/** A provider that answers 500 whenever this word is in what it is sent. */
+/** A provider that answers 500 to every request with this word. */
 const poisoned: Script = ({ body }, response) =>
   promptOf(body).includes('POISON')
     ? answer(response, 500, { error: { message: 'internal error' } })
@@ -98,7 +98,7 @@ it('hands the whole queue of a provider that is down over to the next lane of th
       ? answer(response, 503, { error: { message: 'overloaded' } })
       : answerOf(body, response)
   await fair.submit('a', prompts(200, 'one'), { body: { model: 'fast' } })
-  // Those whose calls broke go again first, and some are probes.
+  // Jobs with broken calls go again first, and some are probes.
   const served = () => fair.upstream.calls.filter(({ body }) => body.model === 'second').length
   await expect.poll(served, { timeout: 25_000 }).toBeGreaterThan(150)
 })

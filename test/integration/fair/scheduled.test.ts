@@ -28,7 +28,7 @@ it('jobs that were scheduled for one moment have their turns beside those of oth
   const last = await fair.job('later', ids.at(-1)!)
   const { job } = await fair.ended('quiet', quiet!)
   expect(job.status).toBe('completed')
-  // Those of the step that is served when it comes, and what is in the worker's hands.
+  // Those of the step that is served when it comes, and what the worker has in hand.
   expect(callsOf('later').length - before).toBeLessThan(LATER / 3)
 
   // Every other call is one of theirs.

@@ -10,7 +10,7 @@ import { keysOf, startTestRedis } from '../../helpers/redis.ts'
 
 const root = (tenant: string) => `test:{t:${tenant}}`
 const file: NewFile = { filename: 'input.jsonl', purpose: 'batch', expiresAt: null }
-/** Not long ago, for Redis' own clock decides what of it is over. */
+/** Recent, because Redis' own clock decides which of it has expired. */
 const start = Date.now() - 60_000
 const hour = 3_600_000
 

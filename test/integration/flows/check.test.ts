@@ -7,7 +7,7 @@ const say = (content: unknown, members: object = {}) => ({
   job: { type: 'chat', body: { model: 'openai/small', messages: [{ role: 'user', content }], ...members } },
 })
 
-/** What is wrong, where it is said to be, and what the message has to tell. */
+/** The fault, its place, and what the message has to say. */
 const FAULTS: [string, object, string, RegExp][] = [
   ['no steps', {}, 'steps', /at least one step/],
   [

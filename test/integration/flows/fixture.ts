@@ -25,7 +25,7 @@ export type FlowShopOptions = {
   simulator?: SimulatorOptions
   workers?: number
   limits?: string
-  /** Further YAML of the configuration. */
+  /** More YAML of the configuration. */
   extra?: string
   /** YAML of the tenant's limits. */
   tenant?: string
@@ -33,7 +33,7 @@ export type FlowShopOptions = {
 
 export type FlowShop = Awaited<ReturnType<typeof openFlowShop>>
 
-/** One for all tests of a file, closed behind the last. */
+/** One for all tests of a file, closed after the last. */
 export function shareFlowShop(options: FlowShopOptions = {}): () => FlowShop {
   const closers: (() => Promise<void>)[] = []
   let shop: FlowShop | null = null
@@ -121,7 +121,7 @@ ${options.extra ?? ''}
     return body
   }
 
-  /** Follows the flow's events until it ends, or one of them is as asked; answers the flow then. */
+  /** Follows the flow's events until it ends, or one of them matches; answers the flow then. */
   async function until(
     id: string,
     isEnough: (event: FlowEventRead) => boolean = () => false,
@@ -166,7 +166,7 @@ ${options.extra ?? ''}
     simulator,
     redis,
     prefix: place.prefix,
-    /** Creates a flow and answers it as it ended. */
+    /** Creates a flow and answers its final state. */
     run: async (flow: object) => until((await create(flow)).id),
     job: async (id: string) => (await call<Job>('GET', `/v1/jobs/${id}`)).body,
     calls: () => simulator.calls(),

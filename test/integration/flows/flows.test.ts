@@ -273,7 +273,7 @@ describe('failures', () => {
       steps: { each: { jobs: { total: 3, completed: 3, failed: 0 } } },
     })
     expect(ended.steps.first).toEqual(flow.steps.first)
-    // A step that begins again says so.
+    // A step that begins again has an event.
     const started: string[] = []
     for await (const { event, data } of shop().follow(flow.id))
       if (event === 'step.started') started.push(data.step!)

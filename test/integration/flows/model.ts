@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 
-/** A step of a random flow: what becomes of its jobs, and what it says of itself. */
+/** A step of a random flow: the outcome of its jobs, and its settings. */
 export type ModelStep = {
   needs: number[]
   needsAny: boolean
@@ -33,7 +33,7 @@ export const flowArbitrary: fc.Arbitrary<ModelStep[]> = fc
     })),
   )
 
-/** What each step comes to, where no failure stops the others. */
+/** The outcome of each step, if no failure stops the others. */
 export function foresee(steps: ModelStep[]): Outcome[] {
   const outcomes: Outcome[] = []
   for (const step of steps) {
@@ -48,7 +48,7 @@ export function foresee(steps: ModelStep[]): Outcome[] {
   return outcomes
 }
 
-/** The same flow as a create object; `mark` tells its prompts from those of others. */
+/** The same flow as a create object; `mark` distinguishes its prompts from those of others. */
 export function toCreate(
   steps: ModelStep[],
   mark: string,

@@ -32,7 +32,7 @@ async function check(steps: ModelStep[], mark: string, onFailure: 'continue' | '
   const found = Object.values(statuses(flow))
   if (!isFailed || onFailure === 'continue') expect({ mark, found }).toEqual({ mark, found: expected })
   else {
-    // What was not settled when it stopped was cancelled.
+    // Steps that were not settled when it stopped were cancelled.
     for (const [at, status] of found.entries())
       if (status !== 'cancelled') expect({ mark, at, status }).toEqual({ mark, at, status: expected[at] })
     expect(found).toContain('failed')

@@ -37,7 +37,7 @@ it("gives each step of another tenant's flow its turn beside many flows", async 
   const ms = performance.now() - since
 
   const left = await Promise.all(busy.map(async ({ id }) => !(await isDone(id))))
-  // A step waits for a slot and makes its call; what is between two steps is the runner's.
+  // A step waits for a slot and makes its call; the time between two steps is the runner's.
   expect(left.filter(Boolean).length).toBeGreaterThan(BUSY_FLOWS / 2)
   expect(ms).toBeLessThan(STEPS * (4 * CALL_MS + 250))
 }, 60_000)

@@ -32,7 +32,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-/** Jobs over Redis and SQLite. `move` copies what ended; `forget` lets Redis forget what was copied. */
+/** Jobs over Redis and SQLite. `move` copies ended jobs; `forget` lets Redis drop what was copied. */
 async function open() {
   const store = await openTestStore()
   const { redis, root, prefix, atRest } = store
@@ -54,7 +54,7 @@ async function open() {
     for (const close of closers) await close()
   })
   const allScripts = createScripts(redis, undefined, undefined, true)
-  /** Names of the scripts that were run, in their order. */
+  /** Names of the scripts that ran, in their order. */
   const ran: string[] = []
   const scripts: typeof allScripts = {
     ...allScripts,
@@ -276,7 +276,7 @@ test('a delivery that is sent again after its job has left Redis stays part of t
   await send(200)
   const sent = await jobs.deliveries(TENANT, id)
   expect(sent).toMatchObject([{ status: 'delivered', attempts: [{ status: 500 }, { status: 200 }] }])
-  // Its days in Redis begin anew with each time that it is sent.
+  // Its days in Redis begin again at each sending.
   await redis.pexpire(inRedis, 1000)
   await jobs.redeliver(TENANT, delivery)
   expect(await redis.pttl(inRedis)).toBeGreaterThan(86_400_000)
@@ -297,7 +297,7 @@ test('a delivery that is sent again after its job has left Redis stays part of t
   await forget()
   expect(await redis.exists(inRedis)).toBe(0)
   expect(await jobs.deliveries(TENANT, id)).toMatchObject([{ status: 'delivered' }, after![0]!])
-  // What waits to be sent again goes with its job.
+  // A delivery that waits to be sent again goes with its job.
   const other = await createDelivered('two')
   await jobs.redeliver(TENANT, other.delivery)
   await jobs.remove(TENANT, other.id)
@@ -364,7 +364,7 @@ test('a group of calls without a price costs the same after its jobs have left R
   await move()
   await redis.hdel(groupKey(root, 'g'), 'copied_unpriced')
   const all = (count: number) => ({ total: count + 1, unpriced_calls: count })
-  // In Redis the two, in the history all four: there are at least so many.
+  // In Redis the two, in the history all four: there are at least that many.
   expect(await jobs.group(TENANT, 'g')).toMatchObject(all(4))
   await complete('five')
   await move()

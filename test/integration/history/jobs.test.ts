@@ -72,7 +72,7 @@ describe.each([
   const list = (query: string) => get<List>(url, `/v1/jobs?${query}`)
   const status = async (path: string, method = 'GET') => (await fetch(url + path, { method })).status
 
-  /** The beginning of a stream, until it says enough. */
+  /** The beginning of a stream, until it has enough. */
   async function readUntil(address: string, isEnough: (text: string) => boolean): Promise<string> {
     const leaving = new AbortController()
     const response = await fetch(address, { signal: leaving.signal })
@@ -115,11 +115,11 @@ describe.each([
       expect(files.join('')).toContain(id)
       expect(files.join('')).not.toContain(CANARY)
     }
-    // The key is good for a day, and buys nothing twice.
+    // The key is valid for a day, and buys nothing twice.
     const again = await create()
     expect(again.headers.get('idempotent-replayed')).toBe('true')
     expect(((await again.json()) as Job).id).toBe(id)
-    // A job that equals it shares a group with it.
+    // An equal job shares a group with it.
     const { id: second } = await createJob(url, chat('hello 2', { group: 'g' }))
     await waitForJob(url, second)
     expect(await get(url, '/v1/groups/g')).toMatchObject({ total: 2, counts: { completed: 2 } })
@@ -128,7 +128,7 @@ describe.each([
     expect(await status(`/v1/jobs/${id}/retry`, 'POST')).toBe(409)
     const events = await (await fetch(`${url}/v1/jobs/${id}/events`)).text()
     expect(events).toContain('event: job.completed')
-    // Who comes back to all events still learns how it ended.
+    // A late reader of all events still learns how it ended.
     const isEnough = (text: string) => text.split('event: job.completed').length > 2
     const told = await readUntil(`${url}/v1/events`, isEnough)
     const ends = told.split('\n').filter((line) => line.startsWith('data:') && line.includes(id))
@@ -238,7 +238,7 @@ describe.each([
       { object: 'usage', model: 'sim/chat', tier: 'standard', failed: kind === 'PostgreSQL' ? 12 : 0 },
     ])
     expect((await usage('by=fair_key')).data.map((one) => one.fair_key)).toContain(CANARY)
-    // The dearest alone; here the other of the two cost less, or nothing.
+    // The most expensive alone; here the other of the two cost less, or nothing.
     const top = await get<Usage & { rest: { entries: number; jobs: number } | null }>(
       url,
       '/v1/usage?by=fair_key&top=1',

@@ -33,13 +33,15 @@ const answerKeys = async (store: TestStore) =>
     key.slice(`${store.root}:answer:`.length),
   )
 
-/** The retention of these jobs is over. */
+/** Ends the retention of these jobs. */
 async function retire(store: TestStore, ...ids: string[]): Promise<void> {
   for (const id of ids) await store.redis.zadd(`${store.root}:expiry`, 1, id)
   expect(await store.retention.run()).toBe(ids.length)
 }
 
-/** How long scripts took since the last call, ms, sorted; of those that took at least a tenth of a millisecond. */
+/**
+ * Durations of scripts since the last call, ms, sorted; only of those that took at least a tenth of a millisecond.
+ */
 async function scriptTimes({ redis }: TestStore): Promise<number[]> {
   const log = (await redis.call('SLOWLOG', 'GET', '-1')) as [
     id: number,
@@ -66,7 +68,7 @@ describe('a large answer', () => {
     await complete(store, running, answer)
     const times = await scriptTimes(store)
     expect(times.length).toBeGreaterThanOrEqual(20)
-    // Not the longest: where the processor is busy with other things, one of them may be held up.
+    // Not the longest: if the processor is busy with other work, one of them may be held up.
     expect(times[Math.floor(times.length * 0.5)]).toBeLessThan(10)
     expect((await usedMemory(store)) - before).toBeLessThan(10_000_000)
     const ids = await store.redis.zrange(`${store.root}:status:completed`, '0', '-1')
@@ -114,7 +116,7 @@ describe('a large answer', () => {
     const hits = await Promise.all(Array.from({ length: 50 }, () => submit(store)))
     expect(hits.every(({ result }) => result?.answer === answer.answer)).toBe(true)
     expect((await usedMemory(store)) - used).toBeLessThan(1_000_000)
-    await new Promise((resolve) => setTimeout(resolve, 1100)) // the memory is looked at every second
+    await new Promise((resolve) => setTimeout(resolve, 1100)) // The memory is checked every second.
     expect((await submit(store, { tenant: 'other' })).status).toBe('queued')
   })
 
@@ -205,7 +207,7 @@ describe('an answer', () => {
 describe('what a release before left', () => {
   const usage = JSON.stringify({ input_tokens: 7, output_tokens: 5, total_tokens: 12 })
 
-  /** As finish.lua did: the answer stands in each record and among the kept ones. */
+  /** As finish.lua did it: the answer is in each record and among the kept ones. */
   async function completeAsBefore(
     store: TestStore,
     id: string,
@@ -286,7 +288,7 @@ describe('what a release before left', () => {
       expect(await read(store, id)).toMatchObject({ status: 'completed', result: { answer: 'before' } })
     }
     expect(await answerKeys(store)).toHaveLength(1)
-    // A worker of that release gave its result to its disk, and this one stores it.
+    // A worker of that release wrote its result to its disk, and this one stores it.
     const one = { claimed, end: success, result: { answer: 'late' }, usage: null, costUsd: 0 }
     await store.work.restore(store.work.encode([one]))
     expect((await read(store, leader.id)).result).toEqual({ answer: 'before' })

@@ -36,17 +36,17 @@ describe('the result cache', () => {
     const store = await openTestStore({ own: true })
     await submit(store)
     await complete(store, await store.start())
-    await submit(store) // loads the script
+    await submit(store) // Loads the script.
     await store.redis.config('RESETSTAT')
     const hit = await submit(store)
     const stats = await store.redis.info('commandstats')
     const callsOf = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
     const writes = ['hset', 'hdel', 'hincrby', 'rpush', 'zadd', 'zrem', 'xadd', 'publish']
     expect(Object.fromEntries(writes.map((name) => [name, callsOf(name)]))).toEqual({
-      hset: 1, // the record
+      hset: 1, // The record.
       hdel: 0,
-      hincrby: 1, // one holder more of the answer
-      rpush: 1, // both events
+      hincrby: 1, // One more holder of the answer.
+      rpush: 1, // Both events.
       zadd: 3, // the tenant's jobs, those completed, and when it is forgotten
       zrem: 0,
       xadd: 1,
@@ -147,7 +147,7 @@ describe('the result cache', () => {
     const refreshing = await store.start()
     expect(refreshing.held.id).toBe(second.id)
     await complete(store, refreshing, { answer: 'fresh' })
-    // Whoever is fetched now finds the answer in the cache.
+    // A job that is fetched now finds the answer in the cache.
     for (let left = 2; left > 0; left--) {
       const [held] = await store.lane().fetch(1)
       if (!held) break

@@ -9,7 +9,7 @@ it('fails 5,000 jobs of a tenant whose deadlines pass at once in one pass, faste
   const createdAt = performance.now()
   await store.jobs.createMany(Array.from({ length: JOBS }, () => newJob({ deadline })))
   const creationMs = performance.now() - createdAt
-  // Redis' clock decides, so the deadlines come to it.
+  // Redis' clock decides, so the deadlines are moved instead.
   const ids = await store.redis.zrange(`${store.root}:deadlines`, '0', '-1')
   expect(ids).toHaveLength(JOBS)
   await Promise.all(ids.map((id) => store.redis.hset(`${store.root}:job:${id}`, 'deadline', '1')))
@@ -17,7 +17,7 @@ it('fails 5,000 jobs of a tenant whose deadlines pass at once in one pass, faste
 
   const since = performance.now()
   await store.maintenance.sweep()
-  // Some 0.6 s on a quiet machine.
+  // About 0.6 s on a quiet machine.
   expect(performance.now() - since).toBeLessThan(Math.max(2000, 1.5 * creationMs))
   expect(await store.redis.zcard(`${store.root}:status:failed`)).toBe(JOBS)
   expect(await store.redis.zcard(`${store.root}:deadlines`)).toBe(0)

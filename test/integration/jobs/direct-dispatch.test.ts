@@ -48,7 +48,7 @@ async function openDirect(store: TestStore) {
   return { directDispatch, jobs, leave, renew, submit }
 }
 
-/** Moves the job's time in the outbox into the past, as if it had stood there for long. */
+/** Moves the job's time in the outbox into the past, as if it had been there for long. */
 async function age(store: TestStore, { id, entry }: Held, byMs: number) {
   await store.redis.zincrby(`${store.root}:outbox`, -byMs, `${id}-${entry}`)
 }
@@ -238,7 +238,7 @@ describe('what a process is told of a job', () => {
       if (outcome.kind !== 'created') throw new Error(`got ${outcome.kind}`)
       return outcome.job
     }
-    /** Resolves when all that was told before is heard. */
+    /** Resolves when all earlier messages were received. */
     const heard = () => store.pubsub.listen(randomUUID(), () => {})
     return { jobs, submit, heard }
   }

@@ -25,7 +25,7 @@ const canary = 'canary-of-the-prompt'
 const answer = { answer: 'canary-of-the-answer' }
 const signal = new AbortController().signal
 
-/** A store that encrypts, with a Redis of its own and what could not be read. */
+/** A store that encrypts, with a Redis of its own, and the values that could not be read. */
 async function open(...keys: Buffer[]): Promise<TestStore & { sealer: Sealer; unreadable: string[] }> {
   const sealer = createSealer({ keys: keys.length > 0 ? keys : [oldKey], now: Date.now })
   const unreadable: string[] = []

@@ -35,7 +35,7 @@ it('a transition adds one entry, and a hint only when somebody follows it', asyn
   const chunks = [{ a: 1 }, { b: 2 }, { c: 3 }]
   expect(await count(() => store.work.stream(running.claimed, chunks))).toEqual({ added: 1, hints: 0 })
   expect(await count(() => complete(store, running))).toEqual({ added: 1, hints: 0 })
-  // Its answer is kept, so this one ends in the step that makes it.
+  // Its answer is kept, so this one ends in the step that creates it.
   expect(await count(() => submit(store))).toEqual({ added: 1, hints: 0 })
 
   for (const [following, deltaHints] of [

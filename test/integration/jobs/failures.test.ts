@@ -24,7 +24,7 @@ import {
 const LANES = ['sim/chat', 'sim/other', 'sim/third']
 const CODES = ['timeout', 'broken', 'insufficient_quota']
 
-/** Submits jobs and lets each fail as it says; no two share an answer. */
+/** Submits jobs and lets each fail in the given way; no two share an answer. */
 function openFailing(store: TestStore) {
   const queues = new Map<string, LaneQueue>()
   let texts = 0
@@ -231,7 +231,7 @@ describe('redriving on a schedule', () => {
   const roomy = { maxQueued: 1_000_000, budgetUsdPerDay: null }
   const rule: RedriveRule = { errorCodes: ['timeout'], lanes: null, afterMs: 1_000, maxTimes: 2 }
 
-  /** A worker's schedule; `turn` is one look of its own, whoever had the last one. */
+  /** A worker's schedule; `turn` is one look of its own, even if another worker had the last one. */
   function openSchedule(
     store: TestStore,
     rules: RedriveRule[],
@@ -281,7 +281,7 @@ describe('redriving on a schedule', () => {
     }
   }
 
-  /** Makes the failure of a job so much older. */
+  /** Makes the failure of a job this much older. */
   async function age(store: TestStore, id: string, ms: number): Promise<number> {
     const key = `${store.root}:job:${id}`
     const failedAt = Number(await store.redis.hget(key, 'finished_at')) - ms
@@ -305,7 +305,7 @@ describe('redriving on a schedule', () => {
     await age(store, job.id, 5_000)
     expect(await schedule.turn()).toBe(0)
     expect(await read(store, job.id)).toMatchObject({ status: 'failed', redrives: 2 })
-    // What is asked for by hand is another matter, and is not counted.
+    // A retry by hand is separate, and is not counted.
     expect(await store.jobs.retry(TENANT, job.id)).toMatchObject({ kind: 'retried', job: { redrives: 2 } })
   })
 
@@ -353,7 +353,7 @@ describe('redriving on a schedule', () => {
     const workers = [openSchedule(store, [rule]), openSchedule(store, [rule]), openSchedule(store, [rule])]
     const counts = await Promise.all(workers.map((worker) => worker.run()))
     expect(counts.sort()).toEqual([0, 0, 3])
-    // What comes due now waits for the next turn, whoever takes it.
+    // A job that becomes due now waits for the next turn of any worker.
     await age(store, await failNext(), 10_000)
     expect(await Promise.all(workers.map((worker) => worker.run()))).toEqual([0, 0, 0])
     await store.redis.del(`${store.root}:redriving`)
@@ -378,7 +378,7 @@ describe('redriving on a schedule', () => {
       redrive.retry(TENANT, job.id, terms),
     ])
     expect(answers.sort()).toEqual(['not_retryable', 'queued'])
-    // And not when the job has failed once more since: that failure has its own time to wait.
+    // And not if the job has failed once more since: that failure has its own time to wait.
     await failNext()
     expect(await redrive.retry(TENANT, job.id, terms)).toBe('not_retryable')
     const spent = { ...terms, failedAt: await age(store, job.id, 10_000), maxTimes: 1 }
@@ -419,7 +419,7 @@ describe('redriving on a schedule', () => {
     const dear = await fail({ estimateUsd: 5 })
     const cheap = await fail({ estimateUsd: 1 })
     for (const { id } of [dear, cheap]) await age(store, id, 10_000)
-    // A block of jobs that no rule names stands between them.
+    // A block of jobs that no rule names is between them.
     const others = Array.from({ length: 200 }, (_, at) => `job_between_${String(at).padStart(3, '0')}`)
     const created = Number(await store.redis.zscore(`${store.root}:status:failed`, dear.id))
     await store.redis.zadd(`${store.root}:status:failed`, created - 1, dear.id, created + 1, cheap.id)

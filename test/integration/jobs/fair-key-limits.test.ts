@@ -36,7 +36,7 @@ async function openWorker(limits: Partial<FairKeyLimits>) {
   const work = store.openWork({ fairKeyLimitsOf: () => ({ ...none, ...limits }) })
   const other = store.queues.consume(OTHER, { onStalled() {}, onError() {} })
   const queues: Record<string, ReturnType<TestStore['lane']>> = { [LANE]: store.lane(), [OTHER]: other }
-  /** Claims up to so many entries of a lane; those that run. */
+  /** Claims up to so many entries of a lane; answers those that run. */
   async function claim(lane: string, count: number): Promise<Claimed[]> {
     await store.outbox.idle()
     const queue = queues[lane]!
@@ -79,7 +79,7 @@ it('no key runs more jobs than it may, and every job ends, in every state and in
         const lane = pick([LANE, OTHER])
         const delay = random() < 0.1 ? { delayMs: 1 } : {}
         const members = { lane, model: lane, priority: pick(['high', 'normal', 'low'] as const), ...delay }
-        // A few prompts only, so that many are equal to others, also to those of other keys.
+        // Only a few prompts, so that many are equal to others, also of other keys.
         return newJob(
           ofKey(pick(['ann', 'bob', 'cid']), { maxRunning }, members),
           `prompt ${Math.floor(random() * 40)}`,
@@ -185,7 +185,7 @@ it('calls a minute: a burst of a minute at once, then one at a time when the buc
   const [key] = await keysOf(store.redis, `${bucket}:*`)
   // A bucket that is almost empty, as after a burst.
   const began = performance.now()
-  // Of a time to come, so that nothing refills before the first two, which take it to exactly 0.
+  // In the future, so that nothing refills before the first two, which take it to exactly 0.
   await store.redis.hset(key!, { level: 2, at: Date.now() + 60_000 })
   const jobs = await Promise.all(
     Array.from({ length: 8 }, (_, at) => submit(store, ofKey('ann', limits), `prompt ${at}`)),
@@ -213,7 +213,7 @@ it('a job of another key does not wait for an equal one that is parked', async (
   expect(claimed.map(({ id }) => id)).toContain(own.id)
   for (const one of claimed) await end(one)
   const done = (await store.jobs.list(TENANT, { status: 'completed' }, 100)).data
-  // The parked one had its answer from it.
+  // The parked one got its answer from it.
   expect(done.filter(({ fair_key }) => fair_key === 'flood')).toHaveLength(2)
   await close()
 })
@@ -239,7 +239,7 @@ it('a key whose jobs wait is not forgotten where another one has used up what a 
     Array.from({ length: 102 }, (_, at) => newJob(ofKey(key, { maxRunning: 1 }), `${key} ${at}`)),
   )
   await store.jobs.createMany(parked)
-  // The limit is lifted with the start of the two that run, in one script.
+  // The start of the two that run lifts the limit, in one script.
   let count = (await claim(LANE, 2)).length
   expect(count).toBe(2)
   await until(async () => {
@@ -277,7 +277,8 @@ it('a deadline is refused that comes before the calls a minute of the key let th
   const { retryAfterMs } = refused as { retryAfterMs: number }
   expect(retryAfterMs).toBeGreaterThan(45_000)
   expect(retryAfterMs).toBeLessThanOrEqual(60_000)
-  // One that goes before those that wait, of another lane or of another key, one that is answered by an equal job, and one that may wait.
+  // A job that goes before those that wait, of another lane or another key; one that an equal job answers; and one
+  // that may wait.
   const passing: [string, Partial<NewJob>][] = [
     ['5', { ...deadlineIn(45_000), fairKey: 'bob' }],
     ['3', deadlineIn(45_000)],

@@ -278,7 +278,7 @@ describe('following a group', () => {
     await complete(store, await store.start())
     const key = `${store.root}:job:${job.id}:events`
     await store.redis.rename(key, `${key}:aside`)
-    // Whatever keeps the list from being read.
+    // Makes the list unreadable.
     await store.redis.set(key, 'no list')
     await expect(collect((await followGroup(store, 'g')).events)).rejects.toThrow('WRONGTYPE')
   })

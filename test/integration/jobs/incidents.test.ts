@@ -41,7 +41,7 @@ test('a delivery has what the record says of where the job came from', async () 
   })
 })
 
-/** Events of which the incidents are kept. */
+/** Events whose incidents are kept. */
 function listenTo(told: Incident[]) {
   const events = createEmitter<WorkEvents>((error) => {
     throw error
@@ -76,7 +76,7 @@ test('a job whose deadline passed is reported, no matter which process finds it'
   const found = await submit(store, { ...origin, deadline })
   const held = await store.fetch()
   const swept = await store.jobs.create(newJob({ deadline, requestId: 'request-2' }, 'another'))
-  await new Promise((resolve) => setTimeout(resolve, 40)) // the deadline, by the clock of Redis
+  await new Promise((resolve) => setTimeout(resolve, 40)) // The deadline, by the clock of Redis.
   await store.openWork({ events }).start([held], intent)
   await createMaintenance({
     ...{ ...store, retainMs: () => 1000, keepsHistory: false, now: Date.now, events },

@@ -18,7 +18,7 @@ import {
   type TestStore,
 } from '../../helpers/store.ts'
 
-/** What clients and workers may do, with small numbers that choose what it is done to. */
+/** What clients and workers may do, with small numbers that choose its target. */
 type Step =
   | {
       kind: 'create'
@@ -30,11 +30,11 @@ type Step =
     }
   | { kind: 'take' }
   | { kind: 'complete' | 'fail' | 'fail_own' | 'retry' | 'die' | 'stream'; which: number }
-  /** A call whose worker was given up comes back with an outcome all the same. */
+  /** A call whose worker was given up still comes back with an outcome. */
   | { kind: 'late'; which: number; outcome: 'complete' | 'fail' | 'retry' }
   | { kind: 'cancel' | 'remove' | 'again'; which: number }
   | { kind: 'sweep' }
-  /** The time is over for which answers are kept for equal jobs, or for which jobs are. */
+  /** The time has passed for which answers are kept for equal jobs, or jobs are. */
   | { kind: 'outdate' | 'retire' }
 
 const which = fc.nat(20)
@@ -91,7 +91,7 @@ function createPlayer(store: TestStore) {
 
   async function begin(held: Held, token: string): Promise<void> {
     const [started] = await store.work.start([{ ...held, token }], intent)
-    // A worker that dies right behind the claim leaves the entry in the queue.
+    // A worker that dies right after the claim leaves the entry in the queue.
     const diesAtOnce = tokens % 3 === 2
     if (started?.kind === 'run') {
       running.push({ held: diesAtOnce ? held : store.lane().claimed(held), claimed: started.claimed })
@@ -285,7 +285,7 @@ async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void
   }
 }
 
-/** Every completed job has its answer, which rests once, and goes with the last of those who have it. */
+/** Every completed job has its answer, which is stored once, and is deleted with its last holder. */
 async function checkAnswers(redis: TestStore['redis'], root: string, ids: string[]): Promise<void> {
   const holders = new Map<string, number>()
   for (const id of ids) {
@@ -328,7 +328,7 @@ it('keeps records, indexes, groups, events, flights and queue in step, and loses
       for (const status of ['queued', 'running']) {
         expect(await store.redis.zrange(`${store.root}:status:${status}`, '0', '-1'), status).toEqual([])
       }
-      // Nothing is left behind but what the ended jobs keep.
+      // Nothing is left except what the ended jobs keep.
       expect(await keysOf(store.redis, `${store.root}:f*:*`)).toEqual([])
       const scheduled = await store.redis.zrange(`${store.root}:status:scheduled`, '0', '-1')
       const places = await store.redis.zrange(`${store.root}:outbox`, '0', '-1')

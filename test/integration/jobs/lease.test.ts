@@ -25,7 +25,7 @@ it('a claimed job leaves the queue at once, and only its place in the outbox hol
   const [seconds] = await store.redis.time()
   const end = Number(await store.redis.zscore(`${store.root}:outbox`, `${job.id}-1`))
   expect(end - Number(seconds) * 1000).toBeGreaterThan(placeLease(15_000) - 2000)
-  // A sweep that comes meanwhile leaves it alone.
+  // A sweep at this time leaves it alone.
   expect(await store.outbox.sweep(TENANT, 0)).toBe(0)
 })
 
@@ -33,7 +33,8 @@ it('an entry that comes again while its worker holds the job is stale, and loses
   const store = await openTestStore()
   const job = await submit(store)
   const { held } = await store.start()
-  // As when the worker dies between the claim and the acknowledgement, or its lock ran out: the queue hands it out again.
+  // As if the worker dies between the claim and the acknowledgement, or its lock has ended: the queue hands it out
+  // again.
   expect(await store.work.start([{ ...held, token: 'of-another' }], intent)).toEqual([{ kind: 'done' }])
   expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([{ outcome: 'running' }])
 })

@@ -6,7 +6,7 @@ import { newJob, openTestStore, type TestStore } from '../../helpers/store.ts'
 
 const tenants = ['acme', 'birch', 'cedar', 'empty']
 
-/** Jobs of three tenants in turn, some of them alike: many share a millisecond. */
+/** Jobs of three tenants in turn, some of them equal: many share a millisecond. */
 async function fill(store: TestStore): Promise<void> {
   for (let turn = 0; turn < 12; turn++) {
     await store.jobs.createMany(
@@ -39,7 +39,7 @@ async function readAll(store: TestStore): Promise<(Job & { tenant: string })[]> 
 
 type Walk = { limit: number; mostScanned?: number }
 
-/** Walks all pages and answers the ids as they came. */
+/** Walks all pages and answers the ids in their order. */
 async function walk(store: TestStore, filter: JobFilter, { limit, ...options }: Walk): Promise<string[]> {
   const ids: string[] = []
   let from: JobPlace | undefined

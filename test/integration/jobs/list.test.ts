@@ -3,7 +3,7 @@ import type { JobFilter } from '../../../jobs/jobs.ts'
 import { createJobIds } from '../../../lib/job-id.ts'
 import { complete, fail, newJob, openTestStore, submit, TENANT, type TestStore } from '../../helpers/store.ts'
 
-/** Walks all pages and answers the ids as they came. */
+/** Walks all pages and answers the ids in their order. */
 async function walk(store: TestStore, filter: JobFilter, limit: number): Promise<string[]> {
   const ids: string[] = []
   let after: string | undefined

@@ -47,14 +47,14 @@ function answerOf(number: number) {
   return answer
 }
 
-/** As an installation names its keys, without encryption, which adds 40 bytes to each text. */
+/** With keys as an installation names them, without encryption, which adds 40 bytes to each text. */
 async function openStore(): Promise<TestStore> {
   const server = await startTestRedis()
   onTestFinished(() => server.close())
   return openTestStore({ place: { url: server.url, prefix: 'sluice' }, atRest: testAtRest(testSealer([])) })
 }
 
-/** What a job has in Redis, bytes, all its keys together; without the tenant's own stream of events, which has an end. */
+/** Bytes of a job in Redis, in all its keys; without the tenant's own stream of events, which is bounded. */
 async function bytesOfOne({ redis, root }: TestStore): Promise<number> {
   const keys = (await keysOf(redis, 'sluice:*')).filter((key) => key !== `${root}:events`)
   const sizes = await Promise.all(keys.map((key) => redis.call('MEMORY', 'USAGE', key, 'SAMPLES', '0')))

@@ -48,7 +48,7 @@ describe('a call is booked once', () => {
     const job = await submit(store, { estimateUsd: 0.7 })
     const { claimed } = await store.start()
     await store.jobs.remove(TENANT, job.id)
-    // Nobody knows yet, and the worker may be dead.
+    // The cost is unknown yet, and the worker may be dead.
     expect(await moneyOf(store)).toEqual({ spent: 0.7 * USD, reserved: 0, running: 0 })
     const completion = { claimed, end: success, result: { a: 1 }, usage, costUsd: 0.5 }
     for (let time = 0; time < 3; time++) {
@@ -203,7 +203,7 @@ it('what a call cost that is no job counts in the day that it was booked in', as
     rootOf: () => store.root,
     scripts: {
       run: (name, root, args) => {
-        // It ends on the day after.
+        // It ends on the next day.
         if (args[2] !== '') days.push(Number(args[3]))
         return store.scripts.run(
           name,

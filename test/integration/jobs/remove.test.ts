@@ -23,10 +23,13 @@ import {
 const CANARY = 'canary-7f3a'
 const webhook = { url: `https://receiver.example/${CANARY}`, events: ['job.completed' as const] }
 
-/** A job that holds the canary wherever a client can put one. */
+/** A job with the canary at every place where a client can put one. */
 const traced = { metadata: { note: CANARY }, group: `group-${CANARY}`, webhook }
 
-/** What is left in the store, without the ids that BullMQ's log of its latest hundred steps and the references to events hold: both go in time. */
+/**
+ * What is left in the store, without the ids in BullMQ's log of its latest hundred steps and in the references to
+ * events: both expire.
+ */
 async function dumpWithoutLog(store: TestStore): Promise<string> {
   const lines = (await store.dump()).split('\n')
   return lines.filter((line) => !/(?::calls:events|\}:events(?::deltas)?) /.test(line)).join('\n')
@@ -117,7 +120,7 @@ describe('deleting a job', () => {
     await store.start()
     await store.jobs.remove(TENANT, leader.id)
     const again = await store.fetch()
-    // While its worker holds it the call goes on, and nobody else is to buy the answer.
+    // While its worker holds it the call goes on, and no other worker may buy the answer.
     await store.redis.zadd(`${store.root}:outbox`, Date.now() + 60_000, `${leader.id}-1`)
     expect(await store.work.start([again], intent)).toEqual([{ kind: 'done' }])
     expect(await store.queues.backlog(LANE)).toMatchObject({ waiting: 0 })

@@ -36,11 +36,11 @@ function openAnswers(store: TestStore) {
     if (outcome.kind !== 'created') throw new Error(`got ${outcome.kind}`)
     return outcome.job
   }
-  /** Loses whatever is told meanwhile. */
+  /** Loses the messages of this time. */
   async function miss(action: () => Promise<unknown>): Promise<void> {
     line.isDead = true
     await action()
-    await store.pubsub.listen(randomUUID(), () => {}) // behind all that was told before
+    await store.pubsub.listen(randomUUID(), () => {}) // After all earlier messages.
     line.isDead = false
   }
   return { jobs, submit, miss }

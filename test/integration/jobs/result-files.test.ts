@@ -34,7 +34,7 @@ async function complete({ held, claimed }: Running, file = newFile()): Promise<R
 
 const isThere = async ({ id }: ResultFile) => (await store.files.get(TENANT, id)) !== null
 const unheld = () => store.redis.zrange(`${store.root}:files:unheld`, '0', '-1')
-/** As after the time at which it is due. */
+/** As if it were due. */
 async function passTime(): Promise<void> {
   for (const id of await unheld()) await store.redis.zadd(`${store.root}:files:unheld`, 1, id)
   await store.heldFiles.sweep(TENANT)

@@ -14,7 +14,7 @@ async function makeEnded(store: TestStore, count: number, tenant = TENANT): Prom
   return ids
 }
 
-/** As if their time were over by now. */
+/** As if their retention had ended by now. */
 async function endRetention(store: TestStore, ids: string[], tenant = TENANT): Promise<void> {
   const places = ids.flatMap((id) => ['1', id])
   await store.redis.zadd(`${tenantRoot(store.prefix, tenant)}:expiry`, 'XX', ...places)
@@ -31,7 +31,7 @@ it('never takes a job that is queued again just when its retention ends', async 
   const store = await openTestStore()
   const ids = await makeEnded(store, 200)
   await endRetention(store, ids)
-  // Both go through the jobs at the same time, from either end.
+  // Both go through the jobs at the same time, from opposite ends.
   let isOver = false
   const sweeping = (async () => {
     while (!isOver) await store.retention.run()
@@ -41,7 +41,7 @@ it('never takes a job that is queued again just when its retention ends', async 
   await sweeping
   const retried = answers.flatMap((answer) => (answer?.kind === 'retried' ? [answer.job.id] : []))
   expect(await statusesOf(store, retried)).toEqual(retried.map(() => 'queued'))
-  // What was not there any more was answered so.
+  // Jobs that were gone got that answer.
   expect(await store.redis.zcard(`${store.root}:jobs`)).toBe(retried.length)
 })
 

@@ -20,7 +20,7 @@ import {
   type TestStore,
 } from '../../helpers/store.ts'
 
-/** The aborts that are asked for from now on. */
+/** The requested aborts from now on. */
 async function hearAborts(store: TestStore): Promise<string[]> {
   const heard: string[] = []
   await store.pubsub.listen(abortChannel(store.prefix), (message) => heard.push(message))
@@ -40,7 +40,7 @@ async function submitSame(store: TestStore, followers: number): Promise<string[]
   return [leader!, ...waiting]
 }
 
-/** Stores a result, and dies after the first of the script calls that end the followers. */
+/** Stores a result, and dies after the first script call that ends followers. */
 async function completeAndDie(store: TestStore, claimed: Claimed): Promise<void> {
   const dying = store.openWork({
     scripts: {
@@ -329,7 +329,7 @@ describe('jobs that share no answers', () => {
     await store.work.complete([{ claimed, end: success, result: { answer: 1 }, usage: null, costUsd: 1 }])
     await store.lane().acknowledge(held)
     expect(await read(store, job.id)).toMatchObject({ status: 'cancelled', result: null })
-    // What it cost is not forgotten.
+    // Its cost is not lost.
     expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([{ outcome: 'completed', cost_usd: 0.5 }])
   })
 })

@@ -40,7 +40,7 @@ it('a tenant is looked at as soon as something is written for it, and again when
     await watch.look()
     return watch.take('deadlines').includes(TENANT)
   })
-  // Answered once, until it was read again.
+  // Returned once, until it was read again.
   expect(watch.take('deadlines')).toEqual([])
   await until(async () => {
     await watch.look()

@@ -245,7 +245,7 @@ describe('the sweeper', () => {
     if (outcome.kind !== 'created') throw new Error(outcome.kind)
     const { id } = outcome.job
     await store.maintenance.sweep()
-    expect(await queuedEntries(store)).toEqual([]) // whoever wrote it may be about to queue it
+    expect(await queuedEntries(store)).toEqual([]) // Its writer may be about to queue it.
     await store.redis.zadd(`${store.root}:outbox`, Date.now() - 3000, `${id}-1`)
     await store.maintenance.sweep()
     expect(await queuedEntries(store)).toEqual([`${id}-1`])

@@ -92,11 +92,11 @@ it('results that come together are stored as each would be alone, and money and 
     ...running.slice(0, 4).map((one) => complete(store, one)),
     fail(store, running[4]!),
   ])
-  // The second time it is known to have ended.
+  // At the second sending it is known to have ended.
   expect(stored.map(({ status }) => status)).toEqual(Array(5).fill('fulfilled'))
   const statuses = await store.jobs.statuses(TENANT, [...jobs])
   expect(statuses).toEqual([...Array(4).fill('completed'), 'failed'])
-  // What the script had gathered is written also where it failed: each job is in the index that its record names.
+  // What the script had gathered is written even if it failed: each job is in the index that its record names.
   for (const [at, id] of jobs.entries()) {
     expect(await store.redis.zscore(`${store.root}:status:${statuses[at]}`, id), `${at}`).not.toBeNull()
   }
@@ -124,7 +124,7 @@ it('of entries that are released together those stay that another worker has by 
 it('an index that cannot be written keeps no job beside it from its place in the outbox', async () => {
   const store = await openTestStore()
   const accepted: string[] = []
-  // In which order a script writes its indexes is by chance.
+  // A script writes its indexes in random order.
   for (let round = 0; round < 20; round++) {
     const group = `spoilt-${round}`
     await store.redis.set(`${store.root}:group:${group}:jobs`, 'no sorted set')

@@ -24,7 +24,7 @@ import {
   type TestStore,
 } from '../../helpers/store.ts'
 
-/** A worker takes the entry after the one that held it is gone; without waiting for the lock to run out. */
+/** A worker takes the entry after the one that held it is gone, without waiting for the end of the lock. */
 async function takeAgain(store: TestStore, { held }: Running, token: string): Promise<Running> {
   const started = await startAgain(store, held, token)
   if (started.kind !== 'run') throw new Error(`got ${started.kind}`)
@@ -257,7 +257,7 @@ describe('a job whose worker died', () => {
     await takeAgain(store, neighbour, 'second')
     await takeAgain(store, poison, 'third')
     expect(await startAgain(store, neighbour.held, 'third')).toMatchObject({ kind: 'wait' })
-    // The worker dies again, and what it had comes to the next one.
+    // The worker dies again, and the next one gets what it had.
     await startAgain(store, poison.held, 'fourth')
     const last = await takeAgain(store, neighbour, 'fourth')
     await complete(store, last)

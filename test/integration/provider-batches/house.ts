@@ -34,7 +34,7 @@ export async function openBatchHouse(
   options: {
     batches?: Partial<BatchSettings>
     tier?: object
-    /** Keys that everything is encrypted with. */
+    /** Keys of the encryption. */
     encryption?: readonly string[]
     /** It has flex as well. */
     flex?: boolean

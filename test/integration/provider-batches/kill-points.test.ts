@@ -15,10 +15,10 @@ import { createSimulator } from '../../../simulator/simulator.ts'
 import { parseTestConfig } from '../../helpers/api.ts'
 import { newJob, openTestStore, TENANT } from '../../helpers/store.ts'
 
-/** What a worker does again and again without changing anything. */
+/** What a worker repeats without changing anything. */
 const LOOKS = new Set(['look', 'leaving', 'open', 'get', 'renew', 'read', 'recent', 'lines', 'line'])
 
-/** A worker's life: from its last step on nothing that it does reaches anybody, and its connections are cut. */
+/** A worker's life: from its last step on nothing that it does has an effect, and its connections are cut. */
 function createLife(lastStep: number, isDone: boolean) {
   const steps: string[] = []
   const stop = new AbortController()
@@ -46,7 +46,7 @@ function createLife(lastStep: number, isDone: boolean) {
     return new Proxy(part, {
       get(target, name) {
         const member: unknown = Reflect.get(target, name)
-        // It reaches nobody, and answers at once.
+        // It has no effect, and answers at once.
         if (typeof member !== 'function' || name === 'encode') return member
         if (name === 'results') return (...args: unknown[]) => readStepwise(member.apply(target, args))
         return (...args: unknown[]) => step(String(name), async () => member.apply(target, args))
@@ -87,7 +87,7 @@ test.each(['openai', 'anthropic'] as const)(
     const errors: unknown[] = []
     const newId = createIds('pbatch_', Date.now)
 
-    /** Has two jobs done by a worker that lives so long, and by another one after it. */
+    /** Has two jobs done by a worker that lives this long, and by another one after it. */
     async function run(lastStep: number, isDone: boolean): Promise<string[]> {
       const model = `m${lastStep}${isDone ? 'after' : 'before'}`
       const id = `up/${model}`
@@ -142,7 +142,7 @@ test.each(['openai', 'anthropic'] as const)(
           }),
           areOver: async (some) => some.map(() => false),
           onError(error) {
-            // Of the dead one, whose requests are cut.
+            // An error of the dead one, whose requests are cut.
             if (own !== life) errors.push(error)
           },
           onEvent() {},
@@ -181,7 +181,7 @@ test.each(['openai', 'anthropic'] as const)(
     }
     expect(errors).toEqual([])
     for (const { state, outcome, counts } of await batches.recent(1000)) {
-      // An answer that was stored, but not counted, is found to need none.
+      // An answer that was stored, but not counted, needs no further answer.
       expect([state, outcome, counts.completed + counts.dropped]).toEqual(['ended', 'completed', 2])
     }
   },

@@ -33,7 +33,7 @@ test('jobs that may wait share a batch at half the price, and end like jobs with
   ])
   expect((await house.service.call('GET', '/v1/provider-batches', { key })).status).toBe(403)
 
-  // A kept answer is given out at once.
+  // A kept answer is given at once.
   const again = await house.submit('one')
   expect(await house.job(again)).toMatchObject({ status: 'completed', cache: 'hit' })
 })
@@ -45,7 +45,7 @@ test('what a batch does not do goes on: in another batch, in a call, or it fails
   const never = await house.submit('never [[fault:lost_line]]')
   const refused = await house.submit('refused [[fault:400]]')
   for (const id of [...undone, never]) expect((await house.ended(id)).status).toBe('completed')
-  // A line that two batches did not do is called.
+  // A line that two batches did not do gets a call.
   expect((await house.ended(never)).served_tier).toBe('standard')
   expect(await house.ended(refused)).toMatchObject({ status: 'failed', error: { provider_status: 400 } })
   expect(house.bought()).toEqual(kinds.map(() => 1).concat(1))
@@ -58,7 +58,7 @@ test('an equal job that does not wait is bought at once, and ends both', async (
   const urgent = await house.submit('equal', { tier: 'standard' })
   expect(await house.ended(urgent)).toMatchObject({ status: 'completed', cache: 'miss' })
   expect(await house.ended(sent)).toMatchObject({ status: 'completed', cache: 'shared', cost_usd: 0 })
-  // The batch is of no more use to anybody.
+  // No job needs the batch any more.
   await house.until(() => house.simulator.batches.batches()[0]!.phase === 'cancelled')
 
   const waiting = await house.submit('later', {}, { seed: 1 })
@@ -94,7 +94,7 @@ test('an equal job that does not wait for flex is bought at once, and ends both'
   expect((await house.attempts(sent))[0]!.cost_usd).toBeGreaterThan(0)
   expect(house.bought().sort()).toEqual([1, 2])
 
-  // One that waits as long goes along.
+  // A job that waits as long comes along.
   house.simulator.setFaults([{ kind: 'slow', ms: 300, times: 1, match: 'together' }])
   const first = await house.submit('together', { tier: 'flex' })
   await house.until(async () => (await house.job(first)).status === 'running')
@@ -115,7 +115,7 @@ test('jobs of tier auto go at flex where there is no time for a batch, and at st
   const house = await openBatchHouse({ flex: true })
   const called = await house.ended(await house.submit('a', { tier: 'auto', deadline: soon(60) }))
   expect(called).toMatchObject({ status: 'completed', tier: 'auto', served_tier: 'flex' })
-  // There is no capacity, then too slow an answer: both go on in time, and that counts as no attempt.
+  // There is no capacity, then too slow an answer: both go on in time, and that is not an attempt.
   house.simulator.setFaults([
     { kind: 'flex_unavailable', match: 'no room', times: 1 },
     { kind: 'slow', ms: 20_000, match: 'too slow', times: 1 },

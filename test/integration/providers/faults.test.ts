@@ -5,7 +5,7 @@ import { chatBody, openSimulator } from './fixture.ts'
 
 type Expected = Partial<ProviderFailure>
 
-/** What the adapter makes of each fault when the answer comes in one piece. */
+/** The adapter's result for each fault when the answer comes in one piece. */
 const WHOLE: Record<FaultKind, Expected | 'ok'> = {
   400: { class: 'final', status: 400, ambiguous: false, input: true },
   401: { class: 'final', status: 401, ambiguous: false, input: false, code: 'invalid_api_key' },
@@ -43,7 +43,7 @@ const WHOLE: Record<FaultKind, Expected | 'ok'> = {
   huge: { class: 'final', status: 200, code: 'answer_too_large', ambiguous: true },
   endless: { class: 'final', status: 200, code: 'answer_too_large', ambiguous: true },
 }
-/** Where a stream fails otherwise. */
+/** Where a stream fails differently. */
 const STREAMED: Partial<Record<FaultKind, Expected>> = {
   truncated_stream: { class: 'retryable', status: 200, ambiguous: true, code: 'truncated_stream' },
   error_in_stream: { class: 'retryable', status: 200, ambiguous: true, code: 'server_error' },

@@ -11,7 +11,7 @@ export const API_KEY = 'topsecret-key-1'
 
 export type Ask = (request: Partial<ProviderRequest> & { body: JsonObject }) => Promise<ProviderAnswer>
 
-/** An adapter for the address, closed with the test. `ask` fills in what a test does not care about. */
+/** An adapter for the address, closed with the test. `ask` fills in what a test leaves out. */
 export function openProvider(
   baseUrl: string,
   options: Partial<OpenAiOptions> = {},
@@ -47,7 +47,7 @@ export async function openSimulator(
   return { simulator, url, ...openProvider(url, adapter) }
 }
 
-/** A server that behaves as the test says; for what no simulator should offer. */
+/** A server that behaves as the test says; for behaviour that no simulator should have. */
 export async function openServer(listener: RequestListener): Promise<string> {
   const server = createServer(listener)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -131,7 +131,7 @@ test('connections are used again', async () => {
   for (let count = 0; count < 10; count += 1) {
     expect((await ask({ body: chatBody('x', count % 2 ? stream : {}) })).ok).toBe(true)
   }
-  // Two, for an answer is given just before its connection is free.
+  // Two, because an answer is returned just before its connection is free.
   expect(ports.size).toBeLessThanOrEqual(2)
 })
 

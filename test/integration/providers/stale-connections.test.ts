@@ -5,7 +5,7 @@ import { chatBody, openProvider } from './fixture.ts'
 
 const ANSWER = '{"choices":[{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}]}'
 
-/** A server of one's own: told of each request on each of its connections. */
+/** A server of one's own: called for each request on each of its connections. */
 async function serve(onRequest: (socket: Socket, nth: number) => void) {
   const sockets: Socket[] = []
   let requests = 0
@@ -28,7 +28,7 @@ async function serve(onRequest: (socket: Socket, nth: number) => void) {
   return { sockets, requests: () => requests, ...openProvider(`http://127.0.0.1:${port}/v1`) }
 }
 
-/** An answer is given just before its connection is free. */
+/** An answer is returned just before its connection is free. */
 async function untilFree(): Promise<void> {
   for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve))
 }
@@ -53,7 +53,7 @@ test('a connection that is reset when it is reused is flagged, and says nothing 
       staleConnection: true,
     })
     expect(judgeAnswer(failure, true)).toBeNull()
-    // It was read, so nothing is sent again behind the job's back.
+    // It was read, so nothing is sent again without the job knowing.
     expect(requests()).toBe(2)
     await untilFree()
     expect(await ask({ body: chatBody('x') })).toMatchObject({ ok: true })

@@ -120,7 +120,7 @@ describe('an error inside a stream is a failure with its own message, in every s
       status: 200,
       ...expected,
     })
-    // What is no part of the answer is not passed on: the client is told of the failure once, by its job.
+    // Text outside of the answer is not passed on: the client learns of the failure once, from its job.
     expect(deltas).toHaveLength(1)
     const first = await serve({ headers: SSE, body: text })
     expect(await first.ask({ body })).toMatchObject({ ok: false, ambiguous: false, ...expected })

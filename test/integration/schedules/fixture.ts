@@ -6,18 +6,18 @@ import type { Launcher } from '../../../schedules/launch.ts'
 import { createScheduleTask, type SlotEvent } from '../../../schedules/runner.ts'
 import { createTestApi, type TestApi, type TestApiOptions } from '../../helpers/api.ts'
 
-/** What an answer holds, as the test that asked for it knows. */
+/** The content of an answer, which the test that asked for it knows. */
 export type Json = ReturnType<typeof JSON.parse>
 export type Answer = { status: number; headers: Record<string, unknown>; body: Json }
 type Options = { key?: string; body?: object; headers?: Record<string, string> }
 
 export type ScheduleHouse = TestApi & {
   call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', url: string, options?: Options): Promise<Answer>
-  /** Makes a schedule and answers it. */
+  /** Creates a schedule and answers it. */
   make(members?: object, options?: Options): Promise<Json>
   /** Runs what is due now, as the elected worker does. */
   tick(): Promise<void>
-  /** Lets time pass for a schedule: all its times are so much earlier. */
+  /** Lets time pass for a schedule: moves all its times this much earlier. */
   moveBack(id: string, ms: number, tenant?: string): Promise<void>
   slots: SlotEvent[]
   failures: unknown[]

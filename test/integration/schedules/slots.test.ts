@@ -38,7 +38,7 @@ describe('a slot', () => {
   it('makes one job, however many workers reach it, and whenever one of them dies', async () => {
     const { id } = await house.make()
     await house.moveBack(id, HOUR)
-    // One made the job, and died before it said so; its turn is over.
+    // One created the job, and died before it reported that; its turn is over.
     const { due } = await house.scheduleWork.claim('default', 'a', 10)
     expect(due).toHaveLength(1)
     const order = { tenant: 'default', schedule: id, scheduledFor: due[0]!.slot, terms: {} }
@@ -48,7 +48,7 @@ describe('a slot', () => {
     })
     await Promise.all([house.tick(), house.tick()])
     expect(await outcomesOf(id)).toEqual([])
-    // And the job was even forgotten since.
+    // And the job was even deleted since.
     if (launched.kind !== 'created') throw new Error(launched.kind)
     await house.call('DELETE', `/v1/jobs/${launched.id}`)
     await house.moveBack(id, 0)
@@ -74,7 +74,7 @@ describe('a slot', () => {
     await house.call('PATCH', `/v1/schedules/${id}`, { body: { every: '2h' } })
     const settled = { slot: due[0]!.slot, outcome: 'skipped' as const, made: null, error: null }
     const settle = () => house.scheduleWork.settle(due[0]!, [settled], due[0]!.slot + HOUR, false)
-    // The line broke off, and it was sent again.
+    // The connection broke, and it was sent again.
     expect([await settle(), await settle()]).toEqual(['stale', 'stale'])
     await house.moveBack(id, 0)
     await house.tick()
@@ -117,7 +117,7 @@ describe('a slot', () => {
     await house.tick()
     expect(await outcomesOf(id)).toEqual(['created', 'created'])
     expect(await read(id)).toMatchObject({ next_runs: [], runs: 2 })
-    // Asked for, it runs all the same, and with more room it goes on.
+    // On request it still runs, and with more room it goes on.
     expect((await house.call('POST', `/v1/schedules/${id}/run`)).status).toBe(202)
     const { body } = await house.call('PATCH', `/v1/schedules/${id}`, { body: { max_runs: 3 } })
     expect(body).toMatchObject({ runs: 3, next_runs: [expect.any(String)] })
@@ -208,7 +208,7 @@ it('a slot of flows makes one flow, which is looked at as a job would be', async
   const flow = { name: 'f', steps: { a: { job: chatJob } } }
   const { id } = await house.make({ job: null, flow, overlap: 'skip' })
   await house.moveBack(id, HOUR)
-  // One made the flow, and died before it said so; its turn is over.
+  // One created the flow, and died before it reported that; its turn is over.
   const { due } = await house.scheduleWork.claim('default', 'a', 10)
   const idempotencyKey = `${id}\n${due[0]!.slot}`
   const order = { tenant: 'default', schedule: id, scheduledFor: due[0]!.slot, idempotencyKey, terms: {} }

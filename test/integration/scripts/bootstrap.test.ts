@@ -194,7 +194,7 @@ describe('the dashboard', () => {
       ensureDashboard({ root, node: process.execPath, log: (line: string) => lines.push(line), buildMs: 500 })
     await ensure()
     expect(lines.at(-1)).toContain('could not be built')
-    // Held by somebody who is alive, for longer than any build takes.
+    // Held by a living process, for longer than any build takes.
     const lock = join(root, '.sluice/build.lock')
     await mkdir(lock)
     await write('.sluice/build.lock/pids', `${process.pid}\n`)

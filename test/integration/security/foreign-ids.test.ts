@@ -20,7 +20,7 @@ const asOther = { authorization: `Bearer ${otherKey}` }
 let api: TestApi
 let operations: Operation[]
 let schemas: Record<string, JsonObject>
-/** Something of acme's in each collection, by the part of the path behind `/v1/`. */
+/** An object of acme in each collection, by the part of the path behind `/v1/`. */
 let own: Record<string, string>
 
 beforeAll(async () => {
@@ -31,13 +31,19 @@ beforeAll(async () => {
 })
 afterAll(() => api.close())
 
-/** What belongs to nobody: administrators alone reach lanes and tenants, models are the same for all, and a token is a key of its own. */
+/**
+ * What belongs to no tenant: only administrators reach lanes and tenants, models are the same for all, and a token is
+ * a key of its own.
+ */
 const COMMON = ['lanes', 'models', 'tenants', 'file-links']
 
-/** Operations on one thing that belongs to a tenant. */
+/** Operations on one object that belongs to a tenant. */
 const withIds = () =>
   operations.filter(({ path }) => path.includes('{') && !COMMON.includes(collectionOf({ path })))
-/** Ids that clients choose: who puts something under another's makes something of his own, as durable.test.ts says. */
+/**
+ * Ids that clients choose: a tenant that puts something under another's id creates its own object, as durable.test.ts
+ * shows.
+ */
 const makesItsOwn = ({ method }: Pick<Operation, 'method'>) => method === 'PUT'
 const collectionOf = ({ path }: Pick<Operation, 'path'>) => path.split('/')[2]!
 
@@ -52,7 +58,7 @@ async function create(url: string, payload: object): Promise<string> {
   return response.json().id
 }
 
-/** Whoever adds routes under a new collection says here how a thing of it comes to be. */
+/** If you add routes under a new collection, add here how to create an object of it. */
 const makers: Record<string, () => Promise<string>> = {
   jobs: () => create('/v1/jobs', chatJob({ group: 'nightly' }, 'a job')),
   async groups() {
@@ -127,10 +133,10 @@ async function createFile(): Promise<string> {
   return response.json().id
 }
 
-/** Of the same form, and of nobody. */
+/** Of the same form, but it does not exist. */
 const missing = (id: string) => id.slice(0, -1) + (id.endsWith('a') ? 'b' : 'a')
 
-/** All that a client can see of an answer, without the time and the id that it asked for itself. */
+/** All that a client can see of an answer, without the time and the id of its own request. */
 async function look(request: InjectOptions, id: string) {
   const headers = { ...asOther, 'x-request-id': 'same', ...request.headers }
   const { statusCode, headers: sent, body } = await api.app.inject({ ...request, headers })
@@ -155,7 +161,7 @@ describe('an id of another tenant', () => {
       const foreign = own[collectionOf(operation)]!
       const [payload] = body === null ? [] : fc.sample(fromSchema(body, schemas), { numRuns: 1, seed: 1 })
       for (const { query: members = {}, headers = {} } of manners) {
-        // Those that the route knows: others are refused before anything is looked for.
+        // Those that the route knows: others are refused before it looks for anything.
         const pairs = Object.entries(members).filter(([name]) => parameters.some((one) => one.name === name))
         const query = `?${new URLSearchParams(pairs)}`
         const ask = (id: string) =>
@@ -172,7 +178,7 @@ describe('an id of another tenant', () => {
         expect(answer, `${method} ${path}${query}`).toEqual(await ask(missing(foreign)))
         expect([400, 404], `${method} ${path}${query}`).toContain(answer.status)
       }
-      // Without anything to refuse beforehand the answer is that there is no such thing.
+      // Without a body that could be refused before, the answer is that the object does not exist.
       if (body === null) {
         const plain = await look({ method, url: fillIn(path, foreign) }, foreign)
         expect(plain.status, `${method} ${path}`).toBe(404)
@@ -193,7 +199,7 @@ describe('an id of another tenant', () => {
   })
 
   it('finds nothing in any list, like an id that never existed', async () => {
-    // The stream of everything goes on; events.test.ts says whose it tells of.
+    // The stream of everything goes on; events.test.ts tests whose events it has.
     const lists = operations.filter(
       ({ method, path }) => method === 'GET' && !path.includes('{') && path !== '/v1/events',
     )
@@ -242,10 +248,10 @@ describe('an id of another tenant', () => {
   })
 })
 
-/** There is nothing to read of a batch of messages before its end. */
+/** A batch of messages has nothing to read before its end. */
 const COMES_LATER = '/v1/messages/batches/{id}/results'
 
-/** What acme reads of its own, event streams aside, which go on. */
+/** What acme reads of its own objects, except for event streams, which go on. */
 async function readAll() {
   const readers = withIds().filter(
     ({ method, path }) => method === 'GET' && !path.endsWith('/events') && path !== COMES_LATER,

@@ -10,13 +10,13 @@ const BODIES = 10_000
 const OTHERS = 1_500
 /** Requests under way at once. */
 const CONCURRENCY = 16
-/** Printed with a failure; another one finds other things. */
+/** Printed with a failure; another seed finds other faults. */
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 
 let api: TestApi
 let operations: Operation[]
 let schemas: Record<string, JsonObject>
-// Each test has a store of its own: an event stream of something that exists would not end.
+// Each test has its own store: an event stream of an existing object would not end.
 beforeEach(async () => {
   api = await createTestApi({ limits: { bodyBytes: 100_000 }, overrides: { providers: answeringProvider } })
   const described = await readOperations(api.app)
@@ -39,7 +39,7 @@ it('answers ten thousand bodies, from the schemas and around them, without a fau
   expect(statuses.size).toBeGreaterThan(3)
   const total = [...statuses.values()].reduce((sum, count) => sum + count, 0)
   expect(total).toBeGreaterThanOrEqual(BODIES)
-  // Not everything bounces off: some of it is taken and has to be stored.
+  // Not everything is refused: some of it is accepted and has to be stored.
   expect((statuses.get(202) ?? 0) + (statuses.get(200) ?? 0)).toBeGreaterThan(BODIES / 100)
 }, 120_000)
 
@@ -59,7 +59,7 @@ async function sendAll(requests: InjectOptions[]): Promise<Map<number, number>> 
     for (const request of left) {
       const { statusCode, headers, body } = await api.app.inject(request)
       const told = `seed ${seed}: ${statusCode} ${body.slice(0, 300)} for ${JSON.stringify(request)}`
-      // 501 and the like are faults too, were there any; a pause of the store would be 503.
+      // 501 and the like would be faults, too; a pause of the store would be 503.
       expect(statusCode, told).toBeLessThan(500)
       expect(headers, told).not.toHaveProperty('x-injected')
       expect(headers['x-request-id'], told).toMatch(/^[\w.-]{1,128}$/)
@@ -104,7 +104,7 @@ function requestWithout(operation: Operation): Arbitrary<InjectOptions> {
   )
   const headers = fc.dictionary(
     fc.constantFrom('x-request-id', 'idempotency-key', 'last-event-id', 'cache-control', 'authorization'),
-    // What cannot stand in a header at all never leaves a client.
+    // A text that no header can contain never leaves a client.
     nastyText.map((text) => text.replaceAll(/[^\x20-\x7e\x80-\xff]/g, '').trim()),
     { maxKeys: 3 },
   )

@@ -11,7 +11,7 @@ import { startReceiver, WEBHOOK_SECRET } from '../webhooks/receiver.ts'
 export type House = {
   url: string
   config: LiveConfig
-  /** What both roles logged, down to trace. */
+  /** The log of both roles, down to trace. */
   log(): string
   call(method: string, path: string, body?: unknown, key?: string): Promise<{ status: number; body: Answer }>
 }
@@ -160,6 +160,6 @@ export async function exercise({ call }: House): Promise<void> {
   await call('POST', `/v1/deliveries/${delivery!.id}/redeliver`)
   await receiver.got(3)
   expect((await call('DELETE', `/v1/jobs/${streamed}`)).status).toBe(200)
-  // The sweeper has been round.
+  // The sweeper has run.
   await new Promise((resolve) => setTimeout(resolve, 1_500))
 }

@@ -11,7 +11,7 @@ import { testRedis, toConfig } from '../../helpers/redis.ts'
 const FORGED = '{"level":60,"msg":"forged"}'
 
 let service: Service
-/** What was written to the log, as it stands in the file. */
+/** The log, exactly as in the file. */
 let written = ''
 
 beforeAll(async () => {
@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => service.close())
 
-/** Sends bytes as they are and answers what came back. */
+/** Sends bytes unchanged and answers what came back. */
 function send(text: string): Promise<string> {
   return new Promise((resolve) => {
     let answer = ''

@@ -15,7 +15,7 @@ afterAll(() => api.close())
 
 type Headers = Record<string, string>
 
-/** By hand, for `fetch` writes `host` itself. */
+/** By hand, because `fetch` writes `host` itself. */
 function ask(method: string, path: string, headers: Headers, body?: object): Promise<[number, string]> {
   return new Promise((resolve, reject) => {
     const sent = request(url + path, {
@@ -89,7 +89,7 @@ describe('a service without keys', () => {
       ])
     }
     expect(await jobs()).toBe(before)
-    // What holds no data may be linked to.
+    // Pages without data may be linked to.
     expect((await ask('GET', '/dashboard/', headers))[0]).not.toBe(403)
   })
 
@@ -184,7 +184,7 @@ describe('from a browser', () => {
     const rebound = await browser.newContext()
     const page = await rebound.newPage()
     const { port } = new URL(url)
-    // What the name leads to is for the resolver to say; the browser sends the same bytes.
+    // The resolver decides where the name leads; the browser sends the same bytes.
     await page.route('http://evil.example:*/**', async (route) => {
       const { method, body } = { method: route.request().method(), body: route.request().postData() }
       const [status, text] = await ask(

@@ -7,7 +7,7 @@ import { collectKeyWords } from '../../helpers/key-words.ts'
 import { readOperations } from '../../helpers/openapi.ts'
 import { keysOf } from '../../helpers/redis.ts'
 
-/** Printed with a failure; another one finds other things. */
+/** Printed with a failure; another seed finds other faults. */
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 const words = collectKeyWords()
 
@@ -42,7 +42,7 @@ describe('a name made of the words of our keys', { timeout: 60_000 }, () => {
       .array(fc.constantFrom('nightly', ...words), { minLength: 1, maxLength: 3 })
       .map((parts) => parts.join(':'))
     const names = new Set(fc.sample(name, { numRuns: 150, seed }))
-    // The three that met, both ways round.
+    // The three that collided, in both orders.
     for (const part of ['jobs', 'events']) {
       for (const group of [`one:${part}`, 'one', 'two', `two:${part}`]) names.add(group)
     }
@@ -172,7 +172,7 @@ describe('a name made of the words of our keys', { timeout: 60_000 }, () => {
 it("keeps a group that an earlier version stored in the place of another group's parts", async () => {
   const root = api.root()
   const kept = await create({ group: 'lone:jobs' }, 'kept')
-  // As it stood: the hash at the very name, its parts behind that.
+  // As it was stored: the hash under exactly that name, its parts behind it.
   const now = `${root}:group:lone%jobs`
   const then = `${root}:group:lone:jobs`
   for (const part of ['', ':jobs', ':events']) await api.redis.rename(now + part, then + part)

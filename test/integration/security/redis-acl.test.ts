@@ -68,12 +68,12 @@ it('is granted no command that neither its source nor its queue engine calls, an
     [...engine.matchAll(/\br?call\(\s*"([A-Za-z]+)"/g)].map(([, name]) => name!.toLowerCase()),
   )
   expect([...ours].filter((name) => !granted.includes(name))).toEqual([])
-  // What the client library sends by itself at a connection's beginning.
+  // What the client library sends by itself when it connects.
   const used = new Set([...ours, ...theirs, 'exec', 'client', 'info', 'ping', 'evalsha', 'eval'])
   expect(granted.filter((name) => !used.has(name))).toEqual([])
 })
 
-/** Methods of the client that are not, or not only, commands; and those that need no permission. */
+/** Methods of the client that are not, or not only, commands; and commands that need no permission. */
 const CLIENT_OWN = new Set(['exec', 'quit', 'hello', 'auth'])
 
 it('can neither look beside its prefix nor touch the server', async () => {

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { expect, it, onTestFinished } from 'vitest'
 import { createTestApi } from '../../helpers/api.ts'
 
-/** What is promised: a client that is too slow is cut off within this time, in ms, with the time-outs as they are. */
+/** The promise: a client that is too slow is cut off within this time, in ms, with the default time-outs. */
 const PROMISED_MS = 15_000
 const DRIP_MS = 250
 const PROBE_MS = 50
@@ -11,7 +11,7 @@ const post = (path: string, more: string[], start = '') =>
   [`POST ${path} HTTP/1.1`, 'host: a', ...more, '', start].join('\r\n')
 const json = 'content-type: application/json'
 
-/** How each client begins, and with what it goes on, a piece at a time. */
+/** How each client begins, and how it goes on, piece by piece. */
 const clients: Record<string, { begins: string; drips: string }> = {
   'says nothing': { begins: '', drips: '' },
   'drips its request line': { begins: 'G', drips: 'E' },
@@ -38,7 +38,7 @@ const clients: Record<string, { begins: string; drips: string }> = {
   },
 }
 
-/** Several of each, for one that hangs on by luck proves nothing. */
+/** Several of each, because one that stays connected by chance proves nothing. */
 const COPIES = 5
 
 it('cuts off slow headers and slow bodies of every kind within 15 s, while others are served at once', async () => {
@@ -71,7 +71,7 @@ it('cuts off slow headers and slow bodies of every kind within 15 s, while other
   expect(slowest).toBeLessThan(2_000)
 }, 30_000)
 
-/** How long the server bears the client, in ms. */
+/** How long the server keeps the client, in ms. */
 function hold(port: number, { begins, drips }: { begins: string; drips: string }): Promise<number> {
   return new Promise((resolve) => {
     const startedAt = performance.now()

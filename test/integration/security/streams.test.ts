@@ -24,7 +24,7 @@ async function start() {
   const log = pino({ level: 'silent' })
   const service = await openApi({ config, log, version: '0.0.0-test' })
   onTestFinished(service.close)
-  // A client's idle connections would hold up the closing.
+  // A client's idle connections would delay the closing.
   const dispatcher = new Agent()
   onTestFinished(() => dispatcher.destroy())
   const call = (key: string, path: string, init: RequestInit = {}, tenant?: string) =>
@@ -61,7 +61,7 @@ it('gives a tenant its number of event streams and no more, and another tenant i
   const refused = await call(acmeKey, path)
   expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '5'])
   expect(await refused.json()).toMatchObject({ error: { code: 'rate_limited', type: 'rate_limit_error' } })
-  // Whatever else it asks for is answered.
+  // Every other request is answered.
   expect((await call(acmeKey, `/v1/jobs/${id}`)).status).toBe(200)
 
   const theirs = await call(otherKey, `/v1/jobs/${await createId(otherKey)}/events`)
@@ -85,7 +85,7 @@ it('counts the streams of chats and responses as well, and ends them when their 
   const answers = Array.from({ length: MOST }, (_, index) =>
     ask('/v1/chat/completions', { messages, stream: true, user: `user ${index}` }),
   )
-  // None of them is answered before its first piece, so it is the refusal that tells when all are counted.
+  // None of them is answered before its first piece, so the refusal shows when all are counted.
   const background = await ask('/v1/responses', { input: 'hello', background: true })
   const { id } = (await background.json()) as { id: string }
   await until(async () => {
@@ -168,7 +168,7 @@ it('counts sockets and what they follow among the streams, and closes those of a
   const turnedAway = await connect(acmeKey)
   expect(await turnedAway.next()).toMatchObject({ type: 'error', id: null, error: { code: 'rate_limited' } })
   expect((await turnedAway.closed).code).toBe(1013)
-  // A place is free with the end of a subscription, and with that of the socket.
+  // A place becomes free at the end of a subscription, and at that of the socket.
   socket.send({ type: 'unsubscribe', id: 'a' })
   await socket.find(({ type }) => type === 'end')
   const other = await connect(acmeKey)

@@ -28,7 +28,9 @@ export type House = {
   stop(): Promise<number>
 }
 
-/** API and worker in this process, put together as main.ts does, before a simulated provider. To be stopped. */
+/**
+ * API and worker in this process, put together as main.ts does, with a simulated provider. The test has to stop them.
+ */
 export async function openHouse(
   members: Partial<ConfigInput> = {},
   options: { simulator?: SimulatorOptions; worker?: boolean } = {},

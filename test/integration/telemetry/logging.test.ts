@@ -32,7 +32,7 @@ const chat = (text: string, members: object = {}, model = 'sim/chat') => ({
 const linesOf = (job: Job) => house.logged.filter((line) => line.job === job.id)
 const has = (message: string) => house.logged.some((line) => line.msg === message)
 
-/** Everything that has a line of its own, as far as a few seconds can bring it about. */
+/** Everything that has a log line of its own, as far as it can happen within a few seconds. */
 beforeAll(async () => {
   hooks = await startReceiver((_received, _index, response) => void response.writeHead(410).end())
   // A receiver of webhooks takes no spans.

@@ -145,7 +145,7 @@ test('after known work the numbers are exactly those of the work', async () => {
     return parseSamples(await response.text())
   }
   await receiver.got(1)
-  // Booked when the store has it, which is after the receiver has.
+  // Booked when the store has it, which is after the receiver has it.
   await until(async () => findValue(await scrape(), 'sluice_webhook_delay_seconds_count') === 1)
   // The store is read once a second.
   await until(async () => findValue(await scrape(), 'sluice_jobs', { status: 'completed' }) === 8)
@@ -164,7 +164,7 @@ test('after known work the numbers are exactly those of the work', async () => {
   expect(told('sluice_job_retries_total', { reason: 'throttled' })).toBe(1)
   expect(told('sluice_job_wait_seconds_count', { lane: 'own/chat' })).toBe(6)
   expect(told('sluice_job_wait_seconds_count', { lane: 'own/embed' })).toBe(2)
-  // Both waited 300 ms for company.
+  // Both waited 300 ms for other requests.
   expect(told('sluice_job_wait_seconds_sum', { lane: 'own/embed' })).toBeGreaterThan(0.5)
 
   const calls = 'sluice_provider_calls_total'
@@ -243,7 +243,7 @@ test('while Redis is silent the API answers a scrape within 3 s and says so, and
   process.kill(redis.pid, 'SIGSTOP')
   try {
     const scrapes: { answer: number | undefined; ms: number }[] = []
-    // The reading before serves for a second.
+    // The last reading is used for a second.
     await until(async () => scrapes[scrapes.push(await timed(up)) - 1]!.answer === 0)
     const [ofWorker, ready] = await Promise.all([
       timed(async () => (await fetch(`${port}/metrics`)).text()),
@@ -277,7 +277,7 @@ test('the port of a worker answers health checks and metrics and nothing else, w
   const { text } = await ask('/metrics?name=x', { headers: { authorization: 'Bearer whatever' } })
   expect(findValue(parseSamples(text), 'sluice_worker_healthy')).toBe(1)
   expect(findValue(parseSamples(text), 'sluice_spool_files', { state: 'waiting' })).toBe(0)
-  // What all share is told by the API.
+  // The API reports what all processes share.
   expect(findValue(parseSamples(text), 'sluice_store_up')).toBeUndefined()
   expect((await ask('/metrics', { method: 'HEAD' })).text).toBe('')
   expect((await ask('/metrics', { method: 'POST', body: 'x'.repeat(100_000) })).status).toBe(405)

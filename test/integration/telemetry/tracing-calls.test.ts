@@ -22,7 +22,7 @@ const success: ProviderAnswer = { ok: true, status: 200, body: {}, usage: null, 
 
 type Told = { lane?: string; claimed?: Partial<Claimed>[]; answer?: ProviderAnswer; body?: JsonObject }
 
-/** The spans that calls are told by. */
+/** The spans of the calls. */
 async function tell(calls: Told[]): Promise<ReceivedSpan[]> {
   const receiver = await startOtlpReceiver()
   onTestFinished(() => receiver.close())

@@ -112,7 +112,7 @@ test('a request without a valid key has no span', async () => {
 })
 
 describe('a receiver', () => {
-  /** Takes connections and says nothing. */
+  /** Accepts connections and never answers. */
   async function startMute(): Promise<string> {
     const server: Server = createServer(() => {})
     server.listen(0, '127.0.0.1')

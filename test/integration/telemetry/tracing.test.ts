@@ -36,7 +36,7 @@ const together = [newTrace(), newTrace(), newTrace()]
 let whole: Job
 let tookMs: number
 
-/** Everything that is looked at below happens here, so that it is sent once. */
+/** All that the tests below look at happens here, so that it is sent once. */
 beforeAll(async () => {
   receiver = await startOtlpReceiver()
   hooks = await startReceiver()

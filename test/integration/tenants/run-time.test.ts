@@ -65,7 +65,7 @@ async function openProcess(place: TestPlace): Promise<Process> {
   }
 }
 
-/** Asks again until the answer is as it should be, for 5 s at the most. */
+/** Repeats a request until the answer is right, for at most 5 s. */
 async function within5s(ask: () => Promise<Answer>, isRight: (answer: Answer) => boolean): Promise<Answer> {
   const endsAt = performance.now() + 6_000
   for (;;) {
@@ -156,7 +156,7 @@ describe('tenants at run time', () => {
     const gone = await one.call('PATCH', '/v1/tenants/change', { per_fair_key: null })
     expect(gone.body.per_fair_key).toBeNull()
     const before = (await one.call('GET', '/v1/audit')).body.data.length
-    // The same again is no change.
+    // The same values again are not a change.
     expect((await one.call('PATCH', '/v1/tenants/change', { limits: { max_queued: 6 } })).status).toBe(200)
     expect((await one.call('GET', '/v1/audit')).body.data.length).toBe(before)
   })
@@ -195,7 +195,7 @@ describe('tenants at run time', () => {
     }
     const taken = await call('POST', '/v1/jobs', { type: 'chat', body: chat('fast') })
     expect(taken.body).toMatchObject({ lane: 'openai/small' })
-    // An alias that is named leads where it leads.
+    // An alias can be named, and means its target.
     expect((await call('POST', '/v1/jobs', { type: 'chat', body: chat('best') })).body.lane).toBe(
       'other/chat',
     )

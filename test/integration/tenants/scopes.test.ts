@@ -37,7 +37,7 @@ describe('the scopes of keys', () => {
     const app = buildApp({ ...api.deps, tenants: { ...api.deps.tenants, keyring: () => keyring } })
     onTestFinished(() => app.close())
     app.addHook('onRoute', (route) => void registered.push(route))
-    // Whoever is let in meets this in place of the route's work.
+    // A request that is let in gets this instead of the route's work.
     app.addHook('preHandler', async (_request, reply) => reply.code(299).send())
     await app.ready()
 

@@ -1,4 +1,4 @@
-/** Ways to write a host that leads to this machine or its network, as put between `//` and the port. */
+/** Ways to write a host that leads to this machine or its network, between `//` and the port. */
 
 /** Spellings of 127.0.0.1 that a WHATWG URL parser understands, or should refuse. */
 export const LOOPBACK_SPELLINGS = [
@@ -131,7 +131,7 @@ const PRIVATE_V6 = [
   '[100::1]',
 ]
 
-/** Every private IPv4 address, plain and in each notation that carries one. */
+/** Every private IPv4 address, plain and in each notation that contains one. */
 export const PRIVATE_FORMS = PRIVATE_V4.flatMap((address) => {
   const bytes = address.split('.').map(Number)
   const hex = bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('')

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createAddressGuard, type LookupAll } from '../../../webhooks/address-guard.ts'
 import { LOOPBACK_SPELLINGS, PRIVATE_FORMS } from './address-forms.ts'
 
-/** Listen on 127.0.0.1 and, where there is one, on ::1; answer 204 and count who came. */
+/** Listen on 127.0.0.1 and, if possible, on ::1; answer 204 and count the requests. */
 let canaries: Server[]
 let port: number
 let connections: (string | undefined)[] = []
@@ -41,7 +41,7 @@ async function stop(server: Server): Promise<void> {
   await once(server, 'close')
 }
 
-/** A resolver that gives its answers one after the other, the last one for ever. */
+/** A resolver that gives its answers one after the other, and then repeats the last one. */
 function answersOf(...answers: string[][]): LookupAll & { asked: string[] } {
   const asked: string[] = []
   const lookup: LookupAll = (hostname, _options, callback) => {
@@ -85,7 +85,7 @@ describe('address guard', () => {
   })
 
   it.each(['http', 'https'])('lets no %s spelling of a private address reach a socket', async (scheme) => {
-    // Forms that stay names after parsing are not looked up for real: any name may lead to loopback.
+    // Forms that are still names after parsing are not really looked up: any name may lead to loopback.
     const lookup = answersOf(['127.0.0.1'])
     const outcomes = new Map<string, unknown>()
     for (const host of forms) outcomes.set(host, await attempt(`${scheme}://${host}:${port}/`, { lookup }))
@@ -129,9 +129,9 @@ describe('address guard', () => {
     expect(await attempt(`http://hooks.example.com:${port}/`, { lookup: answersOf([]) })).toBe('ENOTFOUND')
   })
 
-  // Loopback has many addresses on Linux alone.
+  // Loopback has many addresses only on Linux.
   describe.runIf(process.platform === 'linux')('with a name that has a public address', () => {
-    /** Stands in for the public internet, which a test must not reach. */
+    /** Replaces the public internet, which a test must not reach. */
     const isPublic = (address: string) => address === '127.0.0.9'
     const url = () => `http://hooks.example.com:${port}/`
     const receiver = createServer((socket) => {

@@ -19,7 +19,7 @@ let server: Awaited<ReturnType<typeof startTestRedis>>
 let redis: Redis
 let store: WebhookStore
 const closers: (() => Promise<void>)[] = []
-/** The jobs that a worker can load; a test changes them as it likes. */
+/** The jobs that a worker can load; a test may change them. */
 const jobs = new Map<string, Job>()
 
 beforeAll(async () => {
@@ -322,7 +322,7 @@ describe('webhook delivery', () => {
     await create(receiver.url)
     const leaseMs = 600
     let loads = 0
-    // Held up for longer than a send and its record may take of the lease, once.
+    // Delayed once, for longer than a send and its record may take of the lease.
     const loadSubject = async ({ jobId: id }: { jobId: string }) => {
       if (loads++ === 0) await new Promise((resolve) => setTimeout(resolve, leaseMs * 0.7))
       return jobs.get(id) ?? null
@@ -363,7 +363,7 @@ describe('webhooks of several tenants', () => {
   const createFor = (tenant: string, url: string, id: string) =>
     store.create(tenant, { id, jobId: 'job_1', event: 'job.completed', url, now: Date.now() - 5 })
 
-  /** How long a webhook of a tenant takes that is made while receivers of others are silent. */
+  /** How long a tenant's webhook takes while receivers of others are silent. */
   async function delayOf(tenant: string, url: string): Promise<number> {
     const quick = await openReceiver()
     const begun = performance.now()
@@ -372,7 +372,7 @@ describe('webhooks of several tenants', () => {
     return performance.now() - begun
   }
 
-  /** Takes connections at every address of this machine, 127.0.0.0/8 among them, and never says a word. */
+  /** Accepts connections at every address of this machine, with 127.0.0.0/8, and never answers. */
   async function openSilence() {
     const sockets = new Set<Socket>()
     const server = createServer((socket) => {
@@ -403,7 +403,8 @@ describe('webhooks of several tenants', () => {
       await expect.poll(silence.open).toBe(8)
       expect(await delayOf('other', 'http://RECEIVER/hook')).toBeLessThan(1000)
       expect(silence.open()).toBe(8)
-      // Those that it hangs up on fail, and others take their places: it has to be gone before the end.
+      // Deliveries whose connection it closes fail, and others take their places: the outbox has to be gone before
+      // the end.
       await redis.del('test:{t:acme}:webhooks')
       silence.hangUp()
     },

@@ -4,7 +4,7 @@ import { createWebhookSender } from '../../../webhooks/send.ts'
 import { startConnectProxy } from '../../helpers/connect-proxy.ts'
 import { startReceiver, WEBHOOK_SECRET } from './receiver.ts'
 
-/** A sender behind a proxy that leads every way to the receiver. */
+/** A sender behind a proxy that sends every request to the receiver. */
 async function openSender(addresses: string[], options: { noProxy?: string; allowAll?: boolean } = {}) {
   const receiver = await startReceiver()
   onTestFinished(() => receiver.close())

@@ -8,10 +8,10 @@ export const WEBHOOK_SECRET = `whsec_${Buffer.from('the secret of the webhook te
 
 export type Received = { id: string; path: string; headers: IncomingHttpHeaders; body: string }
 
-/** Answers the nth request (from 0) that it got; 204 unless told. */
+/** Answers the nth request (from 0); 204 by default. */
 export type Answerer = (received: Received, index: number, response: ServerResponse) => void | Promise<void>
 
-/** A webhook receiver on 127.0.0.1 that keeps what it got, in order. */
+/** A webhook receiver on 127.0.0.1 that keeps its requests, in order. */
 export async function startReceiver(
   answer: Answerer = (_received, _index, response) => void response.writeHead(204).end(),
 ) {
@@ -48,7 +48,7 @@ export async function startReceiver(
       if (received.length >= count) return Promise.resolve()
       return new Promise((resolve) => waiters.push({ count, resolve }))
     },
-    /** Ends every open request without an answer, as well as those that come. */
+    /** Ends every open request without an answer, and every later one. */
     hangUp(): void {
       server.removeAllListeners('request')
       server.on('request', (request) => request.destroy())
@@ -62,7 +62,7 @@ export async function startReceiver(
   }
 }
 
-/** The body, when the reference implementation believes the webhook; throws when it does not. */
+/** The body, if the reference implementation accepts the webhook; otherwise it throws. */
 export function verifyReceived(received: Received | undefined, secret = WEBHOOK_SECRET): unknown {
   if (!received) throw new Error('nothing was received')
   return new Webhook(secret).verify(received.body, received.headers as Record<string, string>)

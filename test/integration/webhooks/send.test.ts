@@ -106,7 +106,7 @@ describe('webhook sender', () => {
     })
     const outcome = await openSender().send({ id: 'whd_1', url: receiver.url, body: '{}' })
     expect(outcome).toMatchObject({ delivered: true, status: 200 })
-    // What the sockets of both sides buffer comes on top of the 64 KiB that are read.
+    // The sockets of both sides buffer more than the 64 KiB that are read.
     expect(written.bytes).toBeLessThan(16 * 1024 * 1024)
   })
 

@@ -48,7 +48,7 @@ async function claimOne(): Promise<ClaimedDelivery> {
   return claimed[0]
 }
 
-/** Ends every lease, as a minute without news of its worker would. */
+/** Ends every lease, as a minute without its worker would. */
 async function endLeases(): Promise<void> {
   for (const id of await redis.zrange(`${root('acme')}:webhooks`, '0', '-1')) {
     await redis.zadd(`${root('acme')}:webhooks`, '1', id)
@@ -64,7 +64,7 @@ describe('what a tenant learns about its receivers', () => {
 
   it('has the deliveries that fail, the latest attempt first, until they get through or are gone', async () => {
     for (const id of ['whd_1', 'whd_2', 'whd_3']) {
-      // Due before those that are to be sent again.
+      // Due before the deliveries that are to be sent again.
       await create(id, 'acme', 1)
       await fail(id === 'whd_2' ? 'failed' : 'pending')
     }
@@ -99,7 +99,7 @@ describe('what a tenant learns about its receivers', () => {
       found.push(...page.deliveries.map(({ id }) => id))
       if (!page.hasMore) break
       after = page.places.at(-1)
-      // The last of the page is gone when the next is asked for.
+      // The last of the page is gone when the next is requested.
       await redis.zrem(key, after!.id)
     }
     expect(found).toEqual(['whd_5', 'whd_4', 'whd_3', 'whd_2', 'whd_1'])
@@ -132,7 +132,7 @@ describe('what a tenant learns about its receivers', () => {
     expect(await redis.hlen(`${root('acme')}:webhooks:addresses`)).toBe(200)
     expect(await redis.zcard(`${root('acme')}:webhooks:addresses:used`)).toBe(200)
 
-    // One more does not read those that are there.
+    // One more does not read the existing ones.
     await create('whd_more', 'acme', Date.now() - 5, 'https://r.example/more')
     const claimed = await claimOne()
     await redis.config('RESETSTAT')
@@ -216,7 +216,7 @@ describe('webhook store', () => {
     await create('whd_1', 'acme', 1_700_000_000_000)
     await create('whd_2', 'acme', 1_700_000_000_500)
     expect(await store.backlog('acme')).toEqual({ pending: 2, dueSince: 1_700_000_000_000 })
-    // One that is being sent is not late.
+    // A delivery that is being sent is not late.
     const now = Date.now()
     await claim()
     const { pending, dueSince } = await store.backlog('acme')

@@ -29,7 +29,7 @@ it('a lane with max_concurrency: auto tries how many calls its server bears, and
   expect(peak_concurrency).toBeLessThan(40)
   const { learnedConcurrency } = await gate.read(lane)
   expect(learnedConcurrency).toBeGreaterThanOrEqual(1)
-  // Another process knows what this one has found.
+  // Another process knows what this one has found out.
   const other = adaptConcurrency(workshop.gate, createConcurrencyControl(store), () => null)
   expect((await other.read(lane)).learnedConcurrency).toBe(learnedConcurrency)
 })

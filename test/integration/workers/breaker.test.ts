@@ -66,7 +66,7 @@ it('asks a provider that is down a few times only, and finishes every job when i
   await until(async () => (await state()).inFlight === 0)
   const before = simulator.state().calls
   expect(before).toBeGreaterThanOrEqual(5)
-  expect(before).toBeLessThanOrEqual(8) // five, and what else was under way
+  expect(before).toBeLessThanOrEqual(8) // Five, and the calls under way.
 
   pass(15_000)
   await until(async () => (await breaker()).failures === 6)
@@ -82,12 +82,12 @@ it('asks a provider that is down a few times only, and finishes every job when i
 
 it('keeps retries to the budget of their lane', async () => {
   const { store, simulator } = await openLane()
-  simulator.setFaults([{ kind: '408' }]) // worth a retry, and nothing to the breaker
+  simulator.setFaults([{ kind: '408' }]) // Worth a retry, and irrelevant to the breaker.
   const startedAt = Date.now()
   const ids: string[] = []
   for (let i = 0; i < 30; i++) ids.push((await submit(store, { maxAttempts: 50 }, `number ${i}`)).id)
 
-  // Until those that may go again at once have done so.
+  // Until the jobs that may go again at once have done so.
   await until(async () => {
     const jobs = await Promise.all(ids.map((id) => read(store, id)))
     const putOff = jobs.filter((job) => Date.parse(job.next_attempt_at ?? '') > Date.now() + 1000)

@@ -4,7 +4,7 @@ import type { Work } from '../../../jobs/work.ts'
 import { eventsOf, LANE, newJob, read, submit, TENANT, until } from '../../helpers/store.ts'
 import { EMBED_LANE, embedJob, ended, openWorkshop, submitMany } from './fixture.ts'
 
-/** Does what is asked, then loses the answer, the first so many times. */
+/** Does what is asked, then loses the answer, for the first so many times. */
 function losing<K extends 'start' | 'complete' | 'requeue' | 'fail'>(method: K, times = 1) {
   return (work: Work): Work => {
     let left = times
@@ -135,7 +135,7 @@ describe('a worker', () => {
     const body = { model: LANE, messages: [{ role: 'user', content: 'hello' }], stream: true }
     const { id } = await submit(store, { body })
     await until(async () => (await eventsOf(store, id)).includes('job.delta'))
-    // As a cancel whose message is lost.
+    // Like a cancel whose message is lost.
     await store.scripts.run('cancel', store.root, [id, 60_000])
     await until(() => simulator.state().in_flight === 0)
     await until(async () => (await store.jobs.attempts(TENANT, id))?.[0]?.outcome === 'aborted')
@@ -148,7 +148,7 @@ describe('a worker', () => {
         async start(held, intent) {
           const started = await work.start(held, intent)
           await store.jobs.cancel(TENANT, held[0]!.id)
-          // Another message behind the abort: when it is heard, so was the abort.
+          // Another message behind the abort: when it was received, so was the abort.
           const heard = Promise.withResolvers<void>()
           const leave = await store.pubsub.listen(`${store.prefix}:echo`, () => heard.resolve())
           await store.redis.publish(`${store.prefix}:echo`, '')
@@ -324,7 +324,7 @@ describe('workers that start and stop', () => {
   it('take over a job whose worker died', async () => {
     const { store, simulator, work } = await openWorkshop({ store: { stalledAfterMs: 1000 } })
     const { id } = await submit(store)
-    // A worker that claimed the job and was never heard of again.
+    // A worker that claimed the job and then vanished.
     await store.start()
     await work()
     expect(await ended(store, id)).toMatchObject({ status: 'completed', attempts: 2 })

@@ -3,7 +3,7 @@ import { createOpenLanes } from '../../../jobs/open-lanes.ts'
 import { LANE, newJob, statusesOf, TENANT, type TestStore, until } from '../../helpers/store.ts'
 import { EMBED_LANE, openWorkshop } from './fixture.ts'
 
-/** The API's way to the workers that say they are open, once one has. */
+/** The API's way to the workers that report that they are open, once one has. */
 async function openApi(store: TestStore) {
   const openLanes = createOpenLanes({ pubsub: store.pubsub, prefix: store.prefix, now: Date.now })
   await until(() => openLanes.pick(LANE) !== null)

@@ -19,7 +19,7 @@ import { EMBED_LANE, embedJob, ended, openWorkshop, submitMany, type WorkshopOpt
 
 const OTHER_TENANT = 'other'
 
-/** A workshop at work, whose jobs are run one after the other unless they are given together. */
+/** A workshop with workers, whose jobs run one after the other unless they are given together. */
 async function openBench(
   options: WorkshopOptions & { embeddingCache?: (embeddingCache: EmbeddingCache) => EmbeddingCache } = {},
 ) {
@@ -32,7 +32,7 @@ async function openBench(
     const ids = await submitMany(store, jobs)
     return Promise.all(ids.map((id, index) => ended(store, id, jobs[index]!.tenant)))
   }
-  /** How many inputs each provider call carried since the last look. */
+  /** How many inputs each provider call had since the last look. */
   let seen = 0
   function sent(): number[] {
     const calls = simulator.calls().slice(seen)
@@ -302,7 +302,7 @@ describe('embedding jobs that share a request', () => {
     }
     expect(vectorsOf(mine!).slice(0, 2)).toEqual(vectorsOf(theirs!).slice(0, 2))
 
-    // What one tenant bought does not serve the other.
+    // The vectors of one tenant do not serve another.
     const [late] = await submitMany(store, [embedJob(['own one', 'x'], { tenant: OTHER_TENANT })])
     expect((await ended(store, late!, OTHER_TENANT)).cache).toBe('miss')
     expect(simulator.calls().at(-1)!.inputs).toBe(2)

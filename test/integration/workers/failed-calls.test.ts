@@ -9,7 +9,7 @@ import { LANE, submit } from '../../helpers/store.ts'
 import { openServer } from '../providers/fixture.ts'
 import { ended, openWorkshop } from './fixture.ts'
 
-/** A refill of the levels within a test is not seen: a token takes 30 s. */
+/** A refill of the levels does not show within a test: a token takes 30 s. */
 const limits = '{ requests_per_day: 50, tokens_per_minute: 2, max_concurrency: 4, window: 24h }'
 const cost = { tokens: 400, inputTokens: 390, outputTokens: 10, inputs: 1, coalesceKey: null }
 const nothing = { requests: 0, tokens: 0, inputTokens: 0, outputTokens: 0 }
@@ -65,7 +65,7 @@ it('an answer that states zeros leaves its estimate booked in its lane', async (
   const choices = [{ index: 0, message, finish_reason: 'stop' }]
   const text = JSON.stringify({ id: 'a', object: 'chat.completion', created: 1, model: 'm', choices, usage })
   const base_url = await openServer((_, response) => response.end(text))
-  // Gemini counts what was used: what an answer does not need comes back.
+  // Gemini counts used tokens: what an answer does not need is refunded.
   const counting = { ...config, providers: { sim: { ...config.providers.sim!, kind: 'gemini', base_url } } }
   const changed = counting as typeof config
   const providers = createProviders({ config: changed })
@@ -77,7 +77,7 @@ it('an answer that states zeros leaves its estimate booked in its lane', async (
   expect((await read()).used).toEqual({ requests: 1, tokens: 400, inputTokens: 390, outputTokens: 10 })
 })
 
-/** Where nothing listens. */
+/** An address where nothing listens. */
 async function closedUrl(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))

@@ -28,10 +28,10 @@ export const EMBED_LANE = 'sim/embed'
 export type WorkshopOptions = {
   simulator?: SimulatorOptions
   store?: TestStoreOptions
-  /** What a faulty connection makes of the store's answers. */
+  /** How a faulty connection changes the store's answers. */
   disturb?: (work: Work, store: TestStore) => Work
   limits?: string
-  /** A model of the configuration besides, as it stands there. */
+  /** One more model of the configuration, as written there. */
   model?: string
   /** After how long lanes of models `"*"` end, ms. */
   laneIdleMs?: number
@@ -95,7 +95,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
   return { store, simulator, gate, config, errors, work }
 }
 
-/** One create object's worth of an embedding job; `further` members go into its body. */
+/** The create object of an embedding job; `further` members go into its body. */
 export function embedJob(
   input: string | string[] | number[][],
   members: Partial<NewJob> = {},
@@ -113,7 +113,7 @@ export function embedJob(
   })
 }
 
-/** Submits at once and answers the ids in the order of the jobs. */
+/** Submits all at once and answers the ids in the order of the jobs. */
 export async function submitMany(store: TestStore, jobs: NewJob[]): Promise<string[]> {
   const outcomes = await store.jobs.createMany(jobs)
   return outcomes.map((outcome) => {
@@ -144,7 +144,7 @@ export function heartbeatOf(store: TestStore, config: Config, gate: Gate): Heart
   return heartbeat
 }
 
-/** Where a worker's jobs come from, and a clock. Nobody hears what happens there. */
+/** Where a worker's jobs come from, and a clock. Nobody listens to its events. */
 export function workerOf(
   store: TestStore,
   config: Config,
@@ -161,7 +161,7 @@ export function workerOf(
   }
 }
 
-/** What the calls of a worker read and write, without a disk unless given. */
+/** What the calls of a worker read and write, without a disk by default. */
 export function callStoreOf(
   store: TestStore,
   work: Work = store.work,

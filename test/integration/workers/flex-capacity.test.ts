@@ -28,7 +28,7 @@ it.each<[string, FaultKind]>([
     const { id } = await submit(store, { body: bodyOf(`standard ${at}`) })
     expect(await ended(store, id)).toMatchObject({ status: 'completed', attempts: 1 })
   }
-  // The tier's back-off is a second at the least.
+  // The tier's back-off is at least a second.
   expect(performance.now() - since).toBeLessThan(900)
   const state = await gate.read(resolveLane(config, LANE)!)
   expect(state).toMatchObject({ pausedUntil: null, speed: 1, throttled: 0 })

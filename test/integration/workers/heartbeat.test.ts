@@ -13,7 +13,7 @@ const LOCK_MS = 900
 const lane = resolveLane(parseTestConfig(), 'openai/small')!
 const cost = { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }
 
-/** A heartbeat with its thread, of which each renewal by the main loop is noted. */
+/** A heartbeat with its thread; it records each renewal by the main loop. */
 function open(store: TestStore, target: object = {}) {
   const gate = createGate({ redis: store.redis, prefix: store.prefix, leaseMs: LOCK_MS })
   const leases = createLeases({ ...store, lockMs: LOCK_MS, placeMs: LOCK_MS })
@@ -81,7 +81,7 @@ it('the thread renews locks and permits, again after its connection was cut, and
   await until(async () => (await store.redis.exists(lock)) === 0)
 })
 
-/** A job that is held by its place in the outbox of a tenant, and when that ends. */
+/** A job that is held by its place in the outbox of a tenant, and the end of that time. */
 async function openPlace(store: TestStore, tenant: string) {
   await submit(store)
   const { held } = await store.start()

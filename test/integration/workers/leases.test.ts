@@ -13,7 +13,7 @@ import { ended, openWorkshop } from './fixture.ts'
 const stalledAfterMs = 1000
 const LATENCY_MS = 2000
 
-/** Holds the first entry back that comes out of the queue, as a process does that is held up; `reached` once it is. */
+/** Holds back the first entry from the queue, as a process does that is held up; `reached` resolves once it is. */
 function holdUp(store: TestStore) {
   const reached = Promise.withResolvers<void>()
   const goOn = Promise.withResolvers<void>()
@@ -39,10 +39,10 @@ function holdUp(store: TestStore) {
   return { pause, afterFetch, reached: reached.promise, goOn: goOn.resolve }
 }
 
-/** What renews is held up as well. */
+/** The renewal is held up as well. */
 const silent = { hold() {}, drop() {}, holdPermit() {}, dropPermit() {}, stop: async () => {} }
 
-/** A heartbeat of which the thread alone renews. */
+/** A heartbeat in which only the thread renews. */
 async function threadOf(store: TestStore, gate: Gate, config: Config): Promise<Heartbeat> {
   const lockMs = lockLease(stalledAfterMs)
   const placeMs = placeLease(stalledAfterMs)
@@ -119,7 +119,7 @@ it.each(['fetch', 'claim'] as const)(
     expect(await store.jobs.attempts(TENANT, id)).toMatchObject([{ outcome: 'completed', ambiguous: false }])
     expect(simulator.state().calls).toBe(1)
 
-    /** The permit is there at once, and known of late. */
+    /** The permit exists at once, and is known late. */
     function gateAfter(pause: () => Promise<void>) {
       const { take } = gate
       return {

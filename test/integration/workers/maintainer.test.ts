@@ -25,7 +25,7 @@ it('one worker of several runs the tasks, and another takes over at once when it
   const before = runs.length
   await until(() => runs.length > before)
   expect(runs.at(-1)).not.toBe(first)
-  // At the next look, and not when the lease would have ended.
+  // At the next look, not at the end of the lease.
   expect(performance.now() - stoppedAt).toBeLessThan(TIMES.leaseMs)
 })
 
@@ -60,7 +60,7 @@ it('a holder that does not renew its lease is replaced, and stops what it had be
   const next = standForElection(store, 'next', TIMES)
   isFrozen = true
   await until(() => next.isElected())
-  // It knew by itself, before the lease was another's.
+  // It knew that by itself, before the lease was another's.
   expect(signals[0]!.aborted).toBe(true)
   expect(holder.isElected()).toBe(false)
   expect(changes).toEqual([true, false])

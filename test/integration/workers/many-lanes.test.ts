@@ -30,7 +30,7 @@ describe('lanes of models that only "*" stands for', () => {
       model: ANY,
       laneIdleMs: 1500,
       limits: '{ max_concurrency: 16, window: 1s }',
-      // What looks for stalled entries does so often, and has to end as well.
+      // The check for stalled entries runs this often, and has to end as well.
       store: { own: true, stalledAfterMs: 1500 },
     })
     await work()
@@ -45,7 +45,7 @@ describe('lanes of models that only "*" stands for', () => {
     expect((await lanesOf(store)).length).toBeGreaterThan(0)
     await until(async () => (await lanesOf(store)).length === 0, 15_000)
     await until(async () => (await keysOfLanes(store)).length === 0, 5_000)
-    // A sweep may still be at it.
+    // A sweep may still be running.
     await expect.poll(() => countCommands(store, 2000), { timeout: 12_000 }).toBeLessThan(before * 1.1 + 20)
     // Such a lane is used again like a new one.
     const [again] = await submitMany(store, [jobFor('sim/many-7')])
@@ -92,7 +92,7 @@ describe('lanes of models that only "*" stands for', () => {
     const [id] = await submitMany(store, [jobFor('sim/many-x')])
     await store.outbox.idle()
     expect(await store.redis.hgetall(meta)).toEqual({ 'opts.maxLenEvents': '1' })
-    // A day later it would be gone, and BullMQ keep ten thousand events.
+    // A day later it would be gone, and BullMQ would keep ten thousand events.
     expect(await store.redis.pttl(meta)).toBe(-1)
     await store.queues.remove('sim/many-x', id!, 1)
     expect(await store.queues.retire('sim/many-x')).toBe(true)

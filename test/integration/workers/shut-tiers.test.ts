@@ -17,7 +17,7 @@ const MODELS = TIERS.map((shut) => `of-${shut}: { tiers: { flex: { fall_back_aft
 )
 const laneOf = (shut: ServiceTier) => `sim/of-${shut}`
 
-/** The tiers that a worker with these events says are shut, in that order. */
+/** The tiers that a worker with these events reports as shut, in that order. */
 function hearShutTiers() {
   const noted: ServiceTier[] = []
   const events = createEmitter<LaneEvents & CallEvents>((error) => {
@@ -102,7 +102,7 @@ it('a job whose tier is shut for longer than its time to fall back goes at stand
 
 const MINUTE = 60_000
 
-/** The gate, which refuses some calls itself; what it answers for these. */
+/** The gate, which refuses some calls itself; and its answer for these. */
 function refusing(
   gate: Gate,
   refuse: (tier: string, tenant: string) => Omit<TakeAnswer, 'permits'> | null,
@@ -152,7 +152,7 @@ it('while the breakers of standard and of another tier hold a tenant back, the g
   await work(undefined, { gate: { ...shut, read } })
   const flex = await enter(store, lane, 'flex', 'held')
   const held = await enter(store, lane, 'standard', 'held')
-  // Each refusal is waited for: 250 ms.
+  // Each refusal costs a wait of 250 ms.
   await until(() => refusedAt.length >= 7)
   expect(refusedAt[6]! - refusedAt[1]!).toBeGreaterThan(500)
   const other = await submit(store, { tenant: 'globex', lane, model: lane })

@@ -101,7 +101,7 @@ test('a lane is served by all of its sources, each with its key and what the mod
     ['c', 'chat'],
   ])
   expect(JSON.stringify(lane)).not.toContain('key-')
-  // One cache, whichever source answered.
+  // One cache for all sources.
   const before = simulator.state().billed_calls
   expect((await ask(40)).every(({ cache }) => cache === 'hit')).toBe(true)
   expect(simulator.state().billed_calls).toBe(before)
@@ -133,7 +133,7 @@ test('a source that refuses us is shut, loudly, and its jobs go to the others wi
   ])
   expect(JSON.stringify(told)).not.toContain('key-')
 
-  // The last one goes too: the lane waits and says why, and a route goes on to its next lane.
+  // The last one is shut too: the lane waits and says why, and a route goes on to its next lane.
   simulator.setFaults(
     ['a', 'b', 'c'].map((name) => ({ kind: '403' as const, key: `key-${name}`, match: '"chat"' })),
   )

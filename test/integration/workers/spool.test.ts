@@ -14,7 +14,7 @@ const GONE = '99999999.000000000000'
 const DEAD = `${await readMachineIdentity()}.${GONE}`
 const AWAY = `0123456789ab.1.000000000000`
 
-/** Between two touches by a worker that lives there is a quarter of it. */
+/** A living worker touches its files every quarter of this. */
 const LEASE_MS = 400
 
 async function openFolder() {
@@ -158,7 +158,7 @@ it('what a worker of another container touches is left to it, complete or not, b
   const names = await list()
   const { spool } = open(store, folder)
   await until(() => !spool.isRecovering())
-  // An hour slow, and going on.
+  // An hour slow, and running.
   const beginning = Date.now()
   for (let sign = 0; sign < 12; sign++) {
     const at = new Date(beginning - 3_600_000 + sign * 1000)

@@ -45,7 +45,7 @@ async function openHouse({ leaseMs = LEASE_MS, ...options }: HouseOptions = {}) 
   return { ...workshop, planStart }
 }
 
-/** The same with workers that say they are open. `starts`: how often one asked the store to start jobs. */
+/** The same with workers that report that they are open. `starts`: how often one asked the store to start jobs. */
 async function openDoor(
   options: HouseOptions = {},
   overrides: Partial<WorkerDeps> = {},
@@ -78,7 +78,7 @@ async function openDoor(
   return { ...house, worker, jobs, plain, submit, ended, starts: () => starts }
 }
 
-/** The same with a worker of this test, which only hears. */
+/** The same with a worker of this test, which only listens. */
 async function openEar(options: HouseOptions = {}) {
   const house = await openHouse(options)
   const { store, planStart } = house
@@ -104,7 +104,7 @@ async function openEar(options: HouseOptions = {}) {
   return { ...house, directDispatch, api, submit, heard, came, leave }
 }
 
-/** What a record and its attempts have, without what differs from job to job. */
+/** The content of a record and its attempts, without what differs from job to job. */
 async function traces(store: Awaited<ReturnType<typeof openHouse>>['store'], id: string) {
   const key = `${store.root}:job:${id}`
   const [fields, attempts, events] = await Promise.all([
@@ -116,7 +116,7 @@ async function traces(store: Awaited<ReturnType<typeof openHouse>>['store'], id:
   return { fields: fields.sort(), attempts: alike, events: events.map((one) => JSON.parse(one).event) }
 }
 
-// On a cluster no job is started where it is created: its keys are of three slots.
+// On a cluster no job is started where it is created: its keys are in three slots.
 describe.skipIf(inject('clusterUrls').length > 0)('a job that is started where it is created', () => {
   it('is called without another script, and leaves what any other job leaves', async () => {
     const { store, submit, plain, ended, starts, simulator, gate, config } = await openDoor()
@@ -219,7 +219,7 @@ describe.skipIf(inject('clusterUrls').length > 0)('the script that creates a job
       kind: 'run',
       claimed: { id, call: 1, attempts: 1, lane: LANE, maxAttempts: 3 },
     })
-    // Whoever asks the store gets the same, and nobody else gets it.
+    // The same worker gets the same answer from the store again, and no other worker gets it.
     const [again] = await store.work.start([held], intent)
     if (again?.kind !== 'run' || opened.kind !== 'run') throw new Error(`${again?.kind}`)
     expect(again.claimed).toEqual({ ...opened.claimed, waitedMs: again.claimed.waitedMs })
@@ -254,7 +254,7 @@ describe.skipIf(inject('clusterUrls').length > 0)('the script that creates a job
     expect(await isStarted()).toBe(false)
     await store.redis.del(active!)
     expect(await isStarted()).toBe(true)
-    // What waits in the queue goes first, also before a job that its worker would start.
+    // Waiting entries of the queue go first, also before a job that its worker would start.
     const goesBehind = async () => {
       const known = came.length
       const { id, status } = await submit()

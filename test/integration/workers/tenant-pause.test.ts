@@ -41,7 +41,7 @@ it('a paused tenant makes no call, others do, kept answers are given, and all go
   })
   expect(await read(held.id, 20)).toMatchObject({ status: 'completed', attempts: 1, waiting_for: null })
 
-  // A pause with an end needs nobody.
+  // A pause with an end needs no operator.
   await steer('pause', { for_ms: 300 })
   const { body: soon } = await submit('soon')
   expect(await read(soon.id, 20)).toMatchObject({ status: 'completed' })

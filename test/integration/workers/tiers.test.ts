@@ -54,11 +54,11 @@ test('a job is served at the tier it asks for, priced by the one that the answer
     cost_usd: (used.input_tokens + 2 * used.output_tokens) / 1e6,
   })
 
-  // Not known is not free.
+  // Unknown is not free.
   expect(unpriced.job).toMatchObject({ status: 'completed', tier: 'standard', cost_usd: null })
   expect(unpriced.attempts).toMatchObject([{ cost_usd: null, usage: unpriced.job.usage }])
 
-  // An equal job of another tier has the kept answer, and shows what served it.
+  // An equal job of another tier gets the kept answer, and shows the tier that served it.
   const [again] = (await shop.store.jobs.createMany([jobOn('sim/flexy')])) as { kind: string; id: string }[]
   expect(await shop.store.jobs.get(TENANT, again!.id)).toMatchObject({
     cache: 'hit',
@@ -93,7 +93,7 @@ test('what a prompt cache holds is left out of what a call takes from limits tha
   const { prefixes } = await openTestStore()
   const { signal } = new AbortController()
   const first = await prefixes.enter('a/m', 'prefix', signal)
-  // Another waits for its first token; should it fail, the other goes first.
+  // Another waits for its first token; if it fails, the other goes first.
   const second = prefixes.enter('a/m', 'prefix', signal)
   first.failed()
   const turn = await second

@@ -24,7 +24,7 @@ it('the delivery of webhooks is woken for a tenant that a change of the configur
     typeof wakeDelivery
   >[1]
   wakeDelivery(deps, ears, () => wakes++, closers)
-  /** How many workers hear that a webhook of the tenant is due, at whichever node of a cluster they listen. */
+  /** How many workers hear that a webhook of the tenant is due, at any node of a cluster. */
   const tell = async (name: string) => {
     const channel = webhookChannel(tenantRoot(store.prefix, name))
     await store.redis.publish(channel, '1')

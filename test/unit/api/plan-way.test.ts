@@ -20,7 +20,7 @@ const both = lane({ flex: flexDefaults, batch: batchDefaults })
 const onlyFlex = lane({ flex: flexDefaults, batch: null })
 const onlyBatch = lane({ flex: null, batch: batchDefaults })
 
-/** What of a plan matters here: the way, and the minutes after which it leaves flex. */
+/** The relevant part of a plan: the way, and the minutes after which it leaves flex. */
 function wayOf(
   where: Lane,
   tier: Tier,
@@ -53,7 +53,7 @@ test.each([
   [both, 15, {}, ['flex', 11]],
   // Never more than half of the time is kept for standard.
   [both, 2, {}, ['flex', 1]],
-  // Batches took five hours lately.
+  // Recent batches took five hours.
   [both, 6 * 60, { turnaround: 5 * HOUR }, ['flex', 356]],
   [both, 8 * 60, { turnaround: 5 * HOUR }, ['batch, then flex', 476]],
   [onlyFlex, null, {}, ['flex', null]],
@@ -61,7 +61,7 @@ test.each([
   [onlyBatch, 24 * 60, {}, ['batch']],
   [onlyBatch, 60, {}, ['standard']],
   [lane({ flex: null, batch: null }), null, {}, ['standard']],
-  // The cheaper of the two; a way that is not cheaper is none.
+  // The cheaper of the two; a way that is not cheaper is not used.
   [lane({ flex: flexDefaults, batch: batchDefaults }, { flex: 0.4, batch: 0.5 }), null, {}, ['flex', null]],
   [lane({ flex: flexDefaults, batch: batchDefaults }, { batch: 0.5 }), null, {}, ['batch']],
   [lane({ flex: flexDefaults, batch: null }, { flex: 1 }), null, {}, ['standard']],
@@ -69,7 +69,7 @@ test.each([
   // A stream is read as it comes; embeddings have no flex.
   [both, null, { job: { body: { stream: true } } }, ['standard']],
   [both, 60, { job: { type: 'embedding' as const, body: { input: 'x' } } }, ['standard']],
-  // A time in the future takes from the time that there is.
+  // A start in the future leaves less time.
   [both, 180, { job: { runAt: NOW + HOUR } }, ['flex', 176]],
   [both, 60, { job: { timeoutMs: 10 * MINUTE } }, ['flex', 40]],
 ] as const)('tier auto: the cheapest way that meets the deadline (%#)', (where, minutes, more, way) => {

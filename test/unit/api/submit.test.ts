@@ -94,7 +94,7 @@ describe('a new job', () => {
   it('runs later by delay or by time, and at once if that is past', () => {
     expect(submit({ delay_ms: 1500 })).toMatchObject({ runAt: null, delayMs: 1500 })
     expect(submit({ run_at: '2026-11-23T14:00:00+01:00' }).runAt).toBe(now + 3_600_000)
-    // Whether it has passed is Redis' to say.
+    // Redis decides whether it has passed.
     expect(submit({ run_at: '2026-11-23T11:00:00Z' }).runAt).toBe(now - 3_600_000)
     expect(submit({ delay_ms: 0, run_at: '2026-11-23T13:00:00Z' }).runAt).toBe(now + 3_600_000)
   })
@@ -224,7 +224,7 @@ describe('the cache of a new job', () => {
     [{ isTenantOff: true }, 'off'],
     [{ isTenantOff: true, asked: 'refresh' }, 'off'],
     [{ lanes: ['off'] }, 'off'],
-    // A route may come to its second lane.
+    // A route may reach its second lane.
     [{ lanes: ['on', 'off'] }, 'off'],
   ])('with %j is %s', (options, cache) => {
     expect(submitWith(options)).toMatchObject({ cache, askedCache: options.asked ?? 'use' })

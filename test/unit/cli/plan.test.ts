@@ -224,7 +224,7 @@ providers:
     { seconds: 90, boundBy: 'images' },
     { seconds: 45, boundBy: 'seconds of sound' },
   ])
-  // A server tells of both in the places of tokens.
+  // A server reports both in the members of tokens.
   const seen = { requests: null, tokens: null, input_tokens: 30, output_tokens: 10 }
   expect(lanes.map((lane) => forecastLane(lane, { ...view, rates: seen }))).toMatchObject([
     { seconds: 180, boundBy: 'images' },

@@ -122,7 +122,7 @@ test.each([{ input: 'two' }, { url: 'http://b' }])(
   },
 )
 
-/** A server that answers each line as told, by its place in the file; `stop` ends an upload before the line. */
+/** A server that answers each line by a rule, by its place in the file; `stop` ends an upload before the line. */
 function serve(rule: (line: number, attempt: number) => ErrorMembers | 'take' | 'stop') {
   const uploads: number[][] = []
   const attempts = new Map<number, number>()

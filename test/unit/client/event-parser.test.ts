@@ -7,7 +7,7 @@ import { createEventParser, type ParsedEvent } from '../../../client/event-parse
 const line = fc.oneof(
   fc.constantFrom(': keep-alive', 'retry: 1000', 'data', 'id', 'event: job.delta', 'strange: field', ''),
   fc.tuple(fc.constantFrom('data: ', 'data:', 'id: ', 'event: '), fc.string({ unit: 'grapheme' })).map(
-    // The reference implementation and the standard differ about a line's end inside of one.
+    // The reference implementation and the standard differ about a line end inside of a line.
     ([name, value]) => name + value.replaceAll(/[\r\n\0]/g, ''),
   ),
 )
@@ -35,7 +35,7 @@ test('reads what the reference implementation reads, at any cut of the bytes', (
       fc.constantFrom('\n', '\r\n'),
       fc.oneof(fc.array(fc.nat(400)), fc.constant(everywhere)),
       (lines, lineEnd, places) => {
-        // An id before an event without data is remembered by the standard; the reference forgets it.
+        // The standard remembers an id before an event without data; the reference forgets it.
         const text = [...lines.filter((one) => !one.startsWith('id')), 'data: last', '', ''].join(lineEnd)
         const bytes = new TextEncoder().encode(text)
         const cuts = [
@@ -71,6 +71,6 @@ test('a long line takes time by its length, however many pieces it comes in', ()
     expect(parser.push(new TextEncoder().encode('\n\n'))[0]!.data).toHaveLength(pieces * 256)
     return (process.cpuUsage().user - before) / 1000
   }
-  // Looking through it again with each piece takes over ten seconds.
+  // Searching it again with each piece would take over ten seconds.
   expect(cost(40_000)).toBeLessThan(1_000)
 })

@@ -4,7 +4,7 @@ import { createHttp, type Fetch, type HttpDeps } from '../../../client/http.ts'
 
 type Step = { status: number; headers?: Record<string, string>; body?: unknown } | { lost: string }
 
-/** A server that answers in these steps, and what the client waited between them. */
+/** A server that answers in these steps, and the waits of the client between them. */
 function openHttp(steps: Step[], changes: Partial<HttpDeps> = {}) {
   const waits: number[] = []
   const sent: { url: string; init: RequestInit | undefined }[] = []

@@ -7,7 +7,7 @@ import { PYTHON_CLIENT } from '../../helpers/python.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** The members that stand so far in, each with its type; of a union, those of its first kind that has one. */
+/** The members at this indentation, each with its type; of a union, those of its first kind that has one. */
 function readMembers(source: string, indent: number): Map<string, string> {
   const all = source.matchAll(
     new RegExp(`^ {${indent}}(\\w+)\\??: (.*\\n(?: {${indent + 1}}.*\\n)*(?: {${indent}}[\\]})].*)?)`, 'gm'),

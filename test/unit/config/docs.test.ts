@@ -4,7 +4,7 @@ import { buildJsonSchema } from '../../../config/json-schema.ts'
 
 const reference = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8')
 
-/** Names and defaults of the members that stand below a node of the JSON Schema, on every level. */
+/** Names and defaults of the members below a node of the JSON Schema, on every level. */
 function collectMembers(node: unknown, found: Map<string, Set<unknown>>): void {
   if (typeof node !== 'object' || node === null) return
   for (const [key, value] of Object.entries(node)) {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../../config/load.ts'
 import { faultsOf, load, smallest } from './load-fixture.ts'
 
-/** A provider with something more in it, from line 6. */
+/** A provider with further members, from line 6. */
 const openai = (members: string): string => `providers:
   openai:
     kind: openai

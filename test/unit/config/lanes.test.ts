@@ -45,7 +45,7 @@ describe('a lane', () => {
       },
       timeout: 10_000,
       retry: { max_attempts: 4, base: 2000, cap: 60_000 },
-      price: null, // the catalogue knows no such model
+      price: null, // The catalogue has no such model.
       tiers: {
         flex: { timeout: 900_000, fall_back_after: 600_000 },
         batch: {

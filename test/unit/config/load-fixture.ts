@@ -10,7 +10,7 @@ providers:
       gpt-5-mini: {}
 `
 
-/** Loads text as if it stood in sluice.yaml. */
+/** Loads text as if it were sluice.yaml. */
 export function load(text: string, env: Record<string, string> = {}): Config {
   return loadConfig({ path: '/somewhere/sluice.yaml', text, env })
 }

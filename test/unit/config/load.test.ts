@@ -197,7 +197,7 @@ describe('environment', () => {
     expect(listen({ WORKER_PORT: '2' }, text)).toEqual({ host: '127.0.0.2', port: 2 })
     expect(listen({ WORKER_HOST: '::1' }, text)).toEqual({ host: '::1', port: 1 })
     expect(load(text, { WORKER_PORT: '2' }).worker.spool).toBe('here')
-    // An address alone is none to listen at.
+    // An address alone is not enough to listen.
     expect(listen({ WORKER_HOST: '0.0.0.0' })).toBeUndefined()
     expect(() => load(smallest, { WORKER_PORT: 'many' })).toThrow(
       `worker.listen.port: expected a number, got \${WORKER_PORT} (WORKER_PORT in the environment)`,

@@ -50,8 +50,8 @@ const USED: Used[] = [
   { plain: 100, c: 9900, o: 10 },
   { plain: 10, w: 5000, o: 7 },
   { plain: 3, w: 2000, h: 4000, c: 100_000, o: 1 },
-  { plain: 200_000, o: 1 }, // the last one of the base price
-  { plain: 200_001, o: 1 }, // all of it at the long rate
+  { plain: 200_000, o: 1 }, // The last one at the base price.
+  { plain: 200_001, o: 1 }, // All of it at the long rate.
   { plain: 50_000, c: 500_000, w: 10, o: 64_000 },
   { plain: 777, c: 13, a: 1500, o: 31, tier: 'batch' },
 ]

@@ -3,7 +3,7 @@ import { ConfigError, loadConfig } from '../../../config/load.ts'
 
 const canary = 'canary-5f1c9b7e3d2a-0123'
 
-/** The faults of a configuration whose place is a variable with this text. */
+/** The faults of a configuration in which a variable with this text is at the place. */
 function faultsOf(place: string, value: string): readonly string[] {
   const at = (name: string, otherwise: string) => (place === name ? `"\${SECRET}"` : otherwise)
   const text = `providers:

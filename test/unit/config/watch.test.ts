@@ -11,12 +11,12 @@ type Report = { config: Config } | { fault: unknown }
 
 const withTtl = (ttl: string): string => `${smallest}cache: { ttl: ${ttl} }\n`
 
-/** Sections that need a restart in whole; of the others, members may. */
+/** Sections that need a restart as a whole; of the others, some members may. */
 const RESTART = new Set(['server', 'redis', 'worker', 'network', 'tracing'])
 
 const read = (config: Config, section: string): unknown => config[section as keyof Config]
 
-/** Says something of its own in every section that may change while a process runs. */
+/** Has a value of its own in every section that may change while a process runs. */
 const everyMember = `
 providers:
   other: { kind: openai, api_key: another-key, limits: { requests_per_minute: 7 }, models: { m: { price: { input: 3 } } } }
@@ -34,7 +34,7 @@ webhooks: { secret: whsec_c2VjcmV0c2VjcmV0c2VjcmV0, schedule: [1s] }
 log: { level: debug }
 `
 
-/** Watches and hands out what is reported, one by one. */
+/** Watches a file and hands out its reports, one by one. */
 function observe(path: string) {
   const reports: Report[] = []
   let wake: (() => void) | undefined
@@ -137,7 +137,7 @@ describe('watching', () => {
     observed = observe(path)
     replace(withTtl('1h'))
     writeFileSync(join(directory, 'other'), 'x')
-    // Nothing is to happen, so there is nothing to await but five times the rest that is asked for.
+    // Nothing should happen, so there is nothing to await but five times the requested rest.
     await new Promise((resolve) => setTimeout(resolve, 100))
     replace(withTtl('2h'))
     expect(await observed.nextTtl()).toBe(7_200_000)
@@ -170,7 +170,7 @@ describe('the live configuration', () => {
     const heard: Config[] = []
     const leave = live.subscribe((config) => heard.push(config))
     const next = load(everyMember)
-    // A section that this test forgets, or that the next one adds, says nothing of its replacement.
+    // A section that this test forgets, or that is added later, would not show its replacement.
     const taken = new Set([...Object.keys(next)].filter((section) => !RESTART.has(section)))
     for (const section of taken) expect(read(next, section), section).not.toEqual(read(before, section))
     live.replace(next)
@@ -181,7 +181,7 @@ describe('the live configuration', () => {
     expect(heard).toHaveLength(1)
     expect(live.current().cache.ttl).toBe(7_200_000)
     for (const section of taken) {
-      // Encryption does not cease because the file lost its keys.
+      // Encryption does not stop because the file lost its keys.
       if (section === 'cache' || section === 'encryption') continue
       expect(read(live.current(), section), section).toEqual(read(before, section))
     }

@@ -8,7 +8,7 @@ type Answer = (opened: Opened) => Response | Promise<Response>
 
 const text = (body: string) => new Response(body)
 
-/** Follows a server that answers one connection after the other; resolves when a state says so. */
+/** Follows a server that answers one connection after the other; resolves when a state matches. */
 function start(
   answers: Answer[],
   { silenceMs = 60_000, ...deps }: Partial<FollowDeps> & { silenceMs?: number } = {},
@@ -109,7 +109,7 @@ test('waits grow up to the longest, and a user may end one', async () => {
   })
   await reaches('lost')
   expect(states.at(-1)).toEqual({ kind: 'lost', retryAt: 2_700_000, reason: 'later' })
-  // The wait begins once the state is told.
+  // The wait begins once the state is reported.
   await new Promise(setImmediate)
   following.hurry()
   await reaches('ended')

@@ -38,7 +38,7 @@ const idle = (number: number) => makeLane({ id: `idle/${number}`, provider: 'idl
 const flowing = (id: string, waiting: number) =>
   makeLane({ id, provider: id.split('/')[0]!, in_flight: 3, backlog: { waiting, delayed: 0, held: 0 } })
 
-/** An outage as it was met: a provider down, a lane at its limit with very many jobs, and the rest at rest. */
+/** A real outage: a provider is down, a lane with very many jobs is at its limit, and the others are idle. */
 function makeStorm(count: number): Lane[] {
   const outage = Array.from({ length: Math.max(1, Math.floor(count / 4)) }, (_, number) =>
     down(`anthropic/${number}`, 100 + number),

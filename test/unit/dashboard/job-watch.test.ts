@@ -5,7 +5,7 @@ import { watchJob } from '../../../dashboard/src/state/job-watch.ts'
 
 const path = '/v1/jobs/job_1'
 
-/** A job of which `read` tells what it says, and whose events are these. */
+/** A job that `read` returns, with these events. */
 function watch(read: () => Promise<object>, events: string) {
   const api: Api = {
     open: async () => toOpenAnswer(new Response(events), 60_000),

@@ -63,7 +63,7 @@ test('a pause with an end in the far future ends by hand', () => {
   const pausedUntil = (paused_until: string | null) => readPauseEnd(makeLane({ paused_until }), now)
   expect(pausedUntil(null)).toBeNull()
   expect(pausedUntil('2026-11-24T00:01:00.000Z')).toBe(now + 60_000)
-  // Ten years, as the server writes it, of which some have passed.
+  // Ten years, as the server writes it, some of which have passed.
   expect(pausedUntil('2034-11-22T00:00:00.000Z')).toBe(Number.POSITIVE_INFINITY)
   expect(pausedUntil('9999-12-31T23:59:59.999Z')).toBe(Number.POSITIVE_INFINITY)
 })

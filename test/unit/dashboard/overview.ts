@@ -1,6 +1,6 @@
 import type { Lane, Overview, Tenant } from '../../../dashboard/src/wire.ts'
 
-/** A lane that is idle, but for what is given. */
+/** An idle lane, except for the given members. */
 export function makeLane(given: Partial<Lane> = {}): Lane {
   const none = { requests: null, tokens: null, input_tokens: null, output_tokens: null }
   return {

@@ -8,7 +8,10 @@ import type { OwnedJob } from '../../../dashboard/src/wire.ts'
 type Entry = { id: string; at: number }
 const order = descending<Entry>(({ at }) => at)
 
-/** Pages of a list in memory, as the API gives them: behind the last id of the page before, and at most so many. */
+/**
+ * Pages of a list in memory, as the API gives them: behind the last id of the page before, and at most `limit`
+ * entries.
+ */
 function pagesOf<One extends { id: string }>(list: readonly One[], largest: number) {
   return async ({ limit, after }: { limit: number; after: string | null | undefined }) => {
     const start = after == null ? 0 : list.findIndex(({ id }) => id === after) + 1
@@ -67,6 +70,6 @@ test('the newest jobs are read page by page up to a bound, and it is said whethe
   expect(await read(700, 500)).toEqual([700, true])
   expect(await read(MOST_SORTED, 500)).toEqual([MOST_SORTED, true])
   expect(await read(MOST_SORTED + 1, 500)).toEqual([MOST_SORTED, false])
-  // Pages that end early, because few jobs are like that, do not go on for ever.
+  // Pages that end early, because few jobs match, do not go on for ever.
   expect(await read(900, 1)).toEqual([8, false])
 })

@@ -2,7 +2,7 @@ import { signal } from '@preact/signals'
 import { expect, test } from 'vitest'
 import { type Channel, createSharedKey } from '../../../dashboard/src/state/shared-key.ts'
 
-/** Tabs that hear one another at once, each with what it had before it was loaded. */
+/** Tabs that receive each other's messages at once, each with what it had before it was loaded. */
 function openTabs() {
   type Message = Parameters<Parameters<Channel['listen']>[0]>[0]
   const tabs: ((message: Message) => void)[] = []
@@ -31,7 +31,7 @@ test('a tab without a key takes that of another one, and passes it on', () => {
   first.enter('k1')
   expect(second.changes).toEqual(['k1'])
   expect(open().key.value).toBe('k1')
-  // Its own is not overwritten.
+  // Its own key is not overwritten.
   const own = open('k2')
   second.enter('k3')
   expect([own.key.value, first.key.value]).toEqual(['k2', 'k1'])
@@ -46,7 +46,7 @@ test('a key that is forgotten is forgotten by all, and none takes it again', () 
   const late = open()
   expect(late.key.value).toBe('k4')
   expect(tabs.map(({ key }) => key.value)).toEqual([null, null, null])
-  // Until somebody enters one by hand.
+  // Until a user enters one by hand.
   tabs[0]!.enter('k5')
   expect(tabs[0]!.key.value).toBe('k5')
 })

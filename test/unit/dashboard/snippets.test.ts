@@ -5,7 +5,7 @@ import { type Ask, toBody, writeSnippets } from '../../../dashboard/src/snippets
 
 const url = 'http://127.0.0.1:8080/sluice'
 
-/** Texts that each of the languages has something to say about. */
+/** Texts that need care in each of the languages. */
 const texts = [
   'Name a river.',
   `it's "quoted" \\ and \`ticked\``,
@@ -30,7 +30,7 @@ test('the snippet in YAML is the job', () => {
 
 test('the snippet for a shell sends the body to the address', () => {
   for (const ask of wellFormed) {
-    // In place of curl: it says what it was given, one argument after a NUL each.
+    // Replaces curl: it prints its arguments, with a NUL after each.
     const script = `curl() { for one; do printf '%s\\000' "$one"; done; }\n${snippet(ask, 'curl')}`
     const { stdout, stderr } = spawnSync('sh', ['-c', script], { env: { KEY: 'k1' }, encoding: 'utf8' })
     const given = stdout.split('\0')
@@ -68,7 +68,7 @@ test('the snippet in TypeScript calls the client with the body', async () => {
 const hasPython = spawnSync('python3', ['--version']).status === 0
 
 test.runIf(hasPython)('the snippet in Python calls the client with the body', () => {
-  // In place of the package: it keeps what it was given.
+  // Replaces the package: it keeps its arguments.
   const harness = `
 import json, sys, types
 calls = []

@@ -19,7 +19,7 @@ const examples = Object.fromEntries(
 )
 const schema = new Validator(JSON.parse(readFileSync(`${chart}/values.schema.json`, 'utf8')), '7')
 
-/** The least that it installs with. */
+/** The smallest values with which it installs. */
 const least = { redis: { url: 'redis://redis:6379' }, config: { providers: { openai: { kind: 'openai' } } } }
 const render = (values: object, name?: string) =>
   readObjects(renderChart(chart, readChartData(chart, { ...least, ...values }, name)))
@@ -215,7 +215,7 @@ test('a Redis and a PostgreSQL of the chart are where the processes look for the
     .containers[0]
   const url = env.find(({ name }) => name === 'REDIS_URL')?.value
   expect(url).toBe('redis://:$(REDIS_PASSWORD)@try-sluice-redis:6379')
-  // Kubernetes expands variables that come before.
+  // Kubernetes expands variables that are defined before.
   expect(env.map(({ name }) => name).slice(0, 2)).toEqual(['REDIS_PASSWORD', 'REDIS_URL'])
   const text = z
     .object({ data: z.record(z.string(), z.string()) })

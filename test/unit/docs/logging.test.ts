@@ -15,7 +15,7 @@ const documented = [...page.matchAll(/ \| `([^`]+)` \| (?:debug|info|warn|error)
 
 test('every line of the log that is documented is written somewhere', () => {
   expect(documented.length).toBeGreaterThan(15)
-  // The framework's own.
+  // A line of the framework.
   const ours = documented.filter((message) => message !== 'Server listening at …')
   expect(ours.filter((message) => !source.includes(`'${message}'`))).toEqual([])
 })
@@ -24,7 +24,7 @@ test('every line from info on that says more than an error is documented', () =>
   const written = [...source.matchAll(/log\.(?:info|warn|error)\(([^;]*?), '([^'$]+)'\)/g)]
     .filter(([, members]) => !members!.includes('err: error'))
     .map(([, , message]) => message!)
-    // Of these the page says something in words.
+    // The page describes these in words.
     .filter((message) => !message.includes('these keys hold less than 128 bits'))
   expect(written.length).toBeGreaterThan(8)
   expect(written.filter((message) => !documented.includes(message))).toEqual([])

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 
 const docs = new URL('../../../docs/', import.meta.url)
 
-/** A page of docs/, its line breaks and the like as single spaces. */
+/** A page of docs/, with line breaks and other blanks as single spaces. */
 export function readPage(name: string): string {
   return readFileSync(new URL(name, docs), 'utf8').replaceAll(/\s+/g, ' ')
 }

@@ -15,7 +15,7 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   scripts: Record<string, string>
 }
 
-/** All fenced blocks first, for the end of one looks like the beginning of another without a language. */
+/** All fenced blocks first, because the end of one looks like the beginning of another without a language. */
 function blocks(language: string): string[] {
   return [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)]
     .filter((match) => match[1] === language)
@@ -96,7 +96,10 @@ test('the table in the README has the rows that the demo prints', () => {
   expect(names(table!)).toEqual(names(renderReport(summary)))
 })
 
-/** The anchors of a page's headings as GitHub makes them: lower case, no punctuation, hyphens for spaces, doubles numbered. */
+/**
+ * The anchors of a page's headings as GitHub makes them: lower case, no punctuation, hyphens for spaces, duplicates
+ * numbered.
+ */
 function listAnchors(text: string): Set<string> {
   const anchors = new Set<string>()
   for (const [, heading] of text.replaceAll(/^```.*?^```$/gms, '').matchAll(/^#+ (.+)$/gm)) {

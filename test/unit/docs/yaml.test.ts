@@ -14,10 +14,10 @@ const blocks = globSync(['README.md', 'docs/**/*.md'], { cwd: root }).flatMap((p
 )
 
 const members = Object.keys(configSchema.shape)
-/** Stands for whatever key is meant: long enough for a tenant's, and of the form of one for encryption. */
+/** Replaces any key: long enough for a tenant, and in the form of one for encryption. */
 const makeKey = (number: number) => number.toString(16).padStart(64, '0')
 const models = { '*': {} }
-/** What a page that shows a part of the file leaves out. */
+/** The parts that a page leaves out when it shows only some of the file. */
 const rest = {
   providers: {
     openai: { kind: 'openai', api_key: makeKey(0), models },

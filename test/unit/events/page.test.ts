@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { formatCursor, type Position, parseCursor } from '../../../events/cursor.ts'
 import { readPage, type StreamEntry } from '../../../events/page.ts'
 
-/** What happens to some jobs, one thing after another: an event each, or some chunks; and how Redis' clock goes on meanwhile. */
+/** What happens to some jobs, step by step: an event, or some chunks; and how Redis' clock advances in between. */
 type Step = { job: number; chunks: number; ms: number }
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.record({
@@ -41,7 +41,7 @@ function write(history: Step[], together: number) {
   return { events, deltas }
 }
 
-/** As the store answers: so many entries, from the one that a place names on. */
+/** As the store answers: so many entries, from a given place on. */
 const read = (entries: StreamEntry[], from: string | undefined, most: number) => {
   const at = from === undefined ? 0 : entries.findIndex(([id]) => id === from)
   return entries.slice(Math.max(0, at)).slice(0, most)
@@ -101,7 +101,7 @@ it('has every event once, those of a job in order, from any cursor, however much
     ),
     {
       numRuns: 300,
-      // Chunks of a job in front of its event, all of one time, and more of them than a page has.
+      // Chunks of a job in front of its event, all at one time, and more of them than a page has.
       examples: [
         [
           [

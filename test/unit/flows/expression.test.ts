@@ -122,7 +122,7 @@ it('is bounded together with the expressions beside it, however small each of th
       expect(() => fill!(createResolver(large)), text).toThrow(EvaluationError)
       expect(performance.now() - startedAt, text).toBeLessThan(3000)
     }
-  // What fits together passes.
+  // Expressions that fit together pass.
   expect(parseTemplate(Array(100).fill('${{ input.long }}'), 'here').fill!(createResolver(large))).toEqual(
     Array(100).fill(long),
   )

@@ -19,7 +19,7 @@ it('goes on when it is woken for all tenants in the middle of a look', async () 
     runner.wake()
   }
   await expect.poll(() => looks).toBe(2)
-  // Nothing is due: it rests, and other work has its turn.
+  // Nothing is due: it rests, and other work runs.
   await new Promise((resolve) => setTimeout(resolve, 20))
   expect(looks).toBe(2)
   await runner.stop()

@@ -5,7 +5,7 @@ import { collectKeyWords } from '../../helpers/key-words.ts'
 
 const words = collectKeyWords()
 
-/** Names out of what our own keys are made of. */
+/** Names made of the words of our own keys. */
 const name = fc
   .array(fc.constantFrom('nightly', '', 'a', ...words), { minLength: 1, maxLength: 4 })
   .map((parts) => parts.join(':'))

@@ -30,7 +30,7 @@ const reserved = (of: Price | null, ...args: Parameters<typeof cost>) =>
 
 test('a call is reserved at the highest rates that could apply to it', () => {
   expect(reserved(price, 100_000)).toBe(100_000_000 + 10_000_000)
-  // Beyond the step, and so near that the provider may count more.
+  // Beyond the step, and so close to it that the provider may count more.
   expect(reserved(price, 200_001)).toBe(400_002_000 + 15_000_000)
   expect(reserved(price, 170_000)).toBe(340_000_000 + 15_000_000)
   expect(reserved(price, 150_000)).toBe(150_000_000 + 10_000_000)
@@ -56,7 +56,7 @@ test('what a request may write to a cache, and audio, is found in its body', () 
   expect(findSurcharges(price, marked)).toEqual(['cache_write'])
   expect(findSurcharges(price, anHour)).toEqual(['cache_write_1h'])
   expect(findSurcharges(price, { modalities: ['text', 'audio'] })).toEqual(['audio'])
-  // Where nobody marks what is written, the provider may write anything.
+  // If nothing marks what is written, the provider may write anything.
   expect(findSurcharges({ input: 4, output: 20, cache_write: 5 }, { messages: [] })).toEqual(['cache_write'])
   expect(findSurcharges({ input: 4, output: 20 }, marked)).toEqual([])
 })

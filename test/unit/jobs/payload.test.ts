@@ -31,7 +31,7 @@ describe.each([
   it('comes back as it went in', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.nat(2), (value, times) => {
-        // What JSON itself changes (-0) is no concern of the encoding.
+        // What JSON itself changes (-0) is not the task of the encoding.
         const given = {
           value: JSON.parse(JSON.stringify(value)),
           text: prose.repeat(6 * times),

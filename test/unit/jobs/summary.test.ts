@@ -5,7 +5,7 @@ import { RESULT_FIELDS } from '../../../jobs/results.ts'
 import { SUMMARY_FIELDS } from '../../../jobs/summary.ts'
 import { testAtRest } from '../../helpers/encryption.ts'
 
-/** A record that notes which of its fields are asked for. */
+/** A record that notes which of its fields are read. */
 class NotingRecord extends Map<string, Buffer> implements JobRecord {
   readonly asked = new Set<string>()
   override get(name: string): Buffer | undefined {

@@ -35,7 +35,9 @@ test.each([
   expect(canonicalizeNumber(left)).toBe(canonicalizeNumber(right))
 })
 
-/** Numbers as clients write them: integers, decimals near the bounds of plain notation, zeros that say nothing, exponents. */
+/**
+ * Numbers as clients write them: integers, decimals near the bounds of plain notation, superfluous zeros, exponents.
+ */
 const written = fc
   .tuple(
     fc.constantFrom('', '-'),

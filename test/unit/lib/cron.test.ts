@@ -7,7 +7,7 @@ import { listTimes } from '../../model/schedules/cron-model.ts'
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 
-/** What clocks of a zone show, told by Node in another way than the product asks. */
+/** What clocks of a zone show, read from Node in another way than in the product. */
 function createClock(timeZone: string): (instant: number) => number {
   const format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' })
   const known = new Map<number, number>()
@@ -18,7 +18,7 @@ function createClock(timeZone: string): (instant: number) => number {
   }
 }
 
-/** Times around which clocks change: those of 2027 that are promised, and some of the odd ones that there were. */
+/** Times around which clocks change: those announced for 2027, and some unusual ones of the past. */
 const SWITCHES: [zone: string, at: string][] = [
   ['Europe/Berlin', '2027-03-28T01:00:00Z'],
   ['Europe/Berlin', '2027-10-31T01:00:00Z'],
@@ -56,13 +56,13 @@ describe('the times of an expression', () => {
   it.each(SWITCHES)('in %s around %s are those that a look at every minute finds', (zone, at) => {
     const show = createClock(zone)
     const middle = Date.parse(at)
-    // Fields that name hours of the night come often: there the clocks change.
+    // Fields for hours of the night are frequent, because the clocks change then.
     const nightly = fc.tuple(field(0, 59), field(0, 3)).map(([minute, hour]) => `${minute} ${hour} * * *`)
     fc.assert(
       fc.property(fc.oneof(nightly, minuteCron), number(-2 * 3600, 2 * 3600), (text, offset) => {
         const from = middle - 4 * HOUR + offset * 1000
         const to = from + 8 * HOUR
-        // The steps of the model are whole minutes; it looks behind `from` all the same.
+        // The steps of the model are whole minutes; it still looks behind `from`.
         const start = Math.floor(from / MINUTE) * MINUTE
         const expected = listTimes(text, show, { from: start, to, step: MINUTE }).filter((one) => one > from)
         let found: [number[], number[]]

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { repeat } from '../../../lib/repeat.ts'
 
-/** A task whose turns end when they are told to. */
+/** A task whose turns end on command. */
 function openTask() {
   const turns: { end: () => void; fail: (error: unknown) => void }[] = []
   const begun: (() => void)[] = []
@@ -10,7 +10,7 @@ function openTask() {
   return {
     turns,
     most: () => most,
-    /** Resolves when so many turns have begun. */
+    /** Resolves when `count` turns have begun. */
     async began(count: number) {
       while (turns.length < count) await new Promise<void>((resolve) => begun.push(resolve))
     },

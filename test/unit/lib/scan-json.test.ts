@@ -18,7 +18,7 @@ function scan(text: string, bounds: Partial<JsonBounds>, size = text.length + 1)
   return found
 }
 
-/** What a text holds, counted by walking over what it parses to. */
+/** The content of a text, counted by walking over its parsed value. */
 function count(value: unknown): { depth: number; values: number; names: string[] } {
   if (typeof value !== 'object' || value === null) return { depth: 0, values: 1, names: [] }
   const inside = Object.values(value).map(count)
@@ -58,7 +58,7 @@ describe('the scanner of JSON', () => {
         bound: 'depth',
         most: 64,
       })
-      // Brackets in a string, and beside one another, are no levels.
+      // Brackets in a string, and side by side, are not levels.
       const flat = JSON.stringify({ text: '[{'.repeat(100), list: Array.from({ length: 100 }, () => []) })
       expect(scan(flat, { depth: 3, values: 1000, names: 1000 }, size)).toBeNull()
     }

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** What each file encrypts, and what becomes of it when the key is changed: it goes by its time, or is encrypted again. */
+/** What each file encrypts, and what happens to it when the key is changed: it expires, or is encrypted again. */
 const known: Record<string, { calls: number; ends: string }> = {
   'durable/store.ts': { calls: 1, ends: 'again: durable/sealed-fields.ts' },
   'files/objects.ts': { calls: 1, ends: 'files.retain, or expires_after' },

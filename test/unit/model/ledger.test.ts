@@ -15,7 +15,7 @@ const CAPACITIES: Bounds = [3, 1000, null, null]
 describe('the ledger', () => {
   it('counts what was taken until its slice is out of the window by more than the jitter', () => {
     const ledger = createLedger(WINDOW, 0)
-    addToLedger(ledger, ONE) // slice 0 ends at 100 ms
+    addToLedger(ledger, ONE) // Slice 0 ends at 100 ms.
     rollLedger(ledger, WINDOW, 60_149)
     expect(ledger.sum).toEqual(ONE)
     rollLedger(ledger, WINDOW, 60_150)
@@ -56,8 +56,8 @@ describe('the ledger', () => {
       addToLedger(ledger, [1, 300, 0, 0])
     }
     expect(computeLedgerWaits(ledger, CAPACITIES, [1, 500, 0, 0], 2000)).toEqual([
-      58_150, // the first of three requests
-      59_150, // the first two, of 300 tokens each
+      58_150, // The first of three requests.
+      59_150, // The first two, of 300 tokens each.
       null,
       null,
     ])

@@ -7,7 +7,7 @@ import type { ProviderBatch } from '../../../provider-batches/batch.ts'
 import type { LineResult } from '../../../provider-batches/providers/batch-api.ts'
 import { createBatchApi } from '../../../provider-batches/providers/create-api.ts'
 
-/** What the provider answers, by method and path. */
+/** The provider's answers, by method and path. */
 let answers: Record<string, unknown> = {}
 let requests: { path: string; body: string }[] = []
 const server = createServer(async (request, response) => {
@@ -27,7 +27,7 @@ afterAll(async () => {
   server.close()
 })
 
-/** Where each kind has its API below the server. */
+/** The path of each kind's API on the server. */
 const ROOTS: Partial<Record<ProviderKind, string>> = {
   openai: '/v1',
   'azure-openai': '/openai/v1',
@@ -188,7 +188,7 @@ test.each([
   [result({ type: 'a_new_one' }), undone('batch_a_new_one')],
   [JSON.stringify({ custom_id: 'pbatch_1-0', result: null }), undone('no_response')],
   [result({ type: 'succeeded', message: { id: 'm' } }), { kind: 'answer', status: 200, body: '{"id":"m"}' }],
-  // The error is wrapped as that of a call is, or stands by itself.
+  // The error is wrapped as in a call, or alone.
   [
     result({
       type: 'errored',

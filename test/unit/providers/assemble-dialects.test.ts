@@ -16,14 +16,14 @@ const chunk = (delta: JsonObject, finish: string | null = null, members: JsonObj
 const calls = (...items: JsonObject[]) => chunk({ tool_calls: items })
 const DONE = chunk({}, 'tool_calls')
 
-/** What is kept, and what a client is shown while the chunks come. */
+/** What is kept, and what a client sees while the chunks come. */
 function assemble(chunks: JsonObject[]): { kept: JsonObject; shown: JsonObject[] } {
   const assembler = createChatAssembler()
   const shown = chunks.map((one) => assembler.add(one))
   return { kept: assembler.build()!, shown }
 }
 
-/** What OpenAI's own package makes of the chunks. */
+/** What OpenAI's own package builds from the chunks. */
 async function readStrictly(chunks: Iterable<JsonObject>): Promise<JsonObject> {
   const lines = [...chunks].map((one) => `${JSON.stringify(one)}\n`).join('')
   const stream = ChatCompletionStream.fromReadableStream(new Blob([lines]).stream())
@@ -51,7 +51,7 @@ const opening = (call: typeof CALC, text: string, members: JsonObject = {}) => (
 })
 const rest = (text: string, members: JsonObject = {}) => ({ function: { arguments: text }, ...members })
 
-/** One message in the words of each dialect. */
+/** One message in the form of each dialect. */
 const SAME: [dialect: string, chunks: JsonObject[]][] = [
   [
     'OpenAI',

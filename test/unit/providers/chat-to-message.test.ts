@@ -31,7 +31,7 @@ function convert(chunks: JsonObject[], finish = 'stop') {
   return { events, kept: JSON.parse(JSON.stringify(converter.end(completion))) as JsonObject, completion }
 }
 
-/** What Anthropic's own package makes of the events. */
+/** What Anthropic's own package builds from the events. */
 async function readByPackage(events: JsonObject[]): Promise<JsonObject> {
   const lines = events.map((event) => `${JSON.stringify(event)}\n`).join('')
   const stream = BetaMessageStream.fromReadableStream(new Blob([lines]).stream())

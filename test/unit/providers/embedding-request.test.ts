@@ -25,7 +25,7 @@ const entry = (text: EmbeddingInput, index: number) => ({
   embedding: `vector of ${text}`,
 })
 
-/** What is kept of one input. */
+/** The stored vector of one input. */
 const kept = (text: EmbeddingInput): JsonObject => ({
   object: 'list',
   model: 'kept',
@@ -33,7 +33,7 @@ const kept = (text: EmbeddingInput): JsonObject => ({
   usage: { prompt_tokens: 5, total_tokens: 5 },
 })
 
-/** What a provider answers, a token for each character. */
+/** A provider's answer, with a token for each character. */
 function answerTo(body: JsonObject): JsonObject {
   const inputs = normalizeInputs(body)!
   const tokens = inputs.reduce((sum, input) => sum + input.length, 0)

@@ -29,7 +29,7 @@ test('an empty input travels alone, because it would fail the others', () => {
 })
 
 test('jobs share a key exactly when all members but input and encoding are equal', () => {
-  // Few names and values, so that equal ones come up as often as different ones.
+  // Few names and values, so that equal ones are as frequent as different ones.
   const members = fc.dictionary(
     fc.constantFrom('dimensions', 'user', 'input_type', 'truncate'),
     fc.constantFrom(1, '1', true, null, { a: 1 }, { a: 1, b: [2] }, [1, 2], [2, 1]),

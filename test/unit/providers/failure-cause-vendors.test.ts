@@ -4,9 +4,9 @@ import { parseErrorBody } from '../../../providers/provider-error.ts'
 import { judgeError, judgeRefusal } from '../../../providers/verdict.ts'
 
 /*
- * Errors as vendors word them, from their pages and from public bug reports: status (null: within a stream), body, what
- * it is about, and the wait that it brings, where that matters. What is about money or the account must not be blamed on
- * the input, what is about a rate must not end a job, and what one prompt caused must not shut a source.
+ * Errors in the words of vendors, from their pages and from public bug reports: status (null: within a stream), body,
+ * its cause, and the wait that it brings, where that matters. An error about money or the account must not be blamed
+ * on the input, one about a rate must not end a job, and one that a prompt caused must not shut a source.
  */
 
 const NOW = Date.parse('2026-11-23T12:00:00Z')
@@ -58,7 +58,7 @@ const TABLE: [status: number | null, body: unknown, cause: FailureCause, wait?: 
     'too_long',
   ],
   [400, google(400, 'FAILED_PRECONDITION', 'User location is not supported for the API use.'), 'auth'],
-  // AWS, and gateways before it
+  // AWS, and gateways in front of it
   [400, { __type: 'ThrottlingException', message: 'Rate exceeded' }, 'rate'],
   [400, { __type: 'com.amazon.coral.service#ThrottlingException' }, 'rate'],
   [429, { message: 'Model is not ready for inference. Wait and try your request again.' }, 'overloaded'],
@@ -119,7 +119,7 @@ const TABLE: [status: number | null, body: unknown, cause: FailureCause, wait?: 
     'rate',
   ],
   [429, { message: "We're experiencing high traffic right now!", code: 'queue_exceeded' }, 'overloaded'],
-  // A model that is not there, and other things that are not found
+  // A model that does not exist, and other things that are not found
   [400, openai('The model `x` does not exist or you do not have access to it.'), 'not_found'],
   [400, openai("The requested model 'x' does not exist."), 'not_found'],
   [400, openai('The model you requested does not exist.'), 'not_found'],

@@ -18,9 +18,9 @@ const of = (code: string | number | null, message = 'm', type?: string) => ({
   error: { code, message, ...(type ? { type } : {}) },
 })
 
-/** What vendors answer, and what it is about. */
+/** Errors of vendors, and their causes. */
 const TABLE: [status: number, body: unknown, cause: FailureCause][] = [
-  // Money, whatever the status.
+  // Money, with any status.
   [
     429,
     of('insufficient_quota', 'You exceeded your current quota, please check your plan and billing details.'),
@@ -74,7 +74,7 @@ const TABLE: [status: number, body: unknown, cause: FailureCause][] = [
   [429, { message: 'Requests rate limit exceeded' }, 'rate'],
   [403, of('rateLimitExceeded'), 'rate'],
   [420, 'calm down', 'rate'],
-  // A server that has no room: no pause, for it says nothing about our rate.
+  // A server without room: no pause, because it says nothing about our rate.
   [498, of('capacity_exceeded', 'Flex tier capacity exceeded'), 'capacity'],
   [498, '', 'capacity'],
   [429, of('resource_unavailable', 'Flex resources are not available'), 'capacity'],
@@ -96,7 +96,7 @@ const TABLE: [status: number, body: unknown, cause: FailureCause][] = [
   ],
   [529, { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }, 'overloaded'],
   [503, { error: 'Model is overloaded' }, 'overloaded'],
-  // Ill or on its way.
+  // Broken, or starting up.
   [500, '<html><title>500 Internal</title></html>', 'server'],
   [
     500,

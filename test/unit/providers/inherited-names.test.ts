@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { describeFailure } from '../../../api/openai/failure.ts'
 import { chatDialectOf, messageToChat } from '../../../providers/message-to-chat.ts'
 
-/** Names that every object inherits. A table looked up by `table[name]` has them all. */
+/** Names that every object inherits. A lookup by `table[name]` finds them all. */
 const NAMES = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__']
 
 describe('a name that every object inherits is an unknown name', () => {

@@ -54,7 +54,7 @@ function feed(reader: StreamReader, events: Iterable<JsonObject>): AnswerOutcome
   return outcome ?? reader.finish()
 }
 
-/** What is kept of a stream, and what a client of it is shown. */
+/** What is kept of a stream, and what its client sees. */
 function read(events: Iterable<JsonObject>): {
   kept: JsonObject
   shown: JsonObject[]
@@ -73,7 +73,7 @@ function read(events: Iterable<JsonObject>): {
   return { kept: JSON.parse(JSON.stringify(outcome.body)) as JsonObject, shown, input }
 }
 
-/** What Anthropic's own package makes of the events. */
+/** What Anthropic's own package builds from the events. */
 async function readByPackage(events: Iterable<JsonObject>): Promise<JsonObject> {
   const lines = [...events].map((event) => `${JSON.stringify(event)}\n`).join('')
   const stream = BetaMessageStream.fromReadableStream(new Blob([lines]).stream())

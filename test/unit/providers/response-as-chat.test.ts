@@ -193,7 +193,7 @@ function streamed(deltas: JsonObject[], finish: string, asked: JsonObject) {
   return { events, completion, response: made.end(completion) }
 }
 
-/** What a client that follows the events to the letter has at the end. */
+/** The result of a client that follows the events to the letter. */
 function accumulate(events: JsonObject[]): JsonValue {
   const output: JsonObject[] = []
   for (const event of events as unknown as ResponseStreamEvent[]) {

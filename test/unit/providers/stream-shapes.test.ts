@@ -23,7 +23,7 @@ function createReader(dialect: Dialect, onDelta: (chunk: JsonValue) => void): St
   return dialect === 'message' ? createMessageReader(options) : createMessagesReader(options)
 }
 
-/** What is made of the bytes of a stream, and what a client is shown of it. */
+/** The result of the bytes of a stream, and what a client sees of it. */
 async function read(
   dialect: Dialect,
   text: string,
@@ -179,7 +179,7 @@ test('the completion of a stream has the probabilities of all its pieces, its fi
   expect(shown).toHaveLength(3)
 })
 
-/** A Response with all that comes in pieces, each of its events as it would have come. */
+/** A Response with all parts that come in pieces, each event as it would have come. */
 const FULL = answer({
   output: [
     { id: 'rs_1', type: 'reasoning', summary: [{ type: 'summary_text', text: 'Hm.' }] },

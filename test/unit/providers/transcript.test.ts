@@ -4,7 +4,7 @@ import type { JsonObject } from '../../../lib/json.ts'
 import type { ProviderRequest } from '../../../providers/provider.ts'
 import { readTranscript } from '../../../providers/transcript.ts'
 
-/** What is made of an answer to a transcription, and what a client of a stream is shown. */
+/** The result of a transcription, and what a client of a stream sees. */
 async function read(
   text: string,
   { type = 'application/json', ...body }: JsonObject & { type?: string } = {},

@@ -15,7 +15,7 @@ const request = {
   signal: new AbortController().signal,
 } as ProviderRequest
 
-/** How long a 429 with these headers and this error asks to wait, ms; undefined: it does not say. */
+/** How long a 429 with these headers and this error asks us to wait, ms; undefined: it does not say. */
 async function waitOf(headers: Record<string, string>, error: object = {}): Promise<number | undefined> {
   const answer = await attempt(request, {
     send: () =>
@@ -41,14 +41,14 @@ test.each<[headers: Record<string, string>, error: object, wait: number | undefi
   [{ 'retry-after': 'Mon, 23 Nov 2026 12:00:07 GMT' }, {}, 7000],
   [{ 'retry-after': 'Monday, 23-Nov-26 12:00:07 GMT' }, {}, 7000],
   [{ 'retry-after': 'Mon Nov 23 12:00:07 2026' }, {}, 7000],
-  // Milliseconds win, and zero is none given.
+  // Milliseconds win, and zero counts as missing.
   [{ 'retry-after-ms': '250', 'retry-after': '9' }, {}, 250],
   [{ 'retry-after-ms': '0', 'retry-after': '2' }, {}, 2000],
   [{ 'retry-after-ms': '0' }, {}, undefined],
   [{ 'retry-after': '0' }, {}, undefined],
   [{ 'retry-after-ms': '0' }, { message: 'Please try again in 1.5s.' }, 1500],
   [{ 'retry-after': 'Mon, 23 Nov 2026 11:59:59 GMT' }, {}, undefined],
-  // Resets of what is used up.
+  // Resets of limits that are used up.
   [{ 'x-ratelimit-reset-requests': '6m0s', 'x-ratelimit-remaining-requests': '0' }, {}, 360_000],
   [{ 'x-ratelimit-reset-tokens': '1.5s', 'x-ratelimit-remaining-tokens': '0' }, {}, 1500],
   [{ 'x-ratelimit-reset-tokens': '7', 'x-ratelimit-remaining-tokens': '0' }, {}, 7000],
@@ -56,9 +56,9 @@ test.each<[headers: Record<string, string>, error: object, wait: number | undefi
   [{ 'x-ratelimit-reset': String(SOON * 1000) }, {}, 7000],
   [{ 'anthropic-ratelimit-input-tokens-reset': '2026-11-23T12:00:07Z' }, {}, 7000],
   [{ 'x-ratelimit-reset-tokens': '6m0s', 'x-ratelimit-remaining-tokens': '12' }, {}, undefined],
-  // A wait that is asked for wins over a reset.
+  // An explicit wait wins over a reset.
   [{ 'retry-after': '3', 'x-ratelimit-reset-tokens': '6m0s', 'x-ratelimit-remaining-tokens': '0' }, {}, 3000],
-  // Members and words of errors.
+  // Members and texts of errors.
   [{}, { retry_after: 3 }, 3000],
   [{}, { retry_after: '6m0s' }, 360_000],
   [{}, { retryAfterMs: 40 }, 40],
@@ -70,7 +70,7 @@ test.each<[headers: Record<string, string>, error: object, wait: number | undefi
   // Gemini's.
   [{}, google({ '@type': RETRY_INFO, retryDelay: '34.5s' }), 34_500],
   [{}, google({ '@type': RETRY_INFO, retryDelay: { seconds: '34', nanos: 5e8 } }), 34_500],
-  // Nothing is obeyed for more than an hour.
+  // No wait is longer than an hour.
   [{ 'retry-after': '86400' }, {}, HOUR],
   [{ 'x-ratelimit-reset-requests': '23h59m', 'x-ratelimit-remaining-requests': '0' }, {}, HOUR],
   [{}, google({ '@type': RETRY_INFO, retryDelay: '35640s' }), HOUR],

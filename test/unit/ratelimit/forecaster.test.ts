@@ -33,7 +33,7 @@ const anyBacklog = (anySize: fc.Arbitrary<number>, maxLength = 60): fc.Arbitrary
     { minLength: 1, maxLength },
   )
 
-/** The largest entry of each tenant and band but one's own, together. */
+/** The sum of the largest entries of each tenant and band, except one's own. */
 function largestOfOthers(entries: readonly Tagged[], own: Tagged): number {
   const largest = new Map<string, number>()
   for (const { tenant, band, seconds } of entries) {
@@ -44,7 +44,7 @@ function largestOfOthers(entries: readonly Tagged[], own: Tagged): number {
   return [...largest.values()].reduce((sum, one) => sum + one, 0)
 }
 
-/** Serves a backlog entry by entry in the exact order of the tags: what it gives before each. */
+/** Serves a backlog entry by entry in the exact order of the tags; answers the service before each. */
 function serveAll(
   entries: (Tagged & { start: number })[],
 ): { entry: Tagged & { start: number }; before: number }[] {
@@ -114,7 +114,7 @@ describe('the seconds of service ahead of an entry', () => {
         const left = lane.order()
         if (left.length === 0) return
         const target = left[pick % left.length]!
-        // What was served last has only begun.
+        // The entry that was served last has only begun.
         let before = inService
         for (let next = lane.take()!; next.place !== target.place; next = lane.take()!) before += next.seconds
         const state = stateOf(entries, served)
@@ -137,7 +137,7 @@ describe('the seconds of service ahead of an entry', () => {
   })
 })
 
-/** The state of a lane after so many of these were served. */
+/** The state of a lane after so many entries were served. */
 function stateOf(entries: Tagged[], served: number): FairState {
   const lane = createSimulatedLane()
   lane.add(entries)

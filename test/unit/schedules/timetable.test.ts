@@ -109,7 +109,7 @@ describe('the slots that are due', () => {
       catchUp: 'all' as const,
     }
     expect(planSlots(due, table, 5 * HOUR).map(({ slot }) => slot / HOUR)).toEqual([1, 4, 5])
-    // Paused: those behind the one that was due then are not to be.
+    // Paused: slots behind the one that was due then must not run.
     const paused = { ...due, paused: true }
     expect(planSlots(paused, table, 5 * HOUR).map(({ slot }) => slot / HOUR)).toEqual([1])
   })

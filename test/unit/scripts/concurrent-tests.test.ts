@@ -38,7 +38,8 @@ test.each([
   expect(findConcurrentTests(source).some(isUnbound)).toBe(isFault)
 })
 
-// Of a cluster, KEYS answers for one node alone: such a test passes or fails by chance there (`keysOf` asks all of them).
+// In a cluster, KEYS answers for one node alone: such a test passes or fails by chance there (`keysOf` asks all of
+// them).
 test('no test asks one node of a cluster alone for its keys', async () => {
   const found: string[] = []
   for await (const path of glob('test/**/*.ts', { cwd: root, exclude: ['**/node_modules/**'] })) {

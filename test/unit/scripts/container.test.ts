@@ -119,7 +119,7 @@ describe('the image', () => {
     const dockerfile = read('Dockerfile')
     const removed = dockerfile.match(/^RUN rm -rf (\/usr(?:.*\\\n)*.*)$/m)?.[1]?.split(/[\s\\]+/) ?? []
     expect(removed).toEqual(expect.arrayContaining(['/bin/sh', '/bin/dash', '/bin/bash']))
-    // What comes after it in the last stage runs in exec form, or not at all.
+    // After that point the last stage uses exec form, or runs nothing.
     const [, after = ''] = dockerfile.split('/bin/bash /bin/dash /bin/sh\n')
     expect(after).not.toMatch(/^\s*(?:RUN|CMD|ENTRYPOINT) (?!\[)/m)
     expect(after).toContain('ENTRYPOINT []')
@@ -162,7 +162,7 @@ describe('the image', () => {
   })
 })
 
-/** The files that a file leads to by imports, itself among them, and the packages that they name. */
+/** The files that a file imports, directly or not, with itself, and the packages that they name. */
 function followImports(start: string): { files: string[]; packages: string[] } {
   const files = new Set<string>()
   const packages = new Set<string>()

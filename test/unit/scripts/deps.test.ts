@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import { readProductFiles } from './product-files.ts'
 
-/** What a part takes from outside: `type WorkerDeps = {`, `createX(deps: {`. */
+/** The dependencies of a part: `type WorkerDeps = {`, `createX(deps: {`. */
 const OPENS = /(?:\btype \w*Deps\b(?:<[^>]*>)? = (?:\w+ & )?\{|\bdeps: \{)/g
 const MOST = 10
 
-/** Larger ones, which wait to be parted. Nothing is added here. */
+/** Larger ones, which are still to be split. Nothing is added here. */
 const WAITING: Record<string, number> = {
   'history/mover.ts': 12,
   'history/with-history.ts': 12,

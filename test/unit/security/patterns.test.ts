@@ -6,11 +6,11 @@ import { expect, test } from 'vitest'
 const root = new URL('../../../', import.meta.url).pathname
 const HOUSE = '{api,batches,cli,config,files,jobs,lib,providers,ratelimit,webhooks,workers}/**/*.ts'
 
-/** Long enough that time by its square shows. */
+/** Long enough that quadratic time shows. */
 const LENGTH = 20_000
 const MOST_MS = 60
 
-/** Slow over texts that only whoever runs the service can write. */
+/** Slow over texts that only the operator of the service can write. */
 const EXCUSED: Record<string, string> = {
   '/\\/+$/': 'trims addresses of the configuration and of the command line',
 }
@@ -31,7 +31,10 @@ for (const path of [...globSync(HOUSE, { cwd: root }), 'main.ts', 'services.ts',
   }).visit(program)
 }
 
-/** What patterns stumble over: one character, or two by turns, over and over, and then something that does not match. */
+/**
+ * Texts that make patterns slow: one character, or two in turn, again and again, and then something that does not
+ * match.
+ */
 function makeAttacks({ source }: Pattern): string[] {
   const own = source.replaceAll(/\\[dDwWsSbBpPnrtxu]|[\^$.*+?()[\]{}|\\]/g, '')
   const characters = [...new Set([...own.slice(0, 12), ...' \ta0_-./"'])]
@@ -45,7 +48,10 @@ function makeAttacks({ source }: Pattern): string[] {
   )
 }
 
-/** Times the pattern over each text; one that is cut off took too long. A pause of the machine is not the pattern's. */
+/**
+ * Times the pattern over each text; one that is cut off took too long. A pause of the machine does not count against
+ * the pattern.
+ */
 const measure = new Script(`
   const pattern = new RegExp(source, flags)
   const time = (text) => {
@@ -57,7 +63,7 @@ const measure = new Script(`
   attacks.find((text) => time(text) > most && time(text) > most)
 `)
 
-/** A text that the pattern takes too long over, shortened; null: there is none. */
+/** A text over which the pattern takes too long, shortened; null: there is none. */
 function findAttack(pattern: Pattern): string | null {
   const now = () => performance.now()
   const context = { ...pattern, attacks: makeAttacks(pattern), most: MOST_MS, now }

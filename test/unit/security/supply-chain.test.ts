@@ -25,7 +25,7 @@ const nameOf = (path: string) => path.replace(/^.*node_modules\//, '')
 /** Where packages without an address come from. */
 const REGISTRY = 'https://registry.npmjs.org/'
 
-/** Licences that ask for no more than to be named along. */
+/** Licences that require only to be named. */
 const PERMISSIVE = [
   'MIT',
   'Apache-2.0',
@@ -38,13 +38,19 @@ const PERMISSIVE = [
   '(MIT OR CC0-1.0)',
   'MIT OR Apache-2.0',
 ]
-/** Of tools that never become part of the service: their files may not be changed without being shown. */
+/** Licences of tools that never become part of the service: changes to their files must be published. */
 const FOR_DEVELOPMENT = ['MPL-2.0']
 
-/** Part of the service, unchanged, under a licence that asks for changes to its own files alone (docs/decisions/0014). */
+/**
+ * Part of the service, unchanged, under a licence whose conditions cover changes to its own files alone
+ * (docs/decisions/0014).
+ */
 const UNCHANGED = ['node_modules/@jmespath-community/jmespath: MPL-2.0']
 
-/** Builds for other platforms, of which the lockfile may know no more than the name: they have the licence of what they are for. */
+/**
+ * Builds for other platforms, of which the lockfile may have no more than the name: they have the licence of their
+ * package.
+ */
 const licences = new Map(packages.map(([path, { license }]) => [nameOf(path), license]))
 for (const [, { license, optionalDependencies }] of packages) {
   for (const name of Object.keys(optionalDependencies)) {
@@ -67,7 +73,7 @@ test('every package comes from the one registry, and is the one whose hash was w
   )
   for (const [path, { resolved = REGISTRY, integrity }] of packages) {
     expect(resolved.startsWith(REGISTRY), path).toBe(true)
-    // A build for a platform that the lockfile was not made on is written down by name and version alone.
+    // A build for another platform than that of the lockfile is recorded by name and version alone.
     if (integrity === undefined && platforms.has(nameOf(path))) continue
     expect(integrity, path).toMatch(/^sha512-/)
   }

@@ -18,7 +18,7 @@ const broken: State = {
 }
 const halfOpen: State = { ...open, breaker: { state: 'half_open', failures: 5, openUntil: null, ...nobody } }
 
-/** A lane that stands as it is told, and what was said of it. */
+/** A lane in a given state, and the lines that were logged about it. */
 function openLog(first: State | Error) {
   const said: [object, string][] = []
   let state: State | Error | null = first
@@ -74,7 +74,7 @@ test.each([
   const { said, note, turn } = openLog(state)
   note()
   await turn(state)
-  turn(open).catch(() => {}) // nobody looks again once it is open
+  turn(open).catch(() => {}) // Nobody looks again once it is open.
   await until(() => said.length === 2)
   expect(said.map(([, message]) => message)).toEqual([begin, end])
   expect(said[1]![0]).toEqual({ lane: 'sim/chat' })

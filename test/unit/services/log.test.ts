@@ -12,7 +12,7 @@ import { createLog } from '../../../services/log.ts'
 const canary = 'canary-prompt-5f1c9b7e3d2a'
 const url = `http://user:${canary}@127.0.0.1:1/hook?token=${canary}`
 
-/** What a call throws or rejects with. */
+/** The error that a call throws or rejects with. */
 async function thrownBy(call: () => unknown): Promise<unknown> {
   try {
     await call()
@@ -96,7 +96,7 @@ describe('of an error', () => {
       logger.error({ reason: error }, 'under another name')
       logger.child({ request_id: '1' }).error(error)
     }
-    // As the framework takes a log on.
+    // As the framework takes over a log.
     const app = fastify({ loggerInstance: logger as FastifyBaseLogger })
     app.log.warn({ err: error }, 'through the framework')
     for (const text of [...shown, ...log]) {

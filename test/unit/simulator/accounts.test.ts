@@ -24,7 +24,7 @@ test('models of a family are counted together, and a call that it refuses takes 
   for (const model of ['opus-1', 'opus-1', 'opus-2', 'opus-2', 'opus-2', 'haiku']) {
     const answer = await call(model)
     statuses.push(answer.status)
-    // What is told is the limit with the least left.
+    // The response names the limit with the least left.
     if (statuses.length === 4) expect(answer.headers.get('x-ratelimit-limit-requests')).toBe('4')
   }
   expect(statuses).toEqual([200, 200, 200, 200, 429, 200])

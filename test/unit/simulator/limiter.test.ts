@@ -107,7 +107,7 @@ test.each(['bucket', 'window', 'fixed'] as const)(
     limiter.take(90, 0)
     limiter.refund(60, 0, 1)
     expect(limiter.levels(1).tokens?.remaining).toBe(70)
-    // Of a window that is over, nothing comes back.
+    // A window that is over gets nothing back.
     limiter.refund(60, 0, 3 * MINUTE)
     expect(limiter.levels(3 * MINUTE).tokens?.remaining).toBe(100)
   },

@@ -70,7 +70,7 @@ describe('docs/metrics.md', () => {
     const own = (rows: { name: string }[]) => rows.filter(({ name }) => name.startsWith('sluice_'))
     const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1)
     expect(own(listed).toSorted(byName)).toEqual(own(found).toSorted(byName))
-    // Of the process itself the library tells what the platform has.
+    // About the process itself the library reports what the platform has.
     const names = listed.map(({ name }) => name)
     expect(found.map(({ name }) => name).filter((name) => !names.includes(name))).toEqual([])
   })
@@ -113,7 +113,7 @@ test('a scrape shows what happened', async () => {
   expect(value('sluice_job_wait_seconds_sum')).toBeCloseTo(0.03)
   expect(value('sluice_provider_first_token_seconds_count')).toBe(1)
   expect(value('sluice_provider_call_duration_seconds_bucket', { le: '0.5' })).toBe(2)
-  // The one that shared costs nothing.
+  // The job that shared the call costs nothing.
   expect(value('sluice_tokens_total', { direction: 'output' })).toBe(7)
   expect(value('sluice_cost_usd_total', { tenant: 'acme' })).toBe(0.25)
   expect(value('sluice_jobs_ended_total', { source: 'shared' })).toBe(1)
@@ -173,7 +173,7 @@ describe('the state of the store', () => {
         )
         .map(({ name, labels, value }) => [[name, ...Object.values(labels)].join(' '), value]),
     )
-    // Told anew, not added to what was told before.
+    // Replaced, not added to the earlier values.
     expect(told).toEqual({
       sluice_store_up: 1,
       'sluice_jobs acme queued': 3,

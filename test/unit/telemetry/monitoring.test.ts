@@ -7,7 +7,7 @@ import { readMetricsTable } from '../../helpers/metrics.ts'
 const root = new URL('../../../', import.meta.url)
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8')
 const page = read('docs/metrics.md')
-/** The table is held against the registry by metrics.test.ts. */
+/** metrics.test.ts compares the table with the registry. */
 const metrics = new Map(readMetricsTable(page).map((row) => [row.name, row]))
 
 const rulesSchema = z.strictObject({
@@ -45,7 +45,7 @@ const dashboards = readdirSync(new URL(folder, root)).map((name) =>
   dashboardSchema.parse(JSON.parse(read(folder + name))),
 )
 
-/** Put there by Prometheus. */
+/** Added by Prometheus. */
 const SCRAPED = ['job', 'instance']
 
 type Selector = { name: string; labels: { label: string; operator: string; value: string }[] }
@@ -73,7 +73,7 @@ function readExpression(expression: string): { selectors: Selector[]; groupedBy:
   return { selectors, groupedBy }
 }
 
-/** What is wrong with an expression. */
+/** The faults of an expression. */
 function findFaults(expression: string): string[] {
   const { selectors, groupedBy } = readExpression(expression)
   const faults: string[] = selectors.length === 0 ? ['selects nothing'] : []
@@ -89,7 +89,7 @@ function findFaults(expression: string): string[] {
     for (const label of own) known.add(label)
     for (const { label, operator, value } of labels) {
       if (!own.has(label)) faults.push(`${name} has no label ${label}`)
-      // Words of ours, which the page tells of: a misspelt one selects nothing, and no one is told.
+      // Words of ours, which the page lists: a misspelt one selects nothing, and nobody would notice.
       const isWord = operator === '=' && !SCRAPED.includes(label) && label !== 'quantile'
       if (isWord && !page.includes(`\`${value}\``)) faults.push(`${name} has no ${label} ${value}`)
     }

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { isPublicAddress } from '../../../webhooks/public-address.ts'
 
-/** The first and last address of each private range, with its public neighbours where it has some. */
+/** The first and last address of each private range, with its public neighbours if it has any. */
 const v4Ranges: [first: string, last: string, before: string | null, after: string | null][] = [
   ['0.0.0.0', '0.255.255.255', null, '1.0.0.0'],
   ['10.0.0.0', '10.255.255.255', '9.255.255.255', '11.0.0.0'],

@@ -6,7 +6,7 @@ import { gatherSettlements } from '../../../workers/gather-settlements.ts'
 const lane = { id: 'sim/chat' } as Lane
 const settlement = (permit: string): Settlement => ({ permit, actual: null })
 
-/** A gate that notes the permits of each settling and answers when it is told to. */
+/** A gate that records the permits of each settlement and answers on command. */
 function openGate() {
   const calls: { permits: string[]; answer: PromiseWithResolvers<void> }[] = []
   const gate = {

@@ -1,7 +1,7 @@
 import type { JobCost } from '../../../jobs/jobs.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'
 
-/** An entry in hand, for functions that read its cost alone. */
+/** An entry in hand, for functions that read only its cost. */
 export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {
   return {
     tenant: 'acme',

@@ -43,7 +43,7 @@ describe('persist', () => {
 })
 
 describe('what persist was given to be secured', () => {
-  /** A safe place that tells what happens to it. */
+  /** A safe place that records what happens to it. */
   function openPlace() {
     const seen: string[] = []
     const secure = async () => {

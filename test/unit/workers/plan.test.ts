@@ -116,7 +116,7 @@ describe('planCalls', () => {
           const sent = idsOf(plan).flat()
           expect(new Set(sent).size).toBe(sent.length)
           expect(sent.filter((id) => !ids(hand).includes(id))).toEqual([])
-          // What is not sent waits for a time that the plan tells.
+          // Entries that are not sent wait until a time that the plan names.
           expect(plan.readyAt === null).toBe(sent.length === hand.length)
           for (const call of plan.ready) {
             expect(call.cost).toEqual(costOf(call.held))

@@ -5,7 +5,7 @@ import { createShutTiers } from '../../../workers/shut-tiers.ts'
 import { tierToTake } from '../../../workers/tier-of-call.ts'
 import { heldEntry } from './held.ts'
 
-/** A clock that goes when the test says so, and a queue without entries. */
+/** A clock that a test moves, and a queue without entries. */
 function open() {
   let at = 1000
   const asked: unknown[] = []

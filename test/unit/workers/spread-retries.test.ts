@@ -11,7 +11,7 @@ const throttled: Outcome = {
   throttles: { count: 1, since: 1 },
 }
 
-/** A budget that answers with these waits, and remembers what it was asked. */
+/** A budget that answers with these waits, and records what it was asked. */
 function bookWith(waits: number[]) {
   const asked: number[] = []
   return {

@@ -85,7 +85,7 @@ function bodyOf(answer: ProviderAnswer): JsonObject {
   return answer.body
 }
 
-/** What a message says, whichever way its content comes. */
+/** The text of a message, in every form of its content. */
 function sayOf(body: JsonObject): JsonObject {
   const [choice] = body.choices as { message: JsonObject; finish_reason: string }[]
   const { content, tool_calls: calls = null } = choice!.message

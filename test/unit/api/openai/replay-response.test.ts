@@ -90,7 +90,7 @@ const response = (output: JsonObject[], members: JsonObject = {}): JsonObject =>
 })
 const typesOf = (events: JsonObject[]) => events.map((event) => event.type)
 
-/** What the openai package makes of all events but the last, which carries everything by itself. */
+/** What the openai package builds from all events but the last, which alone has everything. */
 function accumulate(events: JsonObject[]): JsonObject {
   let snapshot: Response | undefined
   for (const [index, event] of events.slice(0, -1).entries()) {

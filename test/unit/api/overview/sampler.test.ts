@@ -61,7 +61,7 @@ describe('watching', () => {
     await watching.next()
     const [before, since] = [taken(), performance.now()]
     for (let seen = 0; seen < 5; seen++) await watching.next()
-    // Each is a sample later, and there are no others in between.
+    // Each is a later sample, and there are no others in between.
     expect(taken() - before).toBeLessThanOrEqual(5)
     expect(performance.now() - since).toBeGreaterThanOrEqual(4 * INTERVAL)
     staying.abort()
