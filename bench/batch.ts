@@ -53,7 +53,7 @@ else {
   process.exitCode = (await run({ lines: Number(values.lines), type, kill: !values['no-kill'] })) ? 0 : 1
 }
 
-/** True: every line was answered once, and as it should have been. */
+/** True: every line was answered once, and correctly. */
 async function run(options: Options): Promise<boolean> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-batch-'))
   const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })]
@@ -229,7 +229,7 @@ function report(
   process.stdout.write(`
 ${options.lines} ${options.type} lines in ${took} s, ${Math.round(options.lines / took)} lines/s; the batch is ${batch.status}
 counts: ${completed} completed, ${failed} failed; ${found.output} lines of output, ${found.errors} of errors, ${found.customIds} custom ids
-${isRight ? 'every line was answered once, and as it should have been' : 'SOMETHING IS MISSING OR DOUBLED'}
+${isRight ? 'every line was answered once, and correctly' : 'LINES ARE MISSING OR DOUBLE'}
 
 | process | most memory, MiB | longest stall, ms | 99 % of stalls, ms | CPU, s |
 | --- | --- | --- | --- | --- |

@@ -236,7 +236,7 @@ async function runBatch(url: string, lines: number): Promise<void> {
     await sleep(250)
     batch = await ask<Batch>(`${url}/v1/batches/${batch.id}`, {})
   }
-  if (batch.request_counts.completed !== lines) throw new Error('the batch has not all of its answers')
+  if (batch.request_counts.completed !== lines) throw new Error('the batch misses answers')
   await download(url, batch.output_file_id)
 }
 

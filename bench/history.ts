@@ -73,8 +73,7 @@ await migrate(database)
 const store = createHistoryStore(database)
 const finder = createFinder(database)
 
-if ((await finder.page(ROOT, {}, 'desc', null, 1)).places.length > 0)
-  console.log('reads the jobs that are there')
+if ((await finder.page(ROOT, {}, 'desc', null, 1)).places.length > 0) console.log('reads the existing jobs')
 else await copy()
 
 async function copy(): Promise<void> {
@@ -122,7 +121,7 @@ await time('search by metadata and status', page({ metadata: { feature: 'f17' },
 await time('search by error code', page({ errorCode: 'bad_request' }))
 await time('search by cost, a job in a thousand', page({ minCostUsd: 0.009_99 }))
 await time('search by cost, none found', page({ minCostUsd: 5 }))
-await time('search by cost, none that dear', page({ minCostUsd: 0.009_999 }))
+await time('search by cost, none that expensive', page({ minCostUsd: 0.009_999 }))
 await time('list of a type, none found', page({ type: 'image' }))
 const range = { prefix: PREFIX, tenant: 'acme', from: '2026-09-01', to: '2026-12-31', top: null }
 const usage =

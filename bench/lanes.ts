@@ -72,7 +72,7 @@ try {
   // In parts, for a machine that is busy with other things.
   for (let from = 0; from < names; from += 500)
     await submit(Array.from({ length: Math.min(500, names - from) }, (_, index) => `model-${from + index}`))
-  await measure('all done, lanes still there')
+  await measure('all done, lanes still open')
   await sleep(FORGOTTEN_MS)
   compare(before, await measure('after'))
   await service.close()
@@ -109,9 +109,7 @@ async function submit(models: string[]): Promise<void> {
     .split('\n')
     .map((line) => JSON.parse(line) as { id?: string })
   if (answers.some(({ id }) => id === undefined))
-    throw new Error(
-      `some jobs were not let in: ${JSON.stringify(answers.find(({ id }) => id === undefined))}`,
-    )
+    throw new Error(`some jobs were refused: ${JSON.stringify(answers.find(({ id }) => id === undefined))}`)
   const last = answers.at(-1)!.id!
   await fetch(`${service.match[1]}/v1/jobs/${last}?wait=60`)
   const key = (status: string) => `sluice:{t:default}:status:${status}`

@@ -24,7 +24,7 @@ export function renderReport({ at, commit, node, scale, seed, results }: AgentsR
   const speed = scale === 1 ? 'by the clock' : `${scale} times as fast as the clock`
   return `${[
     `# Agents, ${at.slice(0, 10)}, commit ${commit}`,
-    `Node ${node}, ${speed}, seed ${seed}. Agents that died of the first error they saw; what HiveMind published beside it.`,
+    `Node ${node}, ${speed}, seed ${seed}. Agents that ended at the first error they saw, beside the published values of HiveMind.`,
     renderTable(
       [
         ...['scenario', 'agents', 'direct', 'published', 'through Sluice', 'HiveMind'],

@@ -93,7 +93,8 @@ async function send(agent: Agent, target: Target, number: number, isStream: bool
   const isWhole = text.endsWith(isStream ? end : '}')
   if (statusCode !== 200 || !isWhole) throw new Error(`${target.url} answered ${statusCode}: ${text}`)
   const cache = headers['x-cache']
-  if (cache === 'hit' && !target.isRepeated) throw new Error('a call that was to be made came from the cache')
+  if (cache === 'hit' && !target.isRepeated)
+    throw new Error('a call that should be made was answered from the cache')
   return (isStream ? first! : performance.now()) - since
 }
 

@@ -17,7 +17,7 @@ export type Forecast = {
   /** The place of the job in the backlog, from 1. */
   place: number
   /** From the question to its start: as forecast, and as measured. */
-  foretoldSeconds: number
+  forecastSeconds: number
   seconds: number
   /** Of the true time; positive: it took longer than forecast. */
   error: number
@@ -56,18 +56,18 @@ export async function measureForecasts(say: (line: string) => void): Promise<For
   return withSluice('eta', async (sluice) => {
     await sluice.submit('noisy', 'all', 'eta', makeCalls('eta', BACKLOG))
     const askedAt = Date.now()
-    const foretold = await sluice.list('noisy', 'all')
+    const forecast = await sluice.list('noisy', 'all')
     const started = await sluice.waitFor('noisy', 'all', Math.max(...PLACES) + 1)
     const seconds = (time: string | null | undefined) => (Date.parse(time ?? '') - askedAt) / 1000
     return PLACES.map((place) => {
       const byPlace = (jobs: Job[]) => jobs[place - 1]
-      const foretoldSeconds = seconds(byPlace(foretold)?.estimated_start_at)
+      const forecastSeconds = seconds(byPlace(forecast)?.estimated_start_at)
       const trueSeconds = seconds(byPlace(started)?.started_at)
       return {
         place,
-        foretoldSeconds,
+        forecastSeconds,
         seconds: trueSeconds,
-        error: (trueSeconds - foretoldSeconds) / trueSeconds,
+        error: (trueSeconds - forecastSeconds) / trueSeconds,
       }
     })
   })

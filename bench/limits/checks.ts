@@ -41,7 +41,7 @@ export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
   if (result.sources) {
     const { shares, refused } = result.sources
     add(
-      'three sources of unlike limits: 0.98 of their sum over 60 s, and no 429',
+      'three sources with different limits: 0.98 of their sum over 60 s, and no 429',
       shares.most >= 0.98 && refused === 0,
       `${shares.most.toFixed(4)} used, ${refused} 429s`,
     )
@@ -73,7 +73,7 @@ export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
   const median = result.eta?.find(({ place }) => place === 500)
   if (median) {
     add(
-      'the start of the median job of 1,000 is foretold within 15%',
+      'the start of the median job of 1,000 is forecast within 15%',
       Math.abs(median.error) <= 0.15,
       `${(median.error * 100).toFixed(1)}% off`,
     )

@@ -26,7 +26,7 @@ hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twen
                   shared     the same, a second client taking 30% of the limit
                   steady     Sluice over two minutes at a window that is counted strictly
                   families   two lanes that share a limit, over two minutes
-                  sources    a lane with three sources of unlike limits, over two minutes
+                  sources    a lane with three sources with different limits, over two minutes
                   ways       six ways of enforcement, nothing configured but the limits
                   fairness   a quiet tenant behind a noisy one's backlog
                   keys       a key behind 10,000 others of its tenant, all with limits of their own

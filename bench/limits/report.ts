@@ -44,7 +44,7 @@ export function renderReport(result: LimitsResult): string {
     ...(sources === null
       ? []
       : [
-          '## Three sources of unlike limits, every window counted strictly',
+          '## Three sources with different limits, every window counted strictly',
           `${sources.shares.requests.toFixed(3)} of the requests and ${sources.shares.tokens.toFixed(3)} of the tokens of all three were used ` +
             `in the second minute, by ${Object.entries(sources.keys)
               .map(([name, share]) => `${name} ${share.toFixed(2)}`)
@@ -79,10 +79,10 @@ export function renderReport(result: LimitsResult): string {
       : [
           '## Forecasts of a backlog of 1,000, asked for when it was queued',
           renderTable(
-            ['job', 'foretold', 'started after', 'off'],
-            eta.map(({ place, foretoldSeconds, seconds, error }) => [
+            ['job', 'forecast', 'started after', 'off'],
+            eta.map(({ place, forecastSeconds, seconds, error }) => [
               `number ${place}`,
-              `${foretoldSeconds.toFixed(1)} s`,
+              `${forecastSeconds.toFixed(1)} s`,
               `${seconds.toFixed(1)} s`,
               `${(error * 100).toFixed(1)} %`,
             ]),

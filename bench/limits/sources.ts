@@ -10,9 +10,9 @@ export type SourcesRow = Pick<FullWindow, 'shares' | 'refused'> & {
 const SHARES = { main: 0.5, second: 0.3, third: 0.2 }
 const MODEL = 'sources'
 
-/** One lane with three sources of unlike limits and more work than they grant together. */
+/** One lane with three sources with different limits and more work than they grant together. */
 export async function measureSources(say: (line: string) => void): Promise<SourcesRow> {
-  say(`Sources: a lane with three of unlike limits, two workers, for ${FULL_WINDOW_SECONDS} s`)
+  say(`Sources: a lane with three of different limits, two workers, for ${FULL_WINDOW_SECONDS} s`)
   const { parts, ...row } = await measureFullWindow({
     name: 'sources',
     upstream: { keys: SHARES },

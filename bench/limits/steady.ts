@@ -43,7 +43,7 @@ async function measureOne(name: string, workers: number): Promise<SteadyRow> {
     const to = middle + WINDOW_SECONDS
     await sleep(to * 1000 - Date.now())
     const { timeline, rejected } = await upstream.state()
-    if ((await sluice.countEnded('noisy', 'steady')) >= COUNT) throw new Error('there was too little to do')
+    if ((await sluice.countEnded('noisy', 'steady')) >= COUNT) throw new Error('the queue became empty')
     return {
       name,
       shares: sharesDuring(timeline, LIMITS, middle, to),

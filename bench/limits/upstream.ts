@@ -104,7 +104,7 @@ export async function startUpstream(options: UpstreamOptions): Promise<Upstream>
         body: JSON.stringify({ model, ...limits }),
       })
       await answer.body.dump()
-      if (answer.statusCode !== 200) throw new Error(`the upstream took no limits: ${answer.statusCode}`)
+      if (answer.statusCode !== 200) throw new Error(`the upstream accepted no limits: ${answer.statusCode}`)
     },
     async empty(model, limits) {
       const requests = Math.floor((limits.requests_per_minute * windowMs) / 60_000)

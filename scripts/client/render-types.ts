@@ -97,7 +97,7 @@ function toTypeName(name: string): string {
 function render(schema: Schema, indent: string, untouched: string): string {
   const { type, enum: values, const: only, anyOf, oneOf, items, $ref, ...others } = schema
   const unknown = Object.keys(others).filter((keyword) => !silent.includes(keyword))
-  if (unknown.length > 0) throw new Error(`cannot tell what ${unknown.join(', ')} means for a type`)
+  if (unknown.length > 0) throw new Error(`unknown keywords: ${unknown.join(', ')}`)
   const again = (inner: Schema) => render(inner, indent, untouched)
   if ($ref !== undefined) return toTypeName($ref.split('/').at(-1)!)
   if (only !== undefined) return quote(only)
@@ -120,7 +120,7 @@ function render(schema: Schema, indent: string, untouched: string): string {
     case 'object':
       return renderObject(schema, indent, untouched)
   }
-  throw new Error(`cannot tell the type of ${JSON.stringify(schema)}`)
+  throw new Error(`no type for ${JSON.stringify(schema)}`)
 }
 
 function toArray(item: string): string {

@@ -52,7 +52,7 @@ function listRoutes(document: ApiDocument, access: ReadonlyMap<string, Access>):
     Object.entries(methods).map(([method, operation]) => {
       const name = `${method.toUpperCase()} ${path}`
       const who = access.get(name)
-      if (who === undefined) throw new Error(`nobody knows who may use ${name}`)
+      if (who === undefined) throw new Error(`the access of ${name} is unknown`)
       return { name, tag: operation.tags?.[0] ?? 'Others', key: accessNames[who], operation }
     }),
   )

@@ -69,12 +69,12 @@ export function gatherAudience(options: {
       const all = [...ofJobs, ...ofGroup, ...ofAll]
       const ending = Promise.all([...ofJobs, ...ofGroup].map((one) => one.done))
       await within(ending, END_MS, 'the end of all streams').catch(() => {
-        broken.push('event streams go on though all is over')
+        broken.push('event streams go on though all jobs have ended')
       })
       // These streams do not end by themselves.
       const haveAll = () => (ofAll.every((one) => one.ended.size === jobs) ? true : null)
       await until(haveAll, END_MS, 'the last event of all').catch(() => {
-        broken.push('streams of everything have not told all ends')
+        broken.push('streams of everything have not sent all ends')
       })
       const reading = Promise.all(all.map((one) => one.done))
       for (const one of all) one.leave()

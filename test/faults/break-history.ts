@@ -99,7 +99,7 @@ const BREAKS: Break[] = [
   { name: 'history-full-sqlite', title: 'history: SQLite whose disk is full', open: openFullSqlite },
   {
     name: 'history-locked',
-    title: 'history: SQLite that another program has for itself',
+    title: 'history: SQLite that another program has locked',
     open: openLockedSqlite,
   },
 ]
@@ -152,7 +152,7 @@ async function run(kind: Break, database: BreakableDatabase, settings: Settings)
       await watch(stage, load, seen, outageMs)
       await mend()
       const mendedAt = performance.now()
-      await until(() => isCopied(stage), 2 * CAUGHT_UP_MS, 'a copy of all that ended meanwhile')
+      await until(() => isCopied(stage), 2 * CAUGHT_UP_MS, 'a copy of all that ended in between')
       recoveriesMs.push(performance.now() - mendedAt)
       if (widen !== null) broken.push(...(await checkMemory(load, widen)))
       settings.say(`back ${time} of ${times}`)
@@ -163,9 +163,9 @@ async function run(kind: Break, database: BreakableDatabase, settings: Settings)
   const judged = await judge(stage, load, group, 4 * settings.stalledAfterMs + 60_000)
   const { tally } = judged
   broken.push(...judged.broken)
-  if (seen.waiting < PER_SECOND) broken.push('no job waited for the database: it was not struck')
+  if (seen.waiting < PER_SECOND) broken.push('no job waited for the database: it was not broken')
   broken.push(...seen.broken, ...(await findMissing(stage, load, group)))
-  broken.push(...checkRecoveries(recoveriesMs, CAUGHT_UP_MS, 'copying all that ended meanwhile'))
+  broken.push(...checkRecoveries(recoveriesMs, CAUGHT_UP_MS, 'copying all that ended in between'))
   if (load.slowestMs > ANSWERS_MS)
     broken.push(`a client waited ${Math.round(load.slowestMs)} ms for its answer`)
   for (const child of [...stage.apis, ...stage.workers]) {
@@ -230,7 +230,7 @@ async function watch(stage: Stage, load: Load, seen: Readings, ms: number): Prom
   }
   // The database's part of an answer is bounded.
   if (seen.hotMs > ANSWERS_MS) seen.broken.push(`a job of Redis was read in ${Math.round(seen.hotMs)} ms`)
-  if (seen.coldMs > COLD_MS) seen.broken.push(`a question took ${Math.round(seen.coldMs)} ms`)
+  if (seen.coldMs > COLD_MS) seen.broken.push(`a query took ${Math.round(seen.coldMs)} ms`)
 }
 
 async function ask(url: string): Promise<{ status: number; ms: number; body: { history?: string } }> {

@@ -62,7 +62,7 @@ export const breakProvider: Fault = {
     broken.push(...kept, ...findMisjudged(load.sent, evidence))
 
     const failed = [...tally.failed.values()].reduce((sum, count) => sum + count, 0)
-    if (failed > floods.length) broken.push(`${failed - floods.length} jobs failed that need not have`)
+    if (failed > floods.length) broken.push(`${failed - floods.length} jobs failed without a reason`)
     const lane = await get<{ in_flight: number }>(`${stage.urls()[0]}/v1/lanes/sim/chat`)
     if (lane?.in_flight !== 0) broken.push(`${lane?.in_flight} slots of the lane are not free again`)
     const memory = await readPeakMemory(stage.workers.map(({ pid }) => pid))

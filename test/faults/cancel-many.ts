@@ -69,7 +69,7 @@ export const cancelMany: Fault = {
     for (const [, , micros, [command]] of slow)
       broken.push(`${command} took ${Math.round(micros / 1000)} ms of Redis`)
     const slowest = Math.round(Math.max(...others))
-    if (slowest > OTHERS_MS) broken.push(`another request took ${slowest} ms meanwhile`)
+    if (slowest > OTHERS_MS) broken.push(`another request took ${slowest} ms in that time`)
     await closeRedis(redis)
     const { counts } = (await getGroup(url, GROUP))!
     if (counts.cancelled !== jobs) broken.push(`${counts.cancelled} jobs of the group are cancelled`)

@@ -71,7 +71,7 @@ export async function runClocks(settings: Settings, { loadMs, perSecond }: Clock
   await load.stop()
   const { tally, broken } = await judge(stage, load, GROUP, 60_000)
   if (commands > IDLE_COMMANDS)
-    broken.push(`Redis was asked ${Math.round(commands)} times a second while nothing was due`)
+    broken.push(`Redis got ${Math.round(commands)} commands a second while nothing was due`)
   const lateMs = await mapGently(scheduled, async ({ id }) => {
     const job = await getJob(api, id!)
     return Date.parse(job?.started_at ?? '') - Date.parse(job?.run_at ?? '')

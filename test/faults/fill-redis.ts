@@ -24,7 +24,7 @@ export const fillRedis: Fault[] = [
   },
   {
     name: 'redis-full-kill',
-    title: 'Redis refuses writes, and the workers are killed meanwhile',
+    title: 'Redis refuses writes, and the workers are killed in that time',
     run: (settings) => run('redis-full-kill', settings, replaceWorkers),
   },
 ]

@@ -57,7 +57,7 @@ async function run(victim: Victim, { kills, seed, stalledAfterMs, say, opened }:
     name.startsWith('made at kill'),
   )
   if (made.size !== kills || named.length !== kills)
-    broken.push(`${kills} schedules were created, ${made.size} answered and ${named.length} are there`)
+    broken.push(`${kills} schedules were created, ${made.size} answered and ${named.length} exist`)
   const end = Date.now()
   let slots = 0
   for (const schedule of schedules) {

@@ -44,7 +44,7 @@ export const poisonWorker: Fault = {
     const isKnown = attempts.every(({ outcome, ambiguous }) => outcome === 'lost' && ambiguous)
     if (job?.error?.code !== 'worker_lost') broken.push(`the job is ${job?.status}, ${job?.error?.code}`)
     if (kills !== MOST_LOST || attempts.length !== MOST_LOST || !isKnown)
-      broken.push(`it took ${kills} workers down in ${attempts.length} calls`)
+      broken.push(`it killed ${kills} workers in ${attempts.length} calls`)
     const failed = [...tally.failed.values()].reduce((sum, count) => sum + count, 0)
     if (failed > 1) broken.push(`${failed - 1} of its neighbours failed`)
     return { tally, recoveriesMs: [], broken, notes: [`${kills} workers killed`] }

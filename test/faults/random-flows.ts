@@ -58,7 +58,7 @@ export async function judgeFlows(url: string, flows: readonly Running[]): Promis
     const expected = foresee(steps)
     const found = Object.values(statuses(flow))
     if (JSON.stringify(found) !== JSON.stringify(expected))
-      broken.push(`${id} came to ${found}, not to ${expected}`)
+      broken.push(`${id} ended as ${found}, not as ${expected}`)
     const wanted = expected.includes('failed') ? 'failed' : 'completed'
     if (flow.status !== wanted) broken.push(`${id} is ${flow.status}, not ${wanted}`)
     const text = await (await fetch(`${url}/v1/flows/${id}/events`)).text()

@@ -19,7 +19,7 @@ const CALM_MS = 3000
  */
 export const silentConnection: Fault = {
   name: 'silent-connection',
-  title: 'connections to Redis that die in silence',
+  title: 'connections to Redis that die silently',
   async run(settings: Settings): Promise<Outcome> {
     const random = createRandom(settings.seed)
     const stage = await openStage({

@@ -17,7 +17,7 @@ import { findNpm, makeBase } from './roots.ts'
 
 const HELP = `npm run image:check -- [options]
 
-  --base DIR   a root that an earlier run left there, or where this run leaves one (default: made anew)
+  --base DIR   a root that an earlier run left there, or where this run leaves one (default: a new one)
   --keep       leaves the built root and says where
 `
 const { values } = parseArgs({

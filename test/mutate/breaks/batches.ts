@@ -66,7 +66,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     replace: '',
     tests: WORK,
     titles: 'final once',
-    says: 'what became of a block changes after it was final',
+    says: 'the outcome of a block changes after it was final',
   },
   {
     file: 'batches/lua/abort.lua',
@@ -120,14 +120,14 @@ export const BATCH_BREAKS: readonly Break[] = [
     replace: 'await open.cancel()',
     tests: ENDINGS,
     titles: 'fails when its input is deleted',
-    says: 'what was submitted before a batch failed is thrown away',
+    says: 'jobs that were submitted before a batch failed are lost',
   },
   {
     file: 'batches/runner/run.ts',
     find: 'const expiresAt = writtenAt + keepMs',
     replace: 'const expiresAt = keepMs',
     tests: HAPPY,
-    says: 'results of batches are gone at once',
+    says: 'results of batches are deleted at once',
   },
   {
     file: 'batches/render-line.ts',
@@ -156,7 +156,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     find: "redis.call('DECRBY', root .. ':files:bytes', bytes)\n",
     replace: '',
     tests: FILES,
-    says: 'a deleted file takes up room for ever',
+    says: 'a deleted file uses room for ever',
   },
   {
     file: 'files/lua/write.lua',
@@ -170,14 +170,14 @@ export const BATCH_BREAKS: readonly Break[] = [
     find: 'record.expiresAt !== null && record.expiresAt <= time ? null : record',
     replace: 'record',
     tests: FILES,
-    says: 'a file is shown after its time',
+    says: 'a file is shown after it expired',
   },
   {
     file: 'files/read-content.ts',
     find: '      skip = 0\n',
     replace: '',
     tests: [...FILES, 'test/integration/api/files.test.ts'],
-    says: 'reading on within a file leaves parts out',
+    says: 'a read from the middle of a file leaves parts out',
   },
   {
     file: 'files/lua/seal.lua',
@@ -191,14 +191,14 @@ export const BATCH_BREAKS: readonly Break[] = [
     find: "if object then redis.call('ZADD', root .. ':files:deleting', now, object) end\n",
     replace: '',
     tests: STORES,
-    says: 'an object stays for ever if its store is away when its file is deleted',
+    says: 'an object stays for ever if its store is unavailable when its file is deleted',
   },
   {
     file: 'files/objects.ts',
     find: '    await announce(tenant, object, false)\n',
     replace: '',
     tests: STORES,
-    says: 'an object is written that nobody was told of',
+    says: 'an object is written without an announcement',
   },
   {
     file: 'files/folder-store.ts',
@@ -212,6 +212,6 @@ export const BATCH_BREAKS: readonly Break[] = [
     find: "const mayBeError = status >= 300 || method === 'POST'",
     replace: 'const mayBeError = status >= 300',
     tests: ['test/contract/files/odd-s3.test.ts'],
-    says: 'the end of an upload that S3 refused in its answer is taken for stored',
+    says: 'an upload whose end S3 refused in its answer counts as stored',
   },
 ]

@@ -10,7 +10,7 @@ export const DOOR_BREAKS: readonly Break[] = [
     replace: '/deliver`',
     tests: PAGE,
     titles: 'another tenant',
-    says: '"Send again" of the page goes to a route that there is not',
+    says: '"Send again" of the page calls a route that does not exist',
   },
   {
     file: 'dashboard/src/views/deliveries.tsx',
@@ -18,7 +18,7 @@ export const DOOR_BREAKS: readonly Break[] = [
     replace: "        method: 'POST',",
     tests: PAGE,
     titles: 'another tenant',
-    says: '"Send again" of the page does not say whose delivery it is',
+    says: '"Send again" of the page does not name the tenant of the delivery',
   },
   {
     file: 'dashboard/src/views/job-actions.tsx',
@@ -26,7 +26,7 @@ export const DOOR_BREAKS: readonly Break[] = [
     replace: "{ method: 'DELETE' }",
     tests: PAGE,
     titles: 'another tenant',
-    says: 'the page deletes a job without saying whose it is',
+    says: 'the page deletes a job without naming its tenant',
   },
   {
     file: 'config/watch.ts',

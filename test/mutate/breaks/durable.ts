@@ -13,7 +13,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: 'ARGV[7] or known.job',
     tests: API,
     titles: 'is begun once, by however many at once',
-    says: 'two that begin a step at once make two jobs',
+    says: 'two callers that begin a step at once create two jobs',
   },
   {
     file: 'durable/lua/begin.lua',
@@ -29,7 +29,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: 'keep(now)',
     tests: TTL,
     titles: 'is kept for as long as jobs are after a sleep',
-    says: 'a run is forgotten while it sleeps',
+    says: 'a run is deleted while it sleeps',
   },
   {
     file: 'durable/lua/signal.lua',
@@ -37,7 +37,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: "  return { 'sent', at }\n",
     tests: API,
     titles: 'gets one value',
-    says: 'a second signal is lost without a word',
+    says: 'a second signal is lost without an error',
   },
   {
     file: 'durable/lua/signal.lua',
@@ -45,7 +45,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: '',
     tests: API,
     titles: 'gets any JSON as it was sent',
-    says: 'who waits is not told of a signal',
+    says: 'a waiting caller does not learn of a signal',
   },
   {
     file: 'durable/store.ts',
@@ -53,7 +53,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: 'value: plain,',
     tests: AT_REST,
     titles: 'rests encrypted',
-    says: 'values of signals rest in the open',
+    says: 'values of signals are stored in plain text',
   },
   {
     file: 'jobs/lua/forget.lua',
@@ -69,7 +69,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: '  elseif kept and false then\n',
     tests: TTL,
     titles: 'keeps its jobs, though their own time is over',
-    says: 'jobs go before their durable run',
+    says: 'jobs are deleted before their durable run',
   },
   {
     file: 'jobs/lua/retire.lua',
@@ -77,7 +77,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: '      last = 0\n',
     tests: TTL,
     titles: 'waits for its jobs',
-    says: 'a durable run is forgotten while its job is open',
+    says: 'a durable run is deleted while its job is open',
   },
   {
     file: 'client/durable.ts',
@@ -93,6 +93,6 @@ export const DURABLE_BREAKS: readonly Break[] = [
     replace: '',
     tests: CLIENT,
     titles: 'leaves nothing behind when it ends',
-    says: 'a function that has ended goes on asking',
+    says: 'a function that has ended keeps sending requests',
   },
 ]

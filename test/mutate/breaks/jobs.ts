@@ -61,7 +61,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: 'return true',
     tests: STARTED,
     titles: 'heard too late',
-    says: 'a worker that was frozen makes a call that another one has',
+    says: 'a worker that was frozen repeats the call of another one',
   },
   {
     file: 'lib/event-references.ts',
@@ -69,7 +69,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: "'local has_run, answer_of_script = true, run_script()'",
     tests: TOGETHER,
     titles: 'results that come together',
-    says: 'what a script has gathered is lost where it fails for one of its jobs',
+    says: 'the gathered writes of a script are lost if it fails for one of its jobs',
   },
   {
     file: 'lib/event-references.lua',
@@ -132,7 +132,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: "  write_last('SET', key, table.concat(samples, ' '), 'PX', LEARNED_MS)",
     tests: ['test/integration/budgets/budgets.test.ts'],
     titles: 'learns',
-    says: 'the answers that are learned from grow without an end',
+    says: 'the sample of answer lengths grows without a bound',
   },
   {
     file: 'jobs/finish.ts',
@@ -156,7 +156,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: "claimed.cacheMode === 'off' ? 0 : ttlMs",
     tests: CACHE,
     titles: 'over its size',
-    says: 'an answer is kept whatever its size',
+    says: 'an answer of any size is kept',
   },
   {
     file: 'jobs/lua/set-embeddings.lua',
@@ -177,7 +177,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: '  spend(nano - before, job)\n  return nano - before',
     replace: '  spend(nano, job)\n  return nano',
     tests: MONEY,
-    says: 'what is booked twice is paid twice',
+    says: 'a call that is booked twice is paid twice',
   },
   {
     file: 'jobs/lua/common.lua',
@@ -199,7 +199,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: 'if now - finished_at <= LATE_MS then return end',
     tests: MONEY,
     titles: 'deleted after its end',
-    says: 'what a deleted job was booked with is forgotten when it is needed',
+    says: 'the booking of a deleted job is lost when it is needed',
   },
   {
     file: 'jobs/lua/common.lua',
@@ -213,7 +213,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "  put(root .. ':expiry', ms(now + retain), job.id)",
     replace: "  put(root .. ':expiry', ms(retain), job.id)",
     tests: TTL,
-    says: 'a job that ended is forgotten at once',
+    says: 'a job that ended is deleted at once',
   },
   {
     file: 'jobs/lua/common.lua',
@@ -228,7 +228,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "if not job.carrying then take_out(root .. ':outbox', job.id .. '-' .. job.entries) end\n  if job.deadline",
     replace: 'if job.deadline',
     tests: DIRECT,
-    says: 'a job straight from the API stays in the outbox when it ended',
+    says: 'a directly dispatched job stays in the outbox after its end',
   },
   {
     file: 'jobs/lua/common.lua',
@@ -250,7 +250,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "    if redis.call('ZCARD', followers_key(job.hash)) > 0 then",
     replace: "    if redis.call('ZCARD', followers_key(job.hash)) > 1 then",
     tests: FLIGHT,
-    says: 'a cancelled leader leaves its only follower behind',
+    says: 'a cancelled leader loses its only follower',
   },
   {
     file: 'jobs/lua/common.lua',
@@ -258,7 +258,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: '  return 0',
     tests: FLIGHT,
     titles: 'more than one script call|worker died between',
-    says: 'followers beyond the first block are forgotten',
+    says: 'followers beyond the first block are lost',
   },
   {
     file: 'jobs/lua/create.lua',
@@ -294,7 +294,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: 'return spent + reserved + nano <= budget',
     replace: 'return spent + nano <= budget',
     tests: ['test/integration/budgets/budgets.test.ts'],
-    says: 'what open jobs will cost does not count against the budget',
+    says: 'the reservations of open jobs do not count against the budget',
   },
   {
     file: 'jobs/lua/finish.lua',
@@ -316,14 +316,14 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: "status == 'failed' and carried",
     tests: FLIGHT,
     titles: 'failure is its own',
-    says: "a leader's own failure takes its followers down",
+    says: "a leader's own failure fails its followers",
   },
   {
     file: 'jobs/lua/retire.lua',
     find: 'if job and is_terminal(job.status) then',
     replace: 'if job then',
     tests: ['test/integration/jobs/retention.test.ts'],
-    says: 'a job that was queued again is forgotten with its old end',
+    says: 'a job that was queued again is deleted at the retention of its old end',
   },
   {
     file: 'jobs/lua/retry.lua',
@@ -339,7 +339,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: "'carrying')\njob.deadline = 0",
     tests: WORK,
     titles: 'quarantine',
-    says: 'a job that is retried after its quarantine is still blamed',
+    says: 'a job that is retried after its quarantine still counts its lost workers',
   },
   {
     file: 'jobs/lua/retry.lua',
@@ -370,7 +370,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: "'PUBLISH', root .. ':gone:' .. id, '0'",
     tests: FOLLOW,
     titles: 'deleted',
-    says: 'who follows a job is not told that it was deleted',
+    says: 'a follower of a job does not learn that it was deleted',
   },
   {
     file: 'jobs/lua/remove.lua',
@@ -384,21 +384,21 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "  redis.call('HINCRBY', key, 'holders', -1)\n",
     replace: '',
     tests: ['test/integration/jobs/answer-store.test.ts'],
-    says: 'an answer whose jobs went one by one stays for ever',
+    says: 'an answer whose jobs were deleted one by one stays for ever',
   },
   {
     file: 'jobs/lua/common.lua',
     find: "  redis.call('PERSIST', key)\n  hold_files",
     replace: '  hold_files',
     tests: ['test/integration/jobs/answer-store.test.ts'],
-    says: 'an answer goes when it is kept no longer, though a job has it',
+    says: 'an answer is deleted with its cache entry, though a job has it',
   },
   {
     file: 'jobs/lua/common.lua',
     find: "  hold_files(redis.call('HGET', key, 'files'))\n",
     replace: '',
     tests: ['test/integration/jobs/result-files.test.ts'],
-    says: 'the files of a kept answer go although a later job has it',
+    says: 'the files of a kept answer are deleted although a later job has it',
   },
   {
     file: 'jobs/lua/forget.lua',
@@ -412,7 +412,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "    redis.call('SREM', KEYS[1], ARGV[i])\n",
     replace: '',
     tests: ['test/integration/workers/heartbeat.test.ts', ...WORK],
-    says: 'an entry whose lock was renewed is still taken for stalled',
+    says: 'an entry whose lock was renewed still counts as stalled',
     survives:
       'the check for stalled entries looks at the lock as well; what differs is the set it has to look through',
   },
@@ -421,7 +421,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "'XX', ms(now",
     replace: 'ms(now',
     tests: DIRECT,
-    says: 'a job that ended comes back into the outbox by a renewal',
+    says: 'a renewal puts a job that ended back into the outbox',
   },
   {
     file: 'jobs/lua/delta.lua',
@@ -436,7 +436,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: 'if not job or job.entries ~= tonumber(ARGV[2]) or job.leader then return 0 end',
     replace: 'if not job then return 0 end',
     tests: WORK,
-    says: 'an entry that is stale moves its job to another lane',
+    says: 'a stale entry moves its job to another lane',
   },
   {
     file: 'jobs/lua/models.lua',
@@ -450,7 +450,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: "'(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2]))",
     replace: "'(' .. ms(now - tonumber(ARGV[2]))",
     tests: ['test/integration/jobs/tenant-stats.test.ts'],
-    says: 'the pace of a tenant counts all that it has kept',
+    says: 'the pace of a tenant counts all jobs that it keeps',
   },
   {
     file: 'jobs/lua/regroup.lua',
@@ -465,7 +465,7 @@ export const JOB_BREAKS: readonly Break[] = [
     replace: '',
     tests: MONEY,
     titles: 'cancelled',
-    says: 'the call of a cancelled job costs nothing until its worker tells',
+    says: 'the call of a cancelled job costs nothing until its worker reports',
   },
   {
     file: 'jobs/lua/finish-followers.lua',

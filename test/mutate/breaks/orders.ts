@@ -21,7 +21,7 @@ export const ORDER_BREAKS: readonly Break[] = [
     replace: 'if true then',
     tests: SLOTS,
     titles: 'that was decided is not decided again',
-    says: 'a slot that two workers come to is told of twice',
+    says: 'a slot that two workers reach is listed twice',
   },
   {
     file: 'schedules/lua/common.lua',
@@ -69,7 +69,7 @@ export const ORDER_BREAKS: readonly Break[] = [
     replace: "return 'ok'",
     tests: FLOWS,
     titles: 'waits for a signal, once',
-    says: 'a flow does not hear of its signal',
+    says: 'a flow does not get its signal',
   },
   {
     file: 'flows/lua/advance.lua',
@@ -108,7 +108,7 @@ export const ORDER_BREAKS: readonly Break[] = [
     find: "if redis.call('HGET', key, ARGV[i + 1]) == ARGV[i + 2] then",
     replace: 'if false then',
     tests: RESEAL,
-    says: 'what has no end is lost with the key that it was encrypted with',
+    says: 'values without an end are lost with the key that encrypted them',
   },
   {
     file: 'services/reseal-task.ts',

@@ -22,7 +22,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     find: "  quota: 'final',",
     replace: "  quota: 'throttled',",
     tests: [...CLASSIFY, ...VERDICTS],
-    says: 'an account without money is taken for a rate that comes back',
+    says: 'an account without money counts as a rate limit that passes',
   },
   {
     file: 'providers/classify.ts',
@@ -30,21 +30,21 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     replace:
       "  return { class: 'retryable', cause: 'answer', code, message, ambiguous: false, input: false }",
     tests: ['test/contract/providers/failures.test.ts', 'test/contract/providers/streams.test.ts'],
-    says: 'an answer that cannot be taken is said to be free',
+    says: 'an answer that cannot be read counts as free',
   },
   {
     file: 'providers/classify.ts',
     find: 'return { ...classifyStatus(status, error, type), ambiguous: begun }',
     replace: 'return classifyStatus(status, error, type)',
     tests: [...CLASSIFY, 'test/contract/providers/streams.test.ts'],
-    says: 'an error within a stream is said to be free',
+    says: 'an error within a stream counts as free',
   },
   {
     file: 'providers/waits.ts',
     find: "  ['retry_after_ms', 1],",
     replace: "  ['retry_after_ms', 1000],",
     tests: [...VERDICTS, ...FEEDBACK, 'test/unit/providers/failure-cause.test.ts'],
-    says: 'a wait in milliseconds is taken for seconds',
+    says: 'a wait in milliseconds is read as seconds',
   },
   {
     file: 'providers/waits.ts',
@@ -72,14 +72,14 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     find: '    tokens: Math.max(estimate.tokens, tokens),',
     replace: '    tokens,',
     tests: ACCOUNTING,
-    says: 'tokens come back that OpenAI does not give back',
+    says: 'tokens are refunded that OpenAI does not refund',
   },
   {
     file: 'providers/accounting.ts',
     find: 'const input = Math.max(0, usage.input_tokens - Math.floor(read))',
     replace: 'const input = usage.input_tokens',
     tests: ACCOUNTING,
-    says: "what Anthropic's cache gave counts against its limit",
+    says: "tokens from Anthropic's cache count against its limit",
   },
   {
     file: 'lib/price.ts',
@@ -100,7 +100,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     find: 'Math.max(stated?.output_tokens ?? 0, received)',
     replace: 'received',
     tests: [...USAGE, 'test/integration/budgets/cut-calls.test.ts'],
-    says: 'what a cut stream stated of its output is forgotten',
+    says: 'the usage that a cut stream stated is lost',
   },
   {
     file: 'providers/anthropic-answer.ts',
@@ -114,7 +114,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     find: 'const prompt = readCount(input_tokens) + written + read',
     replace: 'const prompt = readCount(input_tokens)',
     tests: ['test/contract/providers/anthropic.test.ts'],
-    says: 'what a prompt cache took and gave is not billed',
+    says: 'reads and writes of a prompt cache are not billed',
   },
   {
     file: 'providers/openai-address.ts',
@@ -136,7 +136,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     find: 'if (second.answer.ok) refused',
     replace: 'refused',
     tests: ['test/integration/providers/additions.test.ts'],
-    says: 'an addition is given up that was not to blame',
+    says: 'an added member is dropped that was not the cause of the refusal',
   },
   {
     file: 'providers/transport.ts',
@@ -144,6 +144,6 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     replace: 'if (size > maxBytes + 1) throw new AnswerTooLargeError',
     tests: OPENAI,
     titles: 'up to its largest size',
-    says: 'an answer may be larger than it may',
+    says: 'an answer may exceed its bound',
   },
 ]

@@ -69,7 +69,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     replace: 'learning.strayAt = now',
     tests: LIMITS,
     titles: 'soon after a long pause',
-    says: 'a lane that learns its window takes each wave after a long pause for a stray one',
+    says: 'a lane that learns its window treats each wave after a long pause as a stray one',
   },
   {
     file: 'ratelimit/lua/settle.lua',
@@ -100,7 +100,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     replace: 'OPEN_MS * 2 ^ (breaker.openings - 1)',
     tests: BREAKER,
     titles: 'twice as long',
-    says: 'the breaker stays open for longer and longer',
+    says: 'the wait of the breaker has no bound',
   },
   {
     file: 'ratelimit/lua/renew.lua',
@@ -108,7 +108,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     replace: 'if true then',
     tests: LIMITS,
     titles: 'back to life',
-    says: 'a settled permit comes back to life',
+    says: 'a renewal revives a settled permit',
   },
   {
     file: 'ratelimit/lua/common.lua',
@@ -130,14 +130,14 @@ export const LIMIT_BREAKS: readonly Break[] = [
     find: 'if b.source then shutOrOpen(b, permit, shutMs, ARGV[i + 11], ARGV[i + 9]) end',
     replace: '',
     tests: ['test/contract/ratelimit-sources.test.ts'],
-    says: 'a source that refuses us is asked again',
+    says: 'a source that refuses us gets more calls',
   },
   {
     file: 'ratelimit/lua/grant.lua',
     find: 'return fullness / weight, b.state.taken[1] / weight',
     replace: 'return fullness, b.state.taken[1]',
     tests: ['test/contract/ratelimit-sources.test.ts'],
-    says: 'weights of sources say nothing',
+    says: 'weights of sources have no effect',
   },
   {
     file: 'ratelimit/lua/forget.lua',
@@ -208,7 +208,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     replace: 'at = now,',
     tests: LIMITS,
     titles: 'clock of the server',
-    says: 'a lane tells times that are not those of the server',
+    says: 'a lane reports times that are not those of the server',
   },
   {
     file: 'ratelimit/gate.ts',
@@ -223,7 +223,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     replace: 'outcome: outcome ?? null',
     tests: BREAKER,
     titles: '429',
-    says: 'a 429 tells the breaker how the provider is',
+    says: 'a 429 decides about the breaker',
   },
   {
     file: 'ratelimit/gate.ts',

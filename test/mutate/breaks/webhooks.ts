@@ -28,7 +28,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     replace: '',
     tests: DELIVERY,
     titles: '410',
-    says: 'a receiver that wants no more is asked again',
+    says: 'a receiver that answered 410 gets more webhooks',
   },
   {
     file: 'webhooks/deliverer.ts',
@@ -60,7 +60,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     replace: '',
     tests: STORE,
     titles: 'decide nothing|late attempt',
-    says: 'an attempt whose lease has passed on decides',
+    says: 'an attempt after its lease decides',
   },
   {
     file: 'webhooks/lua/record.lua',
@@ -68,7 +68,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     replace: "'next_attempt_at', '')",
     tests: STORE,
     titles: 'ends a delivery',
-    says: 'what was delivered is delivered again',
+    says: 'a delivered webhook is sent again',
   },
   {
     file: 'webhooks/lua/record.lua',
@@ -83,7 +83,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     replace: '',
     tests: STORE,
     titles: 'postpone',
-    says: 'one whose lease has passed on postpones',
+    says: 'an attempt after its lease postpones a delivery',
   },
   {
     file: 'webhooks/lua/redeliver.lua',
@@ -99,14 +99,14 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     replace: '',
     tests: STORE,
     titles: 'wake channel',
-    says: 'nobody hears that a webhook is to be sent again',
+    says: 'no worker hears that a webhook has to be sent again',
   },
   {
     file: 'webhooks/store.ts',
     find: "nextOffset: more !== '' ? behind : entries.length === ask.limit ? ask.offset : 0,",
     replace: 'nextOffset: 0,',
     tests: [...STORE, ...DELIVERY],
-    says: 'what stands behind a busy host is never found',
+    says: 'deliveries behind those of a busy host are never found',
   },
   {
     file: 'webhooks/send.ts',
@@ -114,7 +114,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     replace: 'const delivered = status >= 200 && status < 400',
     tests: SEND,
     titles: 'for failure and follows it nowhere',
-    says: 'a redirect is taken for delivered',
+    says: 'a redirect counts as delivered',
   },
   {
     file: 'webhooks/send.ts',

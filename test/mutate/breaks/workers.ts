@@ -51,7 +51,7 @@ export const WORKER_BREAKS: readonly Break[] = [
     find: 'answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null',
     replace: 'answer.ok ? countedUsage(lane.kind, answer) : null',
     tests: FAILED,
-    says: 'an answer that states zeros frees what was taken for it',
+    says: 'an answer that states zeros refunds its estimate',
   },
   {
     file: 'workers/execute.ts',
@@ -74,7 +74,7 @@ export const WORKER_BREAKS: readonly Break[] = [
     find: "else put(kind === 'place' ? places : permits, owner, name)",
     replace: "else if (kind === 'place') put(places, owner, name)",
     tests: ['test/integration/workers/heartbeat.test.ts'],
-    says: 'the heartbeat forgets permits',
+    says: 'the heartbeat renews no permits',
   },
   {
     file: 'workers/heartbeat.ts',
@@ -89,14 +89,14 @@ export const WORKER_BREAKS: readonly Break[] = [
     find: 'if (byJob.get(key) === call) byJob.delete(key)',
     replace: 'byJob.delete(key)',
     tests: ['test/unit/workers/running-calls.test.ts'],
-    says: 'a call that ends takes the newer one of its job along',
+    says: 'the end of a call drops the newer one of its job',
   },
   {
     file: 'workers/running-calls.ts',
     find: "if (call.jobs.size === 0) call.controller.abort('cancelled'",
     replace: "call.controller.abort('cancelled'",
     tests: ['test/unit/workers/running-calls.test.ts'],
-    says: 'the first cancelled job ends a request that carries others',
+    says: 'the first cancelled job ends a request that others share',
   },
   {
     file: 'workers/after-failure.ts',
@@ -104,7 +104,7 @@ export const WORKER_BREAKS: readonly Break[] = [
     replace: 'countsAsAttempt: true,',
     tests: CALLS,
     titles: 'waits out a 429',
-    says: 'a 429 draws on the attempts',
+    says: 'a 429 counts as an attempt',
   },
   {
     file: 'workers/after-failure.ts',
@@ -112,7 +112,7 @@ export const WORKER_BREAKS: readonly Break[] = [
     replace: '        if (goesOn && index > 0) again.push(held)\n',
     tests: CALLS,
     titles: 'split by halves',
-    says: 'a job of a request that is split is left behind',
+    says: 'a job of a split request is lost',
   },
   {
     file: 'workers/after-failure.ts',

@@ -63,7 +63,7 @@ describe('the goals of the bench of limits', () => {
   const steady = (most: number, refused: number) => [
     { name: 'd. Sluice', shares: shares(most), firstShares: shares(most), refused },
   ]
-  const eta = (error: number) => [{ place: 500, foretoldSeconds: 10, seconds: 10, error }]
+  const eta = (error: number) => [{ place: 500, forecastSeconds: 10, seconds: 10, error }]
 
   const knee = (rate: number, p95: number) => [
     { knee: 12, auto: { rate, p95 }, best: { limit: 12, rate: 10, p95: 1 } },

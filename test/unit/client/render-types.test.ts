@@ -19,9 +19,9 @@ test('a schema that it does not know is an error, not a guess', async () => {
   const { document } = await describeApi()
   const strange = { type: 'object', patternProperties: {} }
   document.components.schemas.Job = strange
-  expect(() => renderTypes(document)).toThrow('cannot tell what patternProperties means for a type')
+  expect(() => renderTypes(document)).toThrow('unknown keywords: patternProperties')
   document.components.schemas.Job = { type: 'date' }
-  expect(() => renderTypes(document)).toThrow('cannot tell the type of')
+  expect(() => renderTypes(document)).toThrow('no type for')
   document.paths['/v1/jobs'] = {}
   expect(() => renderTypes(document)).toThrow('the document has no operation createJob')
 })
