@@ -49,7 +49,7 @@ describe('the events of a job', () => {
     expectWhole(seen)
   })
 
-  test('are read by fetch-event-source, which is handed no empty event', async () => {
+  test('are read by fetch-event-source, which gets no empty event', async () => {
     // The package is written for browsers; this is all it needs from one.
     const global = globalThis as { window?: unknown; document?: unknown }
     global.window = globalThis

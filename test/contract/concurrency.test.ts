@@ -55,7 +55,7 @@ describe('max_concurrency: auto', () => {
     }
   })
 
-  it('goes down to one call where the server bears no more, and stays there while there is little work', () => {
+  it('goes down to one call where the server supports no more, and stays there while there is little work', () => {
     const state = createConcurrency()
     const call = { latencyMs: 1000, firstTokenMs: 100, outputTokens: 50, overloaded: true }
     for (let now = 10_000; now < 100_000; now += 10_000) hearCall(state, call, 1, now)

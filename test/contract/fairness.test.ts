@@ -227,7 +227,7 @@ describe('the service of a lane', () => {
     }
   })
 
-  it('is measured while entries wait, and forgotten when none does', { timeout: 20_000 }, async () => {
+  it('is measured while entries wait, and reset when none does', { timeout: 20_000 }, async () => {
     const { id, held } = newLane()
     const [waiting] = held.sets
     const gate = createGate({ redis, prefix })

@@ -120,7 +120,7 @@ describe.each([
     expect(await refusal(subject)).toMatchObject({ waitMs: 250, waitingFor: 'provider_pause' })
   })
 
-  it('closes with a probe that is answered, and forgets the failures and how long it was open', async () => {
+  it('closes with a probe that is answered, and resets the failures and how long it was open', async () => {
     const subject = create()
     await breakCalls(subject, 5)
     subject.clock.now += 15_000

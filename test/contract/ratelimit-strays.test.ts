@@ -33,7 +33,7 @@ test('one stray 429 costs its second of pause, and little more', async () => {
   expect(found.share).toBeGreaterThan(0.97)
 })
 
-test('a stray 429 in every half-minute costs a tenth at the most', async () => {
+test('a stray 429 in every half-minute costs a tenth at most', async () => {
   const strays = Array.from({ length: 10 }, (_, at) => (at + 1) * (MINUTE / 2))
   expect((await average(1, strays, 5 * MINUTE, MINUTE)).share).toBeGreaterThan(0.9)
 })
@@ -41,7 +41,7 @@ test('a stray 429 in every half-minute costs a tenth at the most', async () => {
 test.each([
   [0.5, 0.8],
   [0.8, 0.85],
-])('a limit that is really %d of what is configured is found out by 429s alone', async (share, least) => {
+])('a lane finds out by 429s alone that a limit is really %d of what is configured', async (share, least) => {
   const found = await average(share, [], 5 * MINUTE, MINUTE / 2)
   expect(found.share).toBeGreaterThan(least)
 })

@@ -139,7 +139,7 @@ describe.each([
       ).toHaveLength(1)
     })
 
-    it('refuses what is not a cost', async () => {
+    it('refuses invalid costs', async () => {
       const { gate } = create()
       await expect(gate.take(laneWith({}), [{ ...CALL, tokens: Number.NaN }])).rejects.toThrow(RangeError)
       await expect(gate.take(laneWith({}), [{ ...CALL, requests: -1 }])).rejects.toThrow('not a cost')
@@ -205,7 +205,7 @@ describe.each([
       expect((await drain(gate, lane)).permits).toHaveLength(5)
     })
 
-    it('forgets everything in one step after a long idle', async () => {
+    it('drops everything in one step after a long idle', async () => {
       const { gate, clock } = create()
       const lane = laneWith({ requests_per_minute: 600 })
       for (let i = 0; i < 100; i++) {
@@ -246,7 +246,7 @@ describe.each([
       }
     })
 
-    it('forgets in time what was taken while processes use two windows alternately', async () => {
+    it('drops in time what was taken while processes use two windows alternately', async () => {
       const { gate, clock } = create()
       let granted = 0
       for (let i = 0; i < 300; i++, clock.now += 17) {
@@ -337,7 +337,7 @@ describe.each([
       expect((await gate.read(lane)).inFlight).toBe(3)
     })
 
-    it('keeps the slot of a call when its lane is given up meanwhile', async () => {
+    it('keeps the slot of a call when its lane is given up in between', async () => {
       const { gate, clock } = create({ leaseMs: 300_000 })
       const lane = laneWith({ max_concurrency: 1 })
       await gate.take(lane, [CALL])
@@ -509,7 +509,7 @@ describe.each([
       expect(state.learned.requests).toBeNull()
     })
 
-    it('learns a limit lower than the configured one, and forgets it when it is lifted', async () => {
+    it('learns a limit lower than the configured one, and drops it when it is lifted', async () => {
       const { gate, clock } = create()
       const settleWith = async (limitRequests: number) => {
         clock.now += 1000

@@ -121,7 +121,7 @@ describe('a job', () => {
     expect([status, text]).toEqual([400, expect.stringContaining('body.messages[0].content: stands twice')])
   })
 
-  test('that failed is taken out and queued again as it was', async () => {
+  test('that failed is exported and queued again unchanged', async () => {
     own.script = (_call, response) =>
       response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":{"message":"no"}}')
     const body = toOneLine(chatBody())
@@ -149,7 +149,7 @@ describe('an OpenAI client', () => {
     expect(own.calls.map((call) => call.text)).toEqual([upstreamBody(body)])
   })
 
-  test('gets chunks as the provider wrote them, and sends what it asked for with what we add', async () => {
+  test('gets chunks as the provider wrote them, and sends its request with what we add', async () => {
     const chunk = (delta: string, finish: string) =>
       `{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":${delta},"finish_reason":${finish}}], ${toOneLine(ODD)}}`
     const chunks = [chunk('{"role":"assistant","content":"h"}', 'null'), chunk('{}', '"stop"')]
@@ -221,7 +221,7 @@ describe('an answer', () => {
     expect(own.calls).toHaveLength(3)
   })
 
-  test('to pictures and texts is kept by its content, and passes as it came', async () => {
+  test('to pictures and texts is kept by its content, and passes unchanged', async () => {
     const answer =
       '{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":[0.10,1e-3]}],"usage":{"total_tokens":3}}'
     answerWith(answer)

@@ -200,7 +200,7 @@ describe('errors in the openai package', () => {
     ['[[fault:422]]', OpenAI.UnprocessableEntityError, { status: 422 }],
     ['[[fault:quota]]', OpenAI.RateLimitError, { status: 429, code: 'insufficient_quota' }],
     ['[[poison]]', OpenAI.BadRequestError, { status: 400, param: 'messages' }],
-  ])('a provider that says %s is heard, and not asked again', async (content, kind, members) => {
+  ])('an answer that says %s is passed on, and the call is not repeated', async (content, kind, members) => {
     const before = (await stack.simulator.state()).calls
     const insistent = client.withOptions({ maxRetries: 2 })
     const error = await failureOf(

@@ -187,7 +187,7 @@ describe('responses in the background', () => {
     expect(own.calls[0]!.body).not.toHaveProperty('background')
   })
 
-  test('tell that they failed', async () => {
+  test('report that they failed', async () => {
     const { id } = await here.responses.create({
       model: 'sim/chat',
       input: input('[[poison]]'),

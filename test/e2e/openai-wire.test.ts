@@ -299,7 +299,7 @@ test.each<[string, JsonObject | string]>([
   expect((await ask(there, { ...body, stream: false })).headers.get('x-cache')).toBe('miss')
 })
 
-test('Cache-Control asks for a new answer, or keeps out of the cache', async () => {
+test('Cache-Control requests a new answer, or keeps out of the cache', async () => {
   let answers = 0
   own.script = (_call, response) => answer(response, 200, completion(`answer ${++answers}`))
   const body = newBody()

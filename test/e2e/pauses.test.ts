@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { LaneView } from '../../api/lanes/lanes.ts'
 import { chat, createJob, get, getJob, post, startStack, waitForJob } from '../helpers/stack.ts'
 
-test('a lane that is resumed runs what its pause had put off, and lets what is due later wait', async () => {
+test('a lane that is resumed runs what its pause had put off, and lets later jobs wait', async () => {
   const stack = await startStack({ extra: 'routes: { fast: [sim/chat, sim/embed] }' })
   onTestFinished(async () => expect(await stack.stop()).toEqual([0, 0, 0]))
   const url = stack.urls[0]!

@@ -79,7 +79,7 @@ test('is gone after close, and closing twice is allowed', async () => {
   expect(await readProcessIdentity(redis.pid)).toBeNull()
 })
 
-test('a second start in the same folder says who has it', async () => {
+test('a second start in the same folder names the process that has it', async () => {
   await start()
   await expect(startEmbeddedRedis({ directory })).rejects.toThrow(`is in use by process ${process.pid}`)
 })

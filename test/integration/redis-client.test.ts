@@ -29,7 +29,7 @@ async function fail(promise: Promise<unknown>): Promise<{ error: unknown; elapse
   return { error, elapsedMs: performance.now() - started }
 }
 
-test('a client can be told from others by its name', async () => {
+test('a client can be distinguished from others by its name', async () => {
   const client = connect({ url: testRedis().url, role: 'commands', name: 'api gateway' })
   expect(await client.call('CLIENT', 'GETNAME')).toBe('api-gateway')
 })
@@ -198,7 +198,7 @@ test('a full Redis is recognized in commands, scripts and transactions', async (
   }
 })
 
-test('a subscription that is drained hears everything that Redis sent it', async () => {
+test('a subscription that is drained gets everything that Redis sent it', async () => {
   const { url, prefix } = testRedis()
   const redis = connect({ url, role: 'commands' })
   const pubsub = createPubSub({ subscriber: connect({ url, role: 'subscriber' }) })

@@ -919,7 +919,7 @@ describe('a durable run', () => {
     expect(await house.durable.find(TENANT, RUN, 'one')).toBeNull()
   })
 
-  it('waits for its jobs: for those that are open, and for those that ended later than it was asked for', async () => {
+  it('waits for its jobs: for open ones, and for those that ended after its last request', async () => {
     const house = await openHouse()
     const { id } = await house.beginJob(RUN, 'one')
     await outlive(house)
@@ -934,7 +934,7 @@ describe('a durable run', () => {
     expect(await placeOf(house)).toBe(ended + RETAIN)
   })
 
-  it('of many steps is looked through a part at a time, from the beginning where it was asked for meanwhile', async () => {
+  it('of many steps is checked a part at a time, from the beginning if it was requested in between', async () => {
     const house = await openHouse()
     const most = 1_300
     const { id } = await house.beginJob(RUN, 'one')
@@ -1136,7 +1136,7 @@ describe('what is held for a while', () => {
   })
 })
 
-it('a fair key with limits is forgotten with its last open job, or when its minute is full again', async () => {
+it('a fair key with limits is deleted with its last open job, or when its minute is full again', async () => {
   const house = await openHouse()
   const keys = async () =>
     (await keysOf(house.redis, `${house.prefix}:*`)).filter((key) => key.includes(':fair-key:'))

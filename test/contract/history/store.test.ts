@@ -164,7 +164,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     expect(await store.remove(root, 'job_3', AT, false)).toBeNull()
   })
 
-  test('forgets jobs when their time is over, with all that belongs to them, and old sums', async () => {
+  test('deletes expired jobs, with all that belongs to them, and old sums', async () => {
     const root = 'p:{t:expiry}'
     await store.save(root, 1, [job('job_1', { group: 'g' }), job('job_2', { group: 'h' })], 1000)
     await store.reopen(root, 'job_2', AT, AT)
@@ -257,7 +257,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     return [...found, ...files]
   }
 
-  test('adds up usage by what is asked for, for one tenant or for all', async () => {
+  test('adds up usage by every filter, for one tenant or for all', async () => {
     const ask = { from: '2026-11-30', to: '2026-11-30', top: null }
     await store.save('q:{t:one}', 1, [job('job_1'), job('job_2', { fair_key: '"u"' }, null, 'u')], DAY)
     await store.save('q:{t:two}', 1, [job('job_1', { lane: 'b/two' })], DAY)

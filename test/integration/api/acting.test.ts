@@ -62,7 +62,7 @@ describe('an admin key with x-tenant', () => {
     }
   })
 
-  it('is named in the log with whom it acts as, and what it asked for', async () => {
+  it('is named in the log with the tenant for which it acts, and its request', async () => {
     const id = await createId(acmeKey)
     await call(opsKey, { url: `/v1/jobs/${id}/request` }, 'acme')
     await call(opsKey, { url: '/v1/jobs' }, 'ops')

@@ -118,7 +118,7 @@ describe('Accept-Encoding', () => {
   })
 
   it.each(['', 'identity', 'compress', 'deflate;q=0.5'])(
-    '%j leaves the answer as it is',
+    '%j leaves the answer unchanged',
     async (encoding) => {
       const answer = await read(encoding)
       expect(answer.headers['content-encoding']).toBeUndefined()

@@ -75,7 +75,7 @@ describe('the page for operators', () => {
   })
 })
 
-it('where it is not built the answer says how to', async () => {
+it('says how to build it where it is not built', async () => {
   const api = await createTestApi()
   onTestFinished(api.close)
   for (const url of ['/dashboard', '/dashboard/', '/dashboard/assets/x.js']) {

@@ -150,7 +150,7 @@ describe('a step that is a job', () => {
     expect((await call('GET', runPath(run))).status).toBe(404)
   })
 
-  it('for which there is no room is made when it is asked for again, from the later request', async () => {
+  it('for which there is no room is created when it is requested again, from the later request', async () => {
     const full = await createTestApi({ tenants: { acme: { keys: [acmeKey], limits: { max_queued: 1 } } } })
     try {
       const ask = (text: string) =>

@@ -266,7 +266,7 @@ describe('a path that does not exist', () => {
     ['GET', '/v1/chat/completions', 'GET /v1/chat/completions; this path takes POST'],
     ['GET', '/nowhere/near', 'GET /nowhere/near; /openapi.json lists them all'],
     ['GET', `/${'x'.repeat(500)}`, `GET /${'x'.repeat(199)}…; /openapi.json lists them all`],
-  ] as const)('names itself and what is near: %s %s', async (method, url, message) => {
+  ] as const)('names itself and the nearest paths: %s %s', async (method, url, message) => {
     const response = await shared.app.inject({ method, url })
     expect(expectShape(response, 404, 'not_found').message).toBe(`no such route: ${message}`)
   })

@@ -116,7 +116,7 @@ describe('an uploaded file', () => {
     expect(Buffer.from(content).equals(Buffer.from(await response.arrayBuffer()))).toBe(true)
   })
 
-  it('may stand before, between or behind the fields of the form', async () => {
+  it('may be before, between or after the fields of the form', async () => {
     const api = await start()
     const fields: [string, string][] = [
       ['purpose', 'batch'],
@@ -415,7 +415,7 @@ describe('the size of an upload', () => {
     expect(status).toBe(413)
   })
 
-  it('counts what stands around the file as well', async () => {
+  it('counts the form around the file as well', async () => {
     const api = await start({ limits: { fileBytes: 1_000 } })
     async function* preamble() {
       for (let sent = 0; sent < 5; sent++) yield megabyte

@@ -98,7 +98,7 @@ describe('a job that waits', () => {
     await expect.poll(() => slotsOf([flood[0]!, flood[1]!, flood[7]!]), eventually).toEqual([0, 2, 8])
   })
 
-  it('hears when it starts in the answer to its creation', async () => {
+  it('learns when it starts in the answer to its creation', async () => {
     await fill(8)
     await expect
       .poll(async () => {

@@ -109,7 +109,7 @@ describe('jobs with answers of 1.6 MB each', () => {
     expect(failed).not.toHaveProperty('result_omitted')
   })
 
-  it('come with their results where these are asked for, up to 4 MB a page', async () => {
+  it('come with their results on request, up to 4 MB a page', async () => {
     let answer = await get('/v1/jobs?limit=1')
     const moved = await bytesFor(async () => {
       answer = await get('/v1/jobs?limit=125&include=result&status=completed')
@@ -125,7 +125,7 @@ describe('jobs with answers of 1.6 MB each', () => {
     expect((await get('/v1/jobs?include=body')).json().error.param).toBe('query.include')
   })
 
-  it('leave the page of a small answer whole where results are asked for', async () => {
+  it('leave the page of a small answer whole when results are requested', async () => {
     await api.worker.finish(
       (await api.app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob({ group: 'small' }) })).json()
         .id,

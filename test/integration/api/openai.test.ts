@@ -180,7 +180,7 @@ describe('a request with an Idempotency-Key', () => {
   })
 })
 
-it('keeps the answers of tenants apart and asks for a key in the shape of OpenAI', async () => {
+it('keeps the answers of tenants separate and asks for a key in the shape of OpenAI', async () => {
   const guarded = await createTestApi({ tenants: testTenants })
   const address = await guarded.listen()
   const send = (key: string) =>

@@ -367,7 +367,7 @@ describe('a stream', () => {
     expect(await follow(id, 5)).toEqual(told.slice(6))
   })
 
-  it('with an Idempotency-Key is the same when it is asked for again', async () => {
+  it('with an Idempotency-Key is the same when it is requested again', async () => {
     const headers = { 'idempotency-key': 'the-key' }
     const body = { input: 'the same', stream: true }
     const first = ask(body, headers)
@@ -464,7 +464,7 @@ describe('a stream that fails', () => {
     expect(await follow(idOf(running), 3)).toEqual(told.slice(4))
   })
 
-  it('tells that its response was cancelled', async () => {
+  it('says that its response was cancelled', async () => {
     const { response, running } = await begin({ background: true })
     await cancel(idOf(running))
     const told = parseEvents(await response.text())

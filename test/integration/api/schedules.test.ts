@@ -241,7 +241,7 @@ describe('local times', () => {
 })
 
 describe('a change', () => {
-  it('takes effect from the next slot, and leaves the rest as it was', async () => {
+  it('takes effect from the next slot, and leaves the rest unchanged', async () => {
     const schedule = await make({ metadata: { a: 'b' }, max_runs: 9 })
     const { status, body } = await call('PATCH', `/v1/schedules/${schedule.id}`, {
       body: { cron: '@daily', time_zone: 'Europe/Berlin', max_runs: null },
@@ -267,7 +267,7 @@ describe('a change', () => {
     expect(body.next_runs).toHaveLength(5)
   })
 
-  it('checks what is new, not what was there', async () => {
+  it('checks the new members, not the old ones', async () => {
     const { id } = await make()
     const job = { type: 'chat', body: { model: 'nobody/none', messages: chatJob.body.messages } }
     const refused = await call('PATCH', `/v1/schedules/${id}`, { body: { job } })
@@ -288,7 +288,7 @@ describe('a change', () => {
   })
 })
 
-describe('a run that is asked for', () => {
+describe('a run on request', () => {
   it('makes a flow where the schedule makes flows', async () => {
     const { id, flow, job } = await make({ job: null, flow: flowOf('fast') })
     expect({ flow, job }).toEqual({ flow: flowOf('fast'), job: null })

@@ -85,7 +85,7 @@ describe('the events of a tenant', () => {
     }
   })
 
-  it('are told one by one where several happen in one step', async () => {
+  it('are sent one by one when several happen in one step', async () => {
     const group = 'together'
     const leader = await create({ group }, acmeKey, 'the same')
     const followers = await Promise.all(
@@ -118,7 +118,7 @@ describe('the events of a tenant', () => {
     expect(stream.text()).not.toContain(ours)
   })
 
-  it('begin with what happens from now on where that is asked for, and say at once where to go on from', async () => {
+  it('begin with the next event on request, and say at once where to go on from', async () => {
     const before = await create()
     const stream = await open('?last_event_id=now')
     const cursor = () => {

@@ -146,7 +146,7 @@ describe('the budget of a day', () => {
   })
 })
 
-describe('what is reserved', () => {
+describe('the reservation', () => {
   const usdOf = async (options: Parameters<typeof openBudgetHouse>[0], type: string, body: object) => {
     const house = await openBudgetHouse({ budget: 1000, price: { input: 0, output: 1000 }, ...options })
     house.upstream.script = () => {}
@@ -204,7 +204,7 @@ describe('what is reserved', () => {
 })
 
 describe('before each call', () => {
-  it('an accepted job runs as long as costs keep to what was reserved, and fails by name when they do not', async () => {
+  it('an accepted job runs as long as costs keep to its reservation, and fails by name when they do not', async () => {
     const house = await openBudgetHouse({ budget: 0.1, price, provider: { limits: { max_concurrency: 1 } } })
     // Eight are accepted with their caps of $0.01; the provider ignores the caps.
     house.upstream.script = answering(4000)
@@ -228,7 +228,7 @@ describe('before each call', () => {
     expect(await house.get('/v1/groups/night')).toMatchObject({ cost_usd: 3 * 0.04001 })
   })
 
-  it('waits for the calls under way where they may take what is left', async () => {
+  it('waits for the calls under way if they may use the rest', async () => {
     const house = await openBudgetHouse({ budget: 0.1, price })
     const open: (() => void)[] = []
     house.upstream.script = (call, response) => {

@@ -72,7 +72,7 @@ describe('GET /v1/budgets', () => {
     return made.json<{ id: string }>().id
   }
 
-  it('shows a tenant its own, with what is spent and reserved; an admin those of all, page by page', async () => {
+  it('shows a tenant its own budgets, with spending and reservations; an admin those of all, page by page', async () => {
     await ask('PUT', '/v1/groups/night/budget', { budgets: [{ usd: 5 }, { usd: 4, per: 'day' }] })
     await ask('PUT', '/v1/groups/a:b/budget', { usd: 6, per: 'month' })
     await ask('POST', '/v1/flows', {

@@ -30,7 +30,7 @@ it('names the budget and when it opens again, in the shape of each API', async (
   expect([response.status, response.headers.get('x-should-retry')]).toEqual([429, 'false'])
 })
 
-it('refuses what has no price, where that is asked for and a budget counts', async () => {
+it('refuses jobs without a price, where that is configured and a budget counts', async () => {
   const house = await openBudgetHouse({
     rules: { unknown_price: 'refuse' },
     provider: { models: { chat: {}, dear: { price: { input: 0, output: 10 } } } },

@@ -15,7 +15,7 @@ const job: CreateJob = {
   body: { model: 'openai/small', messages: [{ role: 'user', content: 'again' }] },
 }
 
-it('a schedule is made once, also where the answer is lost, and read, changed, run and forgotten', async () => {
+it('a schedule is created once, also where the answer is lost, and read, changed, run and deleted', async () => {
   let lost = 0
   const losing: Fetch = async (input, init) => {
     const answer = await fetch(input, init)

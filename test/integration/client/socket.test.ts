@@ -125,7 +125,7 @@ describe('a socket of the client', () => {
     expect((await open().group('broken')).total).toBe(5)
   })
 
-  it('holds no more than a bound for a reader that is slow, who misses nothing', async () => {
+  it('holds no more than a bound for a slow reader, who misses nothing', async () => {
     const members = {
       group: 'slow',
       body: { model: 'openai/small', stream: true, messages: [{ role: 'user', content: 'slow' }] },

@@ -26,7 +26,7 @@ async function open() {
   return { store, key, read, contents, part: (n: number) => `${store.root}:file:file-1:${n}` }
 }
 
-it('a file is encrypted part by part, and read as it was', async () => {
+it('a file is encrypted part by part, and read back unchanged', async () => {
   const { store, key, read, contents, part } = await open()
   expect(await read(key)).toBe(contents)
   expect((await store.redis.getBuffer(part(1)))!.includes('second')).toBe(false)

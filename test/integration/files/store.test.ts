@@ -341,7 +341,7 @@ describe('expiry', () => {
     expect(await right.get('acme', id)).toMatchObject({ id, expiresAt })
   })
 
-  it('removes all that expired in one sweep, however many, and forgets places whose files are gone', async () => {
+  it('removes all expired files in one sweep, however many, and drops places whose files are gone', async () => {
     const count = 450
     await Promise.all(Array.from({ length: count }, () => upload('abc', { expiresAt: start + hour })))
     await redis.zadd(`${root('acme')}:files:expiry`, start, 'file-gone')
@@ -350,7 +350,7 @@ describe('expiry', () => {
     expect(await redis.exists(`${root('acme')}:files`, `${root('acme')}:files:expiry`)).toBe(0)
   })
 
-  it('lets Redis itself forget the parts an hour later, whether a sweeper runs or not', async () => {
+  it('lets Redis itself delete the parts an hour later, whether a sweeper runs or not', async () => {
     const { id } = await upload('abc', { expiresAt: start + hour })
     expect(await redis.pexpiretime(`${root('acme')}:file:${id}:0`)).toBe(start + 2 * hour)
     expect(await redis.pexpiretime(`${root('acme')}:file:${id}:sizes`)).toBe(start + 2 * hour)
@@ -439,7 +439,7 @@ it('an id that names a key beside the records is not a file', async () => {
   }
 })
 
-it('every key of a tenant lies in one slot', async () => {
+it('every key of a tenant is in one slot', async () => {
   const { id } = await upload('abc', { expiresAt: start + hour })
   await store.writePart('acme', store.newId(), 0, Buffer.from('x'))
   await store.remove('acme', id)

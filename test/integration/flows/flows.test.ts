@@ -210,7 +210,7 @@ describe('failures', () => {
     expect(flow).toMatchObject({ status: 'completed', output: { text: 'stand-in 5', n: 5 } })
   })
 
-  it.concurrent('are values too large to keep: an output, or what stands for a failed result', async ({
+  it.concurrent('are values too large to keep: an output, or the replacement of a failed result', async ({
     expect,
   }) => {
     const many = Array(300).fill('${{ steps.a.result.metadata.text }}')
@@ -469,7 +469,7 @@ describe('steering', () => {
     expect(listed.body.data[0]).not.toHaveProperty('steps')
   })
 
-  it.concurrent('forgets a flow with its jobs', async ({ expect }) => {
+  it.concurrent('deletes a flow with its jobs', async ({ expect }) => {
     const flow = await shop().run({
       steps: { a: { job: chat('forget me') }, each: { for_each: [1, 2], job: chat('${{ item }} f') } },
     })

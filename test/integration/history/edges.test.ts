@@ -438,7 +438,7 @@ test('one reading of jobs for the history ends at some bytes, large answers incl
   expect(read).toHaveLength(1)
 })
 
-test('a late follower of a group learns how jobs ended that Redis has forgotten', async () => {
+test('a late follower of a group learns how jobs ended that Redis has dropped', async () => {
   const { jobs, redis, key, move, forget } = await open()
   const runAt = Date.now() + 3_600_000
   const create = async (text: string) => {

@@ -251,7 +251,7 @@ describe('what a release before left', () => {
     expect(await store.jobs.get(TENANT, id)).toBeNull()
   })
 
-  it('is given to equal jobs for as long as it was to be kept, at no cost', async () => {
+  it('is given to equal jobs for as long as it would have been kept, at no cost', async () => {
     const store = await openTestStore()
     const { id } = await submit(store)
     await completeAsBefore(store, id, { answer: 'before' })
@@ -268,7 +268,7 @@ describe('what a release before left', () => {
     expect((await read(store, hits[1]!.id)).result).toEqual({ answer: 'before' })
   })
 
-  it('is forgotten with the job that is deleted', async () => {
+  it('is deleted with its job', async () => {
     const store = await openTestStore()
     const { id } = await submit(store)
     await completeAsBefore(store, id, { answer: 'before' })

@@ -99,7 +99,7 @@ describe('the result cache', () => {
     expect((await submit(store)).result).toEqual({ answer: 'new' })
   })
 
-  it('forgets an answer when its time is over', async () => {
+  it('drops an answer when it expires', async () => {
     const store = await openTestStore({ cacheTtlMs: 300 })
     await submit(store)
     await complete(store, await store.start())
@@ -121,7 +121,7 @@ describe('the result cache', () => {
     expect((await submit(store, { tenant: 'other' })).status).toBe('queued')
   })
 
-  it('tells models, types and bodies apart', async () => {
+  it('distinguishes models, types and bodies', async () => {
     const store = await openTestStore()
     await submit(store)
     await complete(store, await store.start())

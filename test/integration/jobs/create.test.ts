@@ -19,7 +19,7 @@ describe('create', () => {
     expect(await read(store, job.id)).toEqual(job)
   })
 
-  it('writes the first event and hands the job to its lane, after which the outbox is empty', async () => {
+  it('writes the first event and passes the job to its lane, after which the outbox is empty', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     expect(await eventsOf(store, job.id)).toEqual(['job.queued'])
@@ -36,7 +36,7 @@ describe('create', () => {
     expect(entries.join('\n')).not.toContain('secret')
   })
 
-  it('stands in the outbox until the lane has it', async () => {
+  it('is in the outbox until the lane has it', async () => {
     const store = await openTestStore()
     // The process dies between the record and the queue.
     const dying = store.openJobs({ outbox: { ...store.outbox, dispatch: async () => {} } })

@@ -61,7 +61,7 @@ async function startOne(store: TestStore, held: Held) {
 }
 
 describe('a job straight from the API', () => {
-  it('is not queued, is claimed by the worker that heard of it, and leaves nothing behind', async () => {
+  it('is not queued, is claimed by the worker that got its message, and leaves nothing behind', async () => {
     const store = await openTestStore()
     const { renew, submit } = await openDirect(store)
     const { job, held } = await submit()
@@ -78,7 +78,7 @@ describe('a job straight from the API', () => {
     expect(await outboxOf(store)).toEqual([])
   })
 
-  it('goes by the queue when nobody hears of it', async () => {
+  it('goes through the queue when no worker listens', async () => {
     const store = await openTestStore()
     const { jobs, leave } = await openDirect(store)
     leave()
@@ -92,7 +92,7 @@ describe('a job straight from the API', () => {
     expect(await queuedEntries(store)).toEqual([`${outcome.job.id}-1`])
   })
 
-  it('is found by the sweeper when the worker that heard of it makes no call', async () => {
+  it('is found by the sweeper when the worker that got its message makes no call', async () => {
     const store = await openTestStore()
     const { submit } = await openDirect(store)
     const { job, held } = await submit()
@@ -226,7 +226,7 @@ describe('a job straight from the API', () => {
   })
 })
 
-describe('what a process is told of a job', () => {
+describe('a message about a job to a process', () => {
   const forever = new AbortController().signal
 
   function openAnswers(store: TestStore) {
@@ -243,7 +243,7 @@ describe('what a process is told of a job', () => {
     return { jobs, submit, heard }
   }
 
-  it('is told to no other tenant', async () => {
+  it('reaches no other tenant', async () => {
     const store = await openTestStore()
     const { jobs, submit } = openAnswers(store)
     const job = await submit({ isShownLive: true })
@@ -281,7 +281,7 @@ describe('what a process is told of a job', () => {
     expect(await jobs.wait(TENANT, job.id, 50)).toBeNull()
   })
 
-  it('is shown to all who follow it, as it happens', async () => {
+  it('is shown to all followers, as it happens', async () => {
     const store = await openTestStore()
     const { jobs, submit } = openAnswers(store)
     for (const isShownLive of [false, true]) {

@@ -46,7 +46,7 @@ const hashOf = async (store: TestStore, id: string, field: string) =>
   (await store.redis.hgetBuffer(`${store.root}:job:${id}`, field))!
 
 describe('with encryption', () => {
-  it('neither prompt nor answer is in the store: streamed, shared, kept, failed or asked for again', async () => {
+  it('neither prompt nor answer is in the store: streamed, shared, kept, failed or requested again', async () => {
     const store = await open()
     const long = `${canary} ${'lorem ipsum '.repeat(1_000)}`
     for (const text of [canary, long]) {
@@ -144,7 +144,7 @@ describe('with encryption', () => {
     expect(await read(store, job.id)).toMatchObject({ status: 'completed', result: answer })
   })
 
-  it('what was stored in plain text before is read as it is', async () => {
+  it('a value that was stored in plain text before is still read', async () => {
     const store = await openTestStore({
       own: true,
       atRest: createAtRest({ sealer: createSealer({ keys: [], now: Date.now }), onUnreadable() {} }),
@@ -173,7 +173,7 @@ describe('with encryption', () => {
   })
 })
 
-describe('what was changed in the store', () => {
+describe('a value that was changed in the store', () => {
   const damaged = expect.objectContaining({ code: 'undecryptable', retryable: false })
 
   it('is not shown: a result in the place of another, and its list is shown all the same', async () => {

@@ -57,7 +57,7 @@ it('a transition adds one entry, and a hint only when somebody follows it', asyn
   }
 })
 
-it('events of one step share entries, ten at the most', async () => {
+it('events of one step share entries, at most ten', async () => {
   const store = await openTestStore()
   for (let at = 0; at < 24; at++) await submit(store)
   await complete(store, await store.start())

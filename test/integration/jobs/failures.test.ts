@@ -178,7 +178,7 @@ describe('redriving with filters', () => {
     expect(errors).toEqual(['queueing 1 of 3 jobs again'])
   })
 
-  it('goes by type, and by when the job failed', async () => {
+  it('filters by type, and by when the job failed', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
     const first = await fail()

@@ -231,7 +231,7 @@ it('a limit that is lifted lets the parked jobs go', async () => {
   await close()
 })
 
-it('a key whose jobs wait is not forgotten where another one has used up what a script lets go', async () => {
+it('a key whose jobs wait is not lost when another one has used up what a script releases', async () => {
   const { store, claim, close } = await openWorker({})
   const keys = ['ann', 'bob']
   for (const key of keys) await submit(store, ofKey(key, { maxRunning: 1 }), `${key} first`)

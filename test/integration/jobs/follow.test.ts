@@ -186,7 +186,7 @@ describe('waiting for a job', () => {
     expect(await waiting).toMatchObject({ status: 'completed' })
   })
 
-  it('answers with the job as it stands when the time is up', async () => {
+  it('answers with the current job when the time is up', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     expect(await store.jobs.wait(TENANT, job.id, 30)).toMatchObject({ status: 'queued' })

@@ -50,7 +50,7 @@ function listenTo(told: Incident[]) {
   return events
 }
 
-test('a call that was lost with its worker is told once, and the job that it ends', async () => {
+test('a call that was lost with its worker is reported once, with the job that it ends', async () => {
   const store = await openTestStore()
   const told: Incident[] = []
   const work = store.openWork({ events: listenTo(told) })

@@ -55,7 +55,7 @@ it('a job whose worker is gone is found in the outbox, queued, and called again'
   ])
 })
 
-it('what was queued is removed from the outbox, but not what was claimed since', async () => {
+it('a queued entry is removed from the outbox, but not one that was claimed since', async () => {
   const store = await openTestStore()
   const ids = [await submit(store), await submit(store, {}, 'another')].map(({ id }) => `${id}-1`)
   await until(async () => (await store.redis.exists(`${store.root}:outbox`)) === 0)

@@ -96,7 +96,7 @@ describe('the list of jobs', () => {
     })
   })
 
-  it('does not show what is left of a deleted leader', async () => {
+  it('does not show the remains of a deleted leader', async () => {
     const store = await openTestStore()
     const leader = await submit(store)
     const follower = await submit(store)

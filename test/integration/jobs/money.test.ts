@@ -102,7 +102,7 @@ describe('a call is booked once', () => {
     expect(await store.jobs.group(TENANT, 'g')).toMatchObject({ cost_usd: 0.5 })
   })
 
-  it('when it is cancelled: as it was reserved, until its worker tells', async () => {
+  it('when it is cancelled: by its reservation, until its worker reports', async () => {
     const store = await openTestStore()
     const job = await submit(store, { estimateUsd: 0.7, group: 'g' })
     const { claimed } = await store.start()
@@ -120,7 +120,7 @@ describe('a call is booked once', () => {
     expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([{ outcome: 'aborted', cost_usd: 0.2 }])
   })
 
-  it('when its worker is lost: as it was reserved, and as it was should its result come all the same', async () => {
+  it('when its worker is lost: by its reservation, and by its real cost if its result still comes', async () => {
     const store = await openTestStore()
     const job = await submit(store, { estimateUsd: 0.7 })
     const { held, claimed } = await store.start()
@@ -228,7 +228,7 @@ it('what a call cost that is no job counts in the day that it was booked in', as
   ])
 })
 
-it('what was reserved for a job is free again when it joins the call of another', async () => {
+it('the reservation of a job is free again when it joins the call of another', async () => {
   const store = await openTestStore()
   const { id } = await submit(store, { estimateUsd: 0.7, delayMs: 300 })
   await submit(store, { estimateUsd: 0.7 })

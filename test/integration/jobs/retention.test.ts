@@ -120,7 +120,7 @@ it('serves tenants in turns, and one whose keys are broken does not keep the job
   for (const [index, root] of turns.entries()) expect(root).not.toBe(turns[index + 1])
 })
 
-it('forgets a place whose job is gone', async () => {
+it('drops a place whose job is gone', async () => {
   const store = await openTestStore()
   const job = await submit(store)
   await store.redis.zadd(`${store.root}:expiry`, 1, 'job_gone', 1, job.id)

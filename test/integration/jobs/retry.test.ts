@@ -77,7 +77,7 @@ describe('retrying a job by hand', () => {
     expect(await store.jobs.retry(TENANT, 'job_none')).toBeNull()
   })
 
-  it('answers from the cache when the answer has come meanwhile', async () => {
+  it('answers from the cache when the answer has come in between', async () => {
     const store = await openTestStore()
     const job = await submitFailed(store, {}, 'a')
     await submit(store, {}, 'a')

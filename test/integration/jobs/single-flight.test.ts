@@ -182,7 +182,7 @@ describe('cancelling one of several jobs of the same content', () => {
     expect((await submit(store)).cache).toBe('hit')
   })
 
-  it('lets the stream of a running leader go on for its followers, and tells the leader nothing', async () => {
+  it('lets the stream of a running leader go on for its followers, and sends the leader nothing', async () => {
     const store = await openTestStore()
     const [leader] = await submitSame(store, 1)
     const { claimed } = await store.start()
@@ -270,7 +270,7 @@ describe('cancelling one of several jobs of the same content', () => {
     expect(promoted.held.id).toBe(next)
   })
 
-  it('gives the call back to a cancelled leader that is retried while it runs', async () => {
+  it('returns the call to a cancelled leader that is retried while it runs', async () => {
     const store = await openTestStore()
     const [leader, follower] = await submitSame(store, 1)
     const running = await store.start()

@@ -173,7 +173,7 @@ describe('a deadline', () => {
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.failed'])
   })
 
-  it('is forgotten when its job ends before it', async () => {
+  it('is dropped when its job ends before it', async () => {
     const store = await openTestStore()
     const job = await submit(store, { deadline: inMs(60_000) })
     expect(await store.redis.zrange(`${store.root}:deadlines`, '0', '-1')).toEqual([job.id])
@@ -253,7 +253,7 @@ describe('the sweeper', () => {
     await complete(store, await store.start())
   })
 
-  it('queues an entry once that was queued but still stood in the outbox', async () => {
+  it('queues an entry once that was queued but was still in the outbox', async () => {
     const store = await openTestStore()
     const job = await submit(store)
     await queuedEntries(store)

@@ -422,7 +422,7 @@ describe('a lane', () => {
     expect((await store.fetch()).id).toBe(first.id)
   })
 
-  it('hands many entries out at once, and no more than there are', async () => {
+  it('hands many entries out at once, and no more than exist', async () => {
     const store = await openTestStore()
     for (let index = 0; index < 5; index++) await submit(store, {}, `job ${index}`)
     await store.outbox.idle()
@@ -431,7 +431,7 @@ describe('a lane', () => {
     expect(new Set(fetched.map((held) => held.id)).size).toBe(5)
   })
 
-  it('tells the cost of an entry before it is started', async () => {
+  it('reports the cost of an entry before it is started', async () => {
     const store = await openTestStore()
     const cost = { tokens: 70, inputTokens: 60, outputTokens: 10, inputs: 3, coalesceKey: 'k' }
     await submit(store, { cost })

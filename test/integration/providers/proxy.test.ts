@@ -22,7 +22,7 @@ async function openSimulated() {
   return { simulator, port: Number(new URL(url).port) }
 }
 
-it('passes calls to a plain address on by the proxy, with its credentials and under the name asked for', async () => {
+it('passes calls to a plain address on through the proxy, with its credentials and under the requested name', async () => {
   const { simulator, port } = await openSimulated()
   const { proxy, settings } = await openProxy({ to: port })
   const { ask } = openProvider('http://models.example/v1', { proxy: settings })

@@ -218,7 +218,7 @@ describe('an answer that was given up, or never came, is not an answer', () => {
   })
 })
 
-describe('what is not part of an answer is skipped', () => {
+describe('a part that does not belong to the answer is skipped', () => {
   test.each<[title: string, text: string]>([
     ['empty data', `data:\n\n${HELLO}data: \n\n${STOP}data\n\n${DONE}`],
     [
@@ -244,7 +244,7 @@ describe('what is not part of an answer is skipped', () => {
     expect(deltas.every(({ choices }) => Array.isArray(choices))).toBe(true)
   })
 
-  test('heartbeats of a response, and a type that stands in the event’s name alone', async () => {
+  test('heartbeats of a response, and a type that is in the event’s name alone', async () => {
     const response = { id: 'r', status: 'completed', output: [] }
     const item = {
       id: 'i',

@@ -67,7 +67,7 @@ describe('a slot', () => {
     expect(await outcomesOf(id)).toEqual(['created'])
   })
 
-  it('that was decided is not decided again when the settings change meanwhile', async () => {
+  it('that was decided is not decided again when the settings change in between', async () => {
     const { id } = await house.make({ overlap: 'skip' })
     await house.moveBack(id, HOUR)
     const { due } = await house.scheduleWork.claim('default', 'a', 10)
@@ -241,7 +241,7 @@ describe('a job that is refused', () => {
     }
   }
 
-  it('is tried again for a while, and else the slot says why there is none', async () => {
+  it('is tried again for a while, or else the slot says why there is none', async () => {
     await house.close()
     const tenants = { acme: { keys: ['key-of-acme-for-tests'], limits: { max_queued: 1 } } }
     house = await openScheduleHouse({ tenants })

@@ -107,7 +107,7 @@ describe('installing', () => {
     expect(await start('hello.ts').ended).toEqual({ code: 0, out: 'hello you\n', err: '' })
   })
 
-  test('happens again when the lockfile asks for something else', async () => {
+  test('happens again when the lockfile changes', async () => {
     await write('hello.ts', '')
     await start('hello.ts').ended
     const lock = await readFile(join(root, 'package-lock.json'), 'utf8')

@@ -56,7 +56,7 @@ describe.runIf(hasOpenssl)('Redis by TLS', () => {
     }
   }
 
-  it('connects where both sides know who the other is', async () => {
+  it('connects where both sides can identify each other', async () => {
     expect(await ping({ url, tls: shown('client') })).toBe('PONG')
   })
 

@@ -51,7 +51,7 @@ async function tell(calls: Told[]): Promise<ReceivedSpan[]> {
   return receiver.spans
 }
 
-test('providers go by the names of the conventions, and by their own where there is none', async () => {
+test('providers have the names of the conventions, or their own where there is none', async () => {
   const lanes = ['ours/m', 'azure/m', 'claude/m', 'google/m', 'local/m', 'gone/m']
   const spans = await tell(lanes.map((lane) => ({ lane })))
   expect(
@@ -68,7 +68,7 @@ test('providers go by the names of the conventions, and by their own where there
   ])
 })
 
-test('a call has its own time and what was asked of the model', async () => {
+test('a call has its own time and the settings of its request', async () => {
   const body = { stream: true, max_completion_tokens: 64, temperature: 0.5, top_p: 'high' }
   const [span] = await tell([{ body, claimed: [{ call: 3 }] }])
   expect([span!.startedAt, span!.endedAt]).toEqual([1_790_000_000_000_000_000n, 1_790_000_000_250_000_000n])

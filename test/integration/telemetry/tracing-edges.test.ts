@@ -60,7 +60,7 @@ test('of traces that begin here a share is sent; a caller decides for its own', 
   expect(receiver.spans.map(({ traceId }) => traceId)).toEqual(Array.from({ length: 4 }, () => trace.id))
 })
 
-test('prompts and answers are in the spans of calls where the configuration asks for it', async () => {
+test('prompts and answers are in the spans of calls where that is configured', async () => {
   const receiver = await openReceiver()
   const house = await openHouse({ tracing: { endpoint: receiver.url, content: true } })
   await finish(house, chat('what the prompt is'))

@@ -320,7 +320,7 @@ describe('tenants at run time', () => {
     expect((await other.call('GET', '/v1/jobs', undefined, secret)).status).toBe(401)
   })
 
-  it('writes who changed what, from where, and never a secret', async () => {
+  it('records who changed what, from where, and never a secret', async () => {
     const { secret, id } = await make('seen', { weight: 2 })
     await one.call('POST', '/v1/lanes/openai%2Fsmall/pause', { reason: 'a look' })
     await one.call('POST', '/v1/lanes/openai%2Fsmall/resume')

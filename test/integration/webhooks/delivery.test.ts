@@ -232,7 +232,7 @@ describe('webhook delivery', () => {
     expect(receiver.received).toEqual([])
   })
 
-  it('shows the job as it is when sending', async () => {
+  it('shows the current job when sending', async () => {
     const receiver = await openReceiver((_received, index, response) => {
       jobs.set('job_1', jobOf('job_1', { metadata: { seen: 'later' } }))
       response.writeHead(index === 0 ? 500 : 204).end()

@@ -33,7 +33,7 @@ async function openSender(addresses: string[], options: { noProxy?: string; allo
   return { send, proxy, receiver, looked }
 }
 
-it('goes by the proxy, which is asked for the name, once the name is known to be public', async () => {
+it('uses the proxy, which resolves the name, once the name is known to be public', async () => {
   const { send, proxy, receiver, looked } = await openSender(['93.184.216.34'])
   expect(await send('http://hooks.example/a')).toMatchObject({ delivered: true, status: 204 })
   expect(proxy.asked).toEqual(['POST http://hooks.example/a'])

@@ -182,7 +182,7 @@ describe('webhook sender', () => {
     expect(slow.most.open).toBe(2)
   })
 
-  it('gives up a send when told to', async () => {
+  it('gives up a send on request', async () => {
     const abort = new AbortController()
     const receiver = await openReceiver(() => abort.abort())
     const outcome = await openSender().send({ id: 'a', url: receiver.url, body: '{}', signal: abort.signal })

@@ -84,7 +84,7 @@ describe('what a tenant learns about its receivers', () => {
     expect(await redis.zscore(`${root('acme')}:webhooks:failing`, 'whd_2')).toBeNull()
   })
 
-  it('has them page after page, also those of one millisecond, and those that move or go meanwhile', async () => {
+  it('has them page after page, also those of one millisecond, and those that move or disappear in between', async () => {
     const ids = ['whd_1', 'whd_2', 'whd_3', 'whd_4', 'whd_5']
     for (const id of ids) {
       await create(id)
@@ -231,7 +231,7 @@ describe('webhook store', () => {
     expect((await claim({}, 'other')).claimed).toEqual([])
   })
 
-  it('claims what is due, once', async () => {
+  it('claims due deliveries, once', async () => {
     await create('whd_1', 'acme', 1_700_000_000_000)
     const first = await claim()
     expect(first.claimed).toMatchObject([
@@ -285,7 +285,7 @@ describe('webhook store', () => {
     expect((await claim({ perHost: 2, inHand })).claimed.map(({ id }) => id)).toEqual(['whd_a2'])
   })
 
-  it('finds what stands behind any number of deliveries to a busy host', async () => {
+  it('finds deliveries behind any number of others to a busy host', async () => {
     for (let n = 0; n < 300; n++) await create(`whd_a${n}`, 'acme', 1000 + n, 'https://a.example/')
     await create('whd_b', 'acme', 2000, 'https://b.example/')
     const found: string[] = []

@@ -4,7 +4,7 @@ import { adaptConcurrency, createConcurrencyControl } from '../../../ratelimit/a
 import { LANE, newJob } from '../../helpers/store.ts'
 import { ended, openWorkshop, submitMany } from './fixture.ts'
 
-it('a lane with max_concurrency: auto tries how many calls its server bears, and keeps to that', async () => {
+it('a lane with max_concurrency: auto finds out how many calls its server supports, and keeps to that', async () => {
   const workshop = await openWorkshop({
     simulator: { selfHosted: { knee: 6, firstTokenMs: 60, tokenMs: 2 }, outputTokens: 20 },
     limits: '{ max_concurrency: auto }',

@@ -119,7 +119,7 @@ describe('an embedding job', () => {
     expect(await store.jobs.attempts(TENANT, job.id)).toEqual([])
   })
 
-  it('books what was sent, not what was taken for it', async () => {
+  it('books what was sent, not its estimate', async () => {
     const { run, gateState, simulator } = await openBench({
       limits: '{ requests_per_minute: 600, tokens_per_minute: 60000 }',
     })
@@ -171,7 +171,7 @@ describe('an embedding job', () => {
     expect((await run(['3', '1,2'])).cache).toBe('miss')
   })
 
-  it('gets its vectors in the format that it asked for, known or new', async () => {
+  it('gets its vectors in the requested format, known or new', async () => {
     const { run } = await openBench()
     const floats = vectorsOf(await run(['a', 'b'], {}, { encoding_format: 'float' }))
     const mixed = vectorsOf(await run(['c', 'b', 'a'], {}, { encoding_format: 'base64' }))
@@ -262,7 +262,7 @@ describe('an embedding job', () => {
     expect(sent()).toEqual([2, 2])
   })
 
-  it('is sent whole when the store cannot say what is known', async () => {
+  it('is sent whole when the store cannot say which inputs are known', async () => {
     const { run, sent, errors } = await openBench({
       embeddingCache: (cache) => ({ ...cache, get: () => Promise.reject(new Error('LOADING')) }),
     })

@@ -28,7 +28,7 @@ it.each([
   ['failed at the provider', '500', 10_000, false],
   ['was refused', '400', 10_000, false],
   ['was answered with something else', 'garbage', 10_000, false],
-] as const)('a call that %s stays booked in its lane as it was taken', async (_, kind, timeoutMs, stream) => {
+] as const)('a call that %s keeps its original booking in its lane', async (_, kind, timeoutMs, stream) => {
   const { store, work, read } = await openLane(kind)
   await work()
   const body = { model: LANE, messages: [{ role: 'user', content: 'hello' }], stream }

@@ -24,7 +24,7 @@ async function countCommands(store: TestStore, ms: number): Promise<number> {
   return (await read()) - before
 }
 
-describe('lanes of models that only "*" stands for', () => {
+describe('lanes of models that only "*" covers', () => {
   it('end when their work is done: loops, names and keys, so that the store is as idle as before', async () => {
     const { store, work, errors } = await openWorkshop({
       model: ANY,

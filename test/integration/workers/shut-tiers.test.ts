@@ -161,7 +161,7 @@ it('while the breakers of standard and of another tier hold a tenant back, the g
   for (const { id } of [flex, held]) expect((await ended(store, id)).status).toBe('completed')
 })
 
-it('a refusal belongs to the tier that was asked for, though the job falls back meanwhile', async () => {
+it('a refusal belongs to the requested tier, though the job falls back in between', async () => {
   const lane = 'sim/of-flex'
   const { store, gate, work } = await openWorkshop({ model: MODELS })
   let passed = 0

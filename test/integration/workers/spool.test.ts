@@ -85,7 +85,7 @@ it('a file of a process that lives is left to it, which removes it when it is st
   expect(await list()).toEqual([])
 })
 
-it('a job that was deleted meanwhile stays deleted, and its result is taken off the disk', async () => {
+it('a job that was deleted in between stays deleted, and its result is removed from the disk', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job } = await spoolOne(store, folder)

@@ -164,7 +164,7 @@ describe.skipIf(inject('clusterUrls').length > 0)('a job that is started where i
     expect(starts()).toBe(1)
   })
 
-  it('is asked for again by a worker that heard too late, because another one may have it', async () => {
+  it('is claimed again by a worker that got its message late, because another one may have it', async () => {
     const { submit, ended, starts, simulator } = await openDoor({}, { now: () => Date.now() + LEASE_MS })
     const id = await submit()
     await ended([id])

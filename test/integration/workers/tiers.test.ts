@@ -21,7 +21,7 @@ const jobOn = (lane: string, members: Partial<NewJob> = {}, text = 'hello'): New
     ...members,
   })
 
-test('a job is served at the tier it asks for, priced by the one that the answer names, and falls back in time', async () => {
+test('a job is served at its requested tier, priced by the one that the answer names, and falls back in time', async () => {
   const shop = await openWorkshop({
     model: MODELS,
     simulator: { latencyMs: 100, faults: [{ kind: '500', times: 1, match: 'fails once' }] },

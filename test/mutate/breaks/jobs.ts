@@ -60,7 +60,7 @@ export const JOB_BREAKS: readonly Break[] = [
     find: 'return now - held.started.at < held.leaseMs / 2',
     replace: 'return true',
     tests: STARTED,
-    titles: 'heard too late',
+    titles: 'got its message late',
     says: 'a worker that was frozen repeats the call of another one',
   },
   {

@@ -144,7 +144,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     find: 'if countLeases(lane) > 0 then return 0 end',
     replace: '',
     tests: LIMITS,
-    titles: 'given up meanwhile',
+    titles: 'given up in between',
     says: 'a lane is given up while a call is under way',
   },
   {

@@ -43,7 +43,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     find: "      redis.call('ZADD', outbox, lease, id)\n",
     replace: '',
     tests: STORE,
-    titles: 'claims what is due|at the same time',
+    titles: 'claims due deliveries|at the same time',
     says: 'a delivery is claimed by several workers',
   },
   {

@@ -39,13 +39,13 @@ describe('a fair key', () => {
     expect(() => parseFairKey(header)).toThrow('x-fair-key: expected 1 to 256 characters')
   })
 
-  it('of the header stands behind that of the job, null included', () => {
+  it('of the header comes after that of the job, null included', () => {
     expect(withFairKey(create(), 'h').fair_key).toBe('h')
     expect(withFairKey(create('own'), 'h').fair_key).toBe('own')
     expect(withFairKey(create(null), 'h').fair_key).toBeNull()
   })
 
-  it('stands in Redis as a digest, of a tenant and of the key of encryption', () => {
+  it('is stored in Redis as a digest, of a tenant and of the key of encryption', () => {
     const plain = { digests: (text: string): [string] => [text] }
     const keyed = { digests: (text: string): [string] => [`k1:${text}`] }
     const digests = [

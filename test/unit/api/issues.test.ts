@@ -19,7 +19,7 @@ it('writes paths in a readable form', () => {
   expect(formatPath([])).toBe('')
 })
 
-it('says what is missing, what was expected and what came, and never the value', () => {
+it('says what is missing, what was expected and what came, but never the value', () => {
   const schema = z.strictObject({ a: z.string(), b: z.number(), c: z.enum(['x', 'y']).optional() })
   expect(message(schema, { a: 'a' })).toBe('b: is required (expected number)')
   expect(message(schema, { a: ['secret'], b: 1 })).toBe('a: expected string, got array')

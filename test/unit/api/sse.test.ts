@@ -59,7 +59,7 @@ it('ends on the signal although its source never speaks', async () => {
   ).toHaveLength(2)
 })
 
-it('asks for an event only when the one before was taken', async () => {
+it('requests an event only when the one before was taken', async () => {
   let asked = 0
   async function* source() {
     for (;;) yield event(++asked)

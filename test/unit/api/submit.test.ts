@@ -126,14 +126,14 @@ describe('a new job', () => {
     ['sim/chta', '"sim/chat"'],
     ['fasst', '"fast"'],
     ['other/chat-2', null],
-  ])('says of %s what was meant', (model, near) => {
+  ])('suggests for %s what was meant', (model, near) => {
     const { message } = refusal({}, { model })
     expect(message).toContain('GET /v1/models')
     if (near === null) expect(message).not.toContain('did you mean')
     else expect(message).toContain(`did you mean ${near}?`)
   })
 
-  it('names three lanes at the most that serve a model of that name, and cuts a long name', () => {
+  it('names at most three lanes that serve a model of that name, and cuts a long name', () => {
     const lanes = ['a', 'b', 'c', 'd'].map((provider) => `${provider}/meta/llama`)
     expect(modelNotFound('meta/llama', lanes, 'body.model').message).toContain(
       'did you mean "a/meta/llama" or "b/meta/llama" or "c/meta/llama"?',

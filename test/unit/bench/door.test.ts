@@ -49,7 +49,7 @@ describe('the goals of the bench of the door', () => {
     [7, 'PASS'],
     [7.1, 'LEAST'],
     [8.1, 'FAIL'],
-  ])('alone, an answer after %d ms, two of them added at the most, is a %s', (p50Ms, verdict) => {
+  ])('alone, an answer after %d ms, with at most two of them added, is a %s', (p50Ms, verdict) => {
     const alone = [cell('upstream', 5, 180, 1), cell('portkey', 20, 50, 1), cell('hits', 1, 900, 1)]
     expect(judge(cell('sluice', 15, 1200), 6000, [...alone, cell('sluice', p50Ms, 120, 1)])).toEqual([
       'PASS',

@@ -28,7 +28,7 @@ describe('the calls of the bench of limits', () => {
 })
 
 describe('the share of the limits', () => {
-  it('is that of the whole seconds asked for, and the larger one counts', () => {
+  it('is that of the requested whole seconds, and the larger one counts', () => {
     const entry = (second: number, requests: number, tokens: number) => ({
       second,
       requests,

@@ -109,7 +109,7 @@ test('a server error that says so is not tried again', async () => {
   await expect(open().request('GET', '/')).rejects.toMatchObject({ status: 500 })
 })
 
-test('an answer that does not come in time is asked for again', async () => {
+test('a request without an answer in time is sent again', async () => {
   steps = [() => {}, answer(200)]
   expect(await open().json('GET', '/', { timeoutMs: 100 })).toEqual({ ok: true })
   expect(troubles[0]).toBe('no answer in time')

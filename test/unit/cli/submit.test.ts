@@ -26,7 +26,7 @@ async function write(name: string, text: string): Promise<string> {
   return path
 }
 
-test('a job create goes as it is, with a key made of its file and line, and a group', () => {
+test('a job create is sent unchanged, with a key made of its file and line, and a group', () => {
   const request = read('{"type":"chat","body":{"model":"m"},"priority":"low"}') as { create: JsonObject }
   expect(JSON.parse(encodeLine(request.create, 7, identity))).toEqual({
     type: 'chat',
@@ -54,7 +54,7 @@ test.each([
   })
 })
 
-test('a failed job as it was exported is its request once more', () => {
+test('a failed job as it was exported becomes its request again', () => {
   const create = { type: 'chat', body: { model: 'm' }, group: 'nightly' }
   expect(read(JSON.stringify({ job: { id: 'job_1' }, create }))).toMatchObject({
     form: { kind: 'job' },

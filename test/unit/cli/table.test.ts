@@ -27,7 +27,7 @@ test('a cell with room is whole', () => {
   )
 })
 
-test('the longest cells are cut first, and colours stay around what is left', () => {
+test('the longest cells are cut first, and colours stay around the rest', () => {
   const rows = [['1', `\x1b[31m${'n'.repeat(30)}\x1b[39m`, 'a note of twenty ch', '$1.00']]
   const table = renderColumns(columns, rows, 50)
   expect(lines(table)[1]).toBe(`1   ${'n'.repeat(17)}…  a note of twenty ch  $1.00`)

@@ -68,7 +68,7 @@ describe('a lane', () => {
     expect(resolveLane(config, 'local/any')).toMatchObject({ id: 'local/any', maxLanes: 2500 })
   })
 
-  test('has the slower ways of its kind, those that stand, and none that is off', () => {
+  test('has the slower ways of its kind that are configured, and none that is off', () => {
     const tiersOf = (kind: string, tiers: string) => {
       const text = `
 providers: { up: { kind: ${kind}, base_url: "https://up.example", api_key: sk-x, models: { m: { tiers: ${tiers} } } } }`

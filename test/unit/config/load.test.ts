@@ -187,7 +187,7 @@ describe('environment', () => {
     expect(load(smallest, { HOST: '', PORT: '9001' }).server).toMatchObject({ host: '127.0.0.1', port: 9001 })
   })
 
-  test('WORKER_PORT has a worker listen, on loopback unless told otherwise, and overrides the file', () => {
+  test('with WORKER_PORT a worker listens, on loopback by default, and it overrides the file', () => {
     const listen = (env: Record<string, string>, text = smallest) => load(text, env).worker.listen
     expect(listen({})).toBeUndefined()
     expect(listen({ WORKER_PORT: '9464' })).toEqual({ host: '127.0.0.1', port: 9464 })

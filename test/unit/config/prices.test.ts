@@ -165,7 +165,7 @@ describe('bugs that other gateways have had', () => {
     expect(cost({ input_tokens: 1000, cache_write_tokens: 1000 }, own)).toBe(2_000_000)
   })
 
-  test('no bill of a long input is above what was reserved for it', () => {
+  test('no bill of a long input exceeds its reservation', () => {
     const lane = { id: 'l', price: sonnet }
     for (const tokens of [1000, 159_999, 160_001, 190_000, 200_000, 200_001, 1_000_000]) {
       const asked = {

@@ -76,7 +76,7 @@ tenants: { acme: { keys: [acme-key-of-enough-length], cache: { mode: ${tenant} }
       'acme',
     )?.cache
 
-  test('is off where it, or the installation, says so', () => {
+  test('is off where its configuration, or that of the installation, says so', () => {
     expect([of('exact', 'exact'), of('exact', 'off'), of('off', 'exact')]).toEqual([undefined, 'off', 'off'])
     expect(resolveTenant(load(`${smallest}\ncache: { mode: off }\n`), 'default')?.cache).toBe('off')
   })

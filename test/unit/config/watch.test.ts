@@ -164,7 +164,7 @@ describe('watching', () => {
 })
 
 describe('the live configuration', () => {
-  test('is replaced whole, and its subscribers hear of it until they leave', () => {
+  test('is replaced as a whole, and its subscribers learn of it until they leave', () => {
     const before = load(smallest)
     const live = createLiveConfig(before)
     const heard: Config[] = []

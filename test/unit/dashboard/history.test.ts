@@ -59,7 +59,7 @@ describe('the history', () => {
     expect(history.total.at).toHaveLength(4)
   })
 
-  test('forgets lanes that are gone', () => {
+  test('drops lanes that are gone', () => {
     const history = createHistory({ keepSeconds: 600 })
     history.add(makeOverview(0))
     history.add(makeOverview(1, { lanes: [] }))

@@ -47,7 +47,7 @@ test('an action on many jobs is offered if its request can say the filter, and f
   expect(strange('retry')).toEqual(['model', 'cost', 'metadata', 'from', 'to'])
 })
 
-test('jobs are sorted by a column, the most first, then the least, then as it came', () => {
+test('jobs are sorted by a column, the most first, then the least, then in the original order', () => {
   const jobs = [0.2, null, 0.5].map((cost_usd, id) => ({ id: String(id), cost_usd }) as Job)
   const order = (sort: string) => sortJobs(jobs, sort).map(({ id }) => id)
   let sort = ''

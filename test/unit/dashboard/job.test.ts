@@ -90,7 +90,7 @@ describe('the text of an answer', () => {
 })
 
 describe('splitJson', () => {
-  test('tells names from texts, numbers and words', () => {
+  test('distinguishes names from texts, numbers and words', () => {
     const kinds = splitJson('{"a": ["b", -1.5e3, true, null]}').filter(({ kind }) => kind !== 'mark')
     expect(kinds).toEqual([
       { kind: 'name', text: '"a"' },

@@ -37,7 +37,7 @@ test('a tab without a key takes that of another one, and passes it on', () => {
   expect([own.key.value, first.key.value]).toEqual(['k2', 'k1'])
 })
 
-test('a key that is forgotten is forgotten by all, and none takes it again', () => {
+test('a key that is removed is removed in all tabs, and none takes it again', () => {
   const open = openTabs()
   const tabs = [open('k1'), open(), open()]
   tabs[1]!.enter(null)

@@ -96,7 +96,7 @@ describe.each(roles)('the pods of the role %s', (role, kind) => {
     expect(mounts.map((mount) => `${mount}/sluice.yaml`)).toContain(path)
   })
 
-  test('are asked for their health where they listen, and have the time to drain', () => {
+  test('have health checks on their port, and the time to drain', () => {
     const [{ name, containerPort }] = container.ports as [{ name: string; containerPort: number }]
     const own = container.env.find((one) => one.name === 'WORKER_PORT')?.value
     expect(containerPort).toBe(role === 'api' ? Number(/ PORT=(\d+)/.exec(dockerfile)?.[1]) : Number(own))

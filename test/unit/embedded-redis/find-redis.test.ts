@@ -43,7 +43,7 @@ describe('planInstall', () => {
     ])
   })
 
-  test('goes through sudo where that asks for no password', () => {
+  test('uses sudo if that needs no password', () => {
     for (const manager of ['apt-get', 'apk', 'dnf'] as const) {
       for (const command of planInstall(manager, 'sudo')?.commands ?? []) {
         expect(command.slice(0, 2)).toEqual(['sudo', '-n'])

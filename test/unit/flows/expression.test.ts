@@ -75,7 +75,7 @@ describe('a string', () => {
   })
 })
 
-it('keeps what has no expression as it is, and fills what has some at any depth', () => {
+it('keeps values without an expression unchanged, and fills others at any depth', () => {
   const value = { a: [1, { b: '${{ input.n }}' }], c: { d: 'x' } }
   const filled = fill(value) as typeof value
   expect(filled).toEqual({ a: [1, { b: 3 }], c: { d: 'x' } })

@@ -69,7 +69,7 @@ describe('contentHash', () => {
     expect(new Set(hashes).size).toBe(4)
   })
 
-  it('leaves out how the answer is handed over', () => {
+  it('leaves out how the answer is delivered', () => {
     const streamed = { ...body, stream: true, stream_options: { include_usage: true } }
     for (const type of ['chat', 'response'] as const) {
       expect(contentHash(type, 'a/b', streamed)).toBe(contentHash(type, 'a/b', body))

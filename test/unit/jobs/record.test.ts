@@ -44,7 +44,7 @@ describe('toRecord', () => {
     expect(toRecord([])).toBeNull()
   })
 
-  it('answers null for what is left of a deleted job', () => {
+  it('answers null for the remains of a deleted job', () => {
     expect(toRecord(flat({ status: 'cancelled', deleted: '1' }))).toBeNull()
   })
 })
@@ -90,7 +90,7 @@ describe('toJob', () => {
     expect(job({ ...queued, status: 'scheduled' }).waiting_for).toBe('schedule')
   })
 
-  it('hands the stored result and its format to the renderer', () => {
+  it('passes the stored result and its format to the renderer', () => {
     const seen: (string | null)[] = []
     const render = (stored: JsonObject, format: string | null) => {
       seen.push(format)

@@ -3,7 +3,7 @@ import { createEmitter } from '../../../lib/emitter.ts'
 
 type Events = { number: number; word: string }
 
-test('an event goes to all who listen for its name, in order, until they stop', () => {
+test('an event goes to all listeners of its name, in order, until they stop', () => {
   const events = createEmitter<Events>(() => {})
   const heard: unknown[] = []
   const leave = events.on('number', (number) => heard.push(['first', number]))

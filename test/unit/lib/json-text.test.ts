@@ -71,7 +71,7 @@ const anyObject = fc
       `${gap}{${gap}${members.map(([name, value]) => `${name}${gap}:${gap}${value}`).join(`${gap},${gap}`)}${gap}}${gap}`,
   )
 
-test('members and elements stand where JSON.parse finds them', () => {
+test('members and elements are where JSON.parse finds them', () => {
   fc.assert(
     fc.property(anyObject, (text) => {
       const found = listMembers(text).map(({ name, valueStart, valueEnd }) => [
@@ -109,7 +109,7 @@ describe('a string', () => {
 })
 
 describe('editMembers', () => {
-  test('says what was asked, and leaves every other value as it is written', () => {
+  test('changes what it should, and leaves every other value as it is written', () => {
     const edits = fc.dictionary(fc.constantFrom('model', 'stream', '1', 'a', 'new'), fc.option(anyValue))
     fc.assert(
       fc.property(anyObject, edits, (text, changes) => {

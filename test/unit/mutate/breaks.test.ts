@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '../../..')
 const pathOf = (file: string) => join(root, file)
 
 describe('the breaks of `npm run mutate`', () => {
-  it('stand once in their files, and change them', () => {
+  it('occur once in their files, and change them', () => {
     const untrue = BREAKS.flatMap((one) => {
       const name = `${one.file}: ${one.says}`
       if (!existsSync(pathOf(one.file))) return [`${name}: there is no such file`]

@@ -23,7 +23,7 @@ test('Azure counts prompt and output cap together', () => {
   expect(cost.tokens).toBe(700)
 })
 
-test('Anthropic does not count the cap, only what is expected', () => {
+test('Anthropic does not count the cap, only the expected output', () => {
   const cost = (body: JsonObject) =>
     estimateCost({ kind: 'anthropic', type: 'chat', body, expectedOutputTokens: 50 })
   expect(cost(chat({ max_tokens: 4000 }))).toMatchObject({ tokens: 150, inputTokens: 100, outputTokens: 50 })
@@ -34,7 +34,7 @@ test('Gemini counts input only', () => {
   expect(estimateCost({ kind: 'gemini', type: 'chat', body: chat({ max_tokens: 4000 }) }).tokens).toBe(100)
 })
 
-test('without a cap the expected output stands in for it', () => {
+test('without a cap the expected output replaces it', () => {
   const cost = estimateCost({ kind: 'openai', type: 'chat', body: chat({}), expectedOutputTokens: 250 })
   expect(cost).toMatchObject({ tokens: 250, outputTokens: 250 })
 })

@@ -140,7 +140,7 @@ const SAME: [dialect: string, chunks: JsonObject[]][] = [
 describe.each(SAME)('two calls of tools: %s', (_dialect, chunks) => {
   const stream = [chunk({ role: 'assistant', content: null }), ...chunks, DONE]
 
-  test('come to the same message for the store, for a strict client, and replayed', async () => {
+  test('become the same message for the store, for a strict client, and replayed', async () => {
     const { kept, shown } = assemble(stream)
     const expected = { role: 'assistant', content: null, tool_calls: TWO }
     expect(messageOf(kept)).toEqual(expected)
@@ -267,7 +267,7 @@ test('names and values that are repeated are not appended, unknown members stay,
   expect(roles.map(({ delta }) => delta.role)).toEqual(['assistant', ...Array(5).fill(undefined)])
 })
 
-test('a chunk that follows OpenAI’s rules is shown as it is', () => {
+test('a chunk that follows OpenAI’s rules is shown unchanged', () => {
   const chunks = [
     chunk({ role: 'assistant', content: '' }),
     chunk({ content: 'a', x_unknown: { b: 0 } }),

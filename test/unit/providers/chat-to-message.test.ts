@@ -207,7 +207,7 @@ test.each<[input: string, expected: JsonObject]>([
   expect(convert([calls(call(0, input))], 'tool_calls').kept.content).toEqual([tool(0, expected)])
 })
 
-test('what stands behind a call without parameters comes before the end of the stream', () => {
+test('content after a call without parameters comes before the end of the stream', () => {
   const events: JsonObject[] = []
   const converter = createMessageEvents(ASKED, (event) => events.push(event))
   for (const one of [calls(call(0, '')), calls(call(1, '{}')), chunk({ content: 'hm' })]) converter.add(one)

@@ -48,7 +48,7 @@ function answerTo(body: JsonObject): JsonObject {
 const vectorsOf = (answer: JsonObject) =>
   (answer.data as { index: number; embedding: string }[]).map(({ embedding }) => embedding)
 
-test('the inputs of all orders stand in one request, which asks for base64', () => {
+test('the inputs of all orders are in one request, which asks for base64', () => {
   const orders = [
     order('a', { body: { model: 'm', user: 'u', input: 'a', encoding_format: 'float' } }),
     order('', { body: { model: 'm', user: 'u', input: ['b', 'c'] } }),

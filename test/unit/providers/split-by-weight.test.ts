@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { splitByWeight } from '../../../providers/split-by-weight.ts'
 
-test('shares are whole, sum exactly to the total and lie within one of their quota', () => {
+test('shares are whole, sum exactly to the total and are within one of their quota', () => {
   const weights = fc.array(fc.nat(300_000), { minLength: 1, maxLength: 200 })
   fc.assert(
     fc.property(fc.nat(10_000_000), weights, (total, given) => {

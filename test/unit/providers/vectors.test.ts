@@ -33,7 +33,7 @@ test('unpacked values print as the shortest decimal below one, and never with mo
   )
 })
 
-test('a body is given the format asked for, from either format, and is itself left alone', () => {
+test('a body is given the requested format, from either format, and is itself unchanged', () => {
   const floats = { object: 'list', data: [{ object: 'embedding', index: 0, embedding: [0.25, -1] }] }
   const packed = encodeVectors(floats, 'base64')
   expect(packed).toEqual({

@@ -17,7 +17,7 @@ const exhausted = (details: JsonObject[], message = 'You exceeded your current q
 const HOUR = 3_600_000
 
 describe('an error of Google’s', () => {
-  test('goes by its canonical name, with its status’s class', () => {
+  test('has its canonical name, with its status’s class', () => {
     const names: [number, string, string][] = [
       [400, 'INVALID_ARGUMENT', 'final'],
       [400, 'FAILED_PRECONDITION', 'final'],
@@ -53,7 +53,7 @@ describe('an error of Google’s', () => {
     expect(judgeRefusal(429, exhausted(members), 'chat').retryAfterMs).toBe(2500)
   })
 
-  test('about the day’s quota pauses for an hour at the least', () => {
+  test('about the day’s quota pauses for at least an hour', () => {
     const daily = violated('GenerateRequestsPerMinute', 'GenerateRequestsPerDayPerProjectPerModel-FreeTier')
     expect(judgeRefusal(429, exhausted([daily, retryIn('34s')]), 'chat').retryAfterMs).toBe(HOUR)
     expect(judgeRefusal(429, exhausted([daily]), 'chat').retryAfterMs).toBe(HOUR)

@@ -14,7 +14,7 @@ describe('effective limits', () => {
     expect(limits.capacities).toEqual([300, 30_000, null, null])
   })
 
-  it('have no rate for what is not limited, nor for what is limited by the day', () => {
+  it('have no rate without a limit, or with a limit by the day', () => {
     const limits = computeLimits({ requests_per_day: 1000, window: 60_000, headroom: 1 }, NOTHING)
     expect(limits.rates).toEqual([null, null, null, null])
     expect(limits.dailyCapacities).toEqual([1000, null, null, null])

@@ -50,7 +50,7 @@ describe('docker-compose.yml', () => {
     expect(always.map(([name]) => name)).toEqual(['redis', 'api', 'worker'])
   })
 
-  test('gives every service the configuration where it looks for it', () => {
+  test('gives every service the configuration at its path', () => {
     for (const [, { environment, volumes }] of ours) {
       const mounted = volumes.map((volume) => (typeof volume === 'string' ? volume : volume.target))
       expect(mounted).toContain(environment.SLUICE_CONFIG)

@@ -41,7 +41,7 @@ describe('package-lock.json', () => {
     expect(missing).toEqual([])
   })
 
-  test('holds exact versions of what the manifest asks for', () => {
+  test('holds exact versions as the manifest says', () => {
     const root = packages['']
     const asked = { ...root?.dependencies, ...root?.devDependencies, ...root?.optionalDependencies }
     for (const [name, version] of Object.entries(asked)) {

@@ -89,7 +89,7 @@ test('a tier is logged by its name, separate from the lane', async () => {
   expect(said).toEqual([[{ ...about, tier: 'flex', reason: 'rate_limit_exceeded' }, 'lane paused']])
 })
 
-test('a store that does not answer is asked again, and a lane that is not configured any more is forgotten', async () => {
+test('a store that does not answer is asked again, and a lane that is not configured any more is dropped', async () => {
   const { said, note, turn } = openLog(new Error('away'))
   note()
   await turn(paused)

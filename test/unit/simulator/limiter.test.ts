@@ -17,7 +17,7 @@ test('a bucket starts full, refills continuously and never exceeds its capacity'
   expect(limiter.levels(1000 + 10 * MINUTE).requests?.remaining).toBe(60)
 })
 
-test('a window forgets a call exactly when it is a window old', () => {
+test('a window drops a call exactly when it is a window old', () => {
   const limiter = createLimiter({ limits: { requests_per_minute: 2 }, enforcement: 'window', window: MINUTE })
   expect(limiter.take(1, 0).admitted).toBe(true)
   expect(limiter.take(1, 30_000).admitted).toBe(true)

@@ -59,7 +59,7 @@ describe('delta writer', () => {
     expect(written).toEqual([1, 2])
   })
 
-  it('tells when the chunks are of no more use', async () => {
+  it('reports when the chunks are not needed any more', async () => {
     const { writer, seen } = open(async () => false)
     writer.push(1)
     await writer.flush()

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { createLaunchPace } from '../../../workers/launch-pace.ts'
 
-it('tells how many calls left in half a second, and forgets them a second later', () => {
+it('counts the calls that left in half a second, and drops them a second later', () => {
   let time = 1000
   const pace = createLaunchPace(() => time)
   expect(pace.perSpan()).toBe(0)

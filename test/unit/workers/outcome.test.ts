@@ -168,13 +168,13 @@ describe('backoff', () => {
     )
   })
 
-  it('is none at all at the lower end of its jitter', () => {
+  it('is zero at the lower end of its jitter', () => {
     expect(backoff(5, retry, 0, () => 0)).toBe(0)
   })
 })
 
 describe('pauseAfter', () => {
-  it('is what the provider asked for, even nothing', () => {
+  it('is what the provider asked for, even zero', () => {
     expect(pauseAfter(failure({ feedback: { retryAfterMs: 0 } }))).toBe(0)
     expect(pauseAfter(failure({ feedback: { retryAfterMs: 1234 } }))).toBe(1234)
   })

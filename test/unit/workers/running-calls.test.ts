@@ -31,7 +31,7 @@ describe('running calls', () => {
     expect(signal.aborted).toBe(false)
   })
 
-  it('forgets a call that ended', () => {
+  it('drops a call that ended', () => {
     const calls = createRunningCalls()
     const call = calls.begin([a])
     call.end()

@@ -27,7 +27,7 @@ test('429s without a wait, or with one of zero, pause for longer each time, up t
   expect(pause(refused()).feedback.retryAfterMs).toBe(1000)
 })
 
-test('calls that were under way together count once, and a wait that is named stands', () => {
+test('calls that were under way together count once, and a wait that is named stays', () => {
   let now = 0
   const pause = createThrottlePause(() => now)
   for (let call = 0; call < 50; call += 1) expect(pause(refused()).feedback.retryAfterMs).toBe(1000)

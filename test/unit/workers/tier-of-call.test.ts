@@ -153,7 +153,7 @@ test.each([
   },
 )
 
-test('of the latest numbers nine of ten were at most the one that is told', () => {
+test('nine of ten of the latest numbers were at most the reported one', () => {
   const latest = createLatest(10)
   expect(latest.mostly()).toBeNull()
   for (const value of [1000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) latest.add(value)

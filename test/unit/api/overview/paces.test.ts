@@ -25,7 +25,7 @@ it('uses the last minute alone', () => {
   expect(paces.forecastEnd(batch(600), at('12:01:41'))).toBe('2026-11-24T12:02:21.000Z')
 })
 
-it('forgets those that are not shown any more', () => {
+it('drops those that are not shown any more', () => {
   const paces = createPaces()
   paces.forecastEnd(batch(0), at('12:00:00'))
   paces.keep([])
