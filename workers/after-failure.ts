@@ -16,7 +16,7 @@ import { mayMove } from './sources.ts'
 import { spreadRetries } from './spread-retries.ts'
 import { fallBackAt, nextTryAtFlex } from './tier-of-call.ts'
 
-/** The jobs of a broken request go again in this many requests. */
+/** After a shared request failed, its jobs are sent again in groups of 1/PARTS of its size. */
 const PARTS = 4
 
 export type AfterFailureDeps = {
@@ -32,15 +32,15 @@ export type AfterFailureDeps = {
   resend: (held: Held[]) => Promise<void>
 }
 
-/** How a call failed. `isShown`: a client has seen its first words. */
+/** How a call failed. `isShown`: a client has seen a part of the answer. */
 export type FailedCall = {
   failure: ProviderFailure
   end: AttemptEnd
-  /** Its cost for each of its jobs. */
+  /** What the call cost each of its jobs, in their order. */
   costs: Partial<AttemptEnd>[]
   isShown: boolean
   abortReason: unknown
-  /** It was cut off because its job has to go at standard. */
+  /** The call was cut off because its job has to be sent at the standard tier now. */
   isOutOfTime: boolean
 }
 
@@ -72,7 +72,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
       )
       return
     }
-    const chance = Math.random() // the same for all, so that those that travelled together go again together
+    const chance = Math.random() // one number for all, so that jobs that shared a request are sent again together
     const decided = claimedJobs.map(({ held, claimed }) =>
       decide(
         failure,
@@ -113,7 +113,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
                 reason: outcome.reason,
                 waitingFor: outcome.waitingFor,
               },
-              // Sharing did not cause a 429. A request that broke alone may have caused that itself.
+              // A 429 does not come from sharing a request. Any other failure may, or may come from the job itself.
               outcome.kind === 'retry'
                 ? { broken: true, apart: claimedJobs.length }
                 : { throttles: outcome.throttles },
@@ -153,7 +153,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     )
   }
 
-  /** `own`: only this job failed, and its followers go on without it. */
+  /** `own`: only this job failed, and its followers continue without it. */
   async function endWith(
     held: Held,
     claimed: Claimed,
@@ -174,11 +174,11 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   ): Promise<void> {
     const fallsBackAt = fallBackAt(deps.lane.current(), claimed)
     const isBackAtStandard = next.lane === undefined && next.at >= fallsBackAt
-    // Before it is claimed, the entry has to say for which tier it wants a permit.
+    // The permit is taken before the claim, so the entry has to name the tier.
     const marks = Number.isFinite(fallsBackAt) ? { ...mark, fallsBackAt } : mark
     const leaves = isBackAtStandard ? ({ leaves: 'flex' } as const) : {}
     const waits = await keep(() => work.requeue(claimed, end, { ...next, ...leaves }), 'storing a retry')
-    // An operator may end a pause; the record only says when it would end by itself.
+    // An operator may end a pause early. The record only says when it would end by itself.
     const at =
       next.waitingFor === 'provider_pause' ? Math.min(next.at, now() + LONGEST_PAUSE_DELAY_MS) : next.at
     const leave = () => (waits ? queue.delay(held, at, marks) : queue.acknowledge(held))
@@ -186,8 +186,9 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   }
 
   /**
-   * A shared request broke, and one of its jobs may be the cause. The jobs go again at once, in smaller groups that no
-   * other job joins. A shared failure does not count; a job that breaks alone is its own cause.
+   * A shared request failed, and one of its jobs may be the cause. All jobs are sent again at once, in smaller groups
+   * that no other job joins. A shared failure does not count as an attempt. The failure of a job that was sent alone
+   * does.
    */
   async function part(
     claimedJobs: ClaimedJob[],
@@ -207,9 +208,9 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   }
 
   /**
-   * The provider rejected a request because of one of its inputs, and does not say which. Each half goes again by
-   * itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for one bad
-   * input among n.
+   * The provider rejected a request because of one of its inputs, and does not say which. Each half is sent again by
+   * itself, until only the job with the bad input is left to fail. For one bad input among n, that takes at most
+   * 2·log₂(n) more requests.
    */
   async function split(claimedJobs: ClaimedJob[], ends: AttemptEnd[]): Promise<void> {
     const again: Held[] = []
@@ -237,7 +238,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   return { settleJobs, endWith }
 }
 
-/** True when one of its jobs may have broken the request; a provider that names a time is only busy. */
+/** True if one of the jobs may have caused the failure. A provider that names a wait is only busy. */
 function mayBeOneOf(failure: ProviderFailure): boolean {
   const { retryAfterMs } = failure.feedback
   return (failure.class === 'retryable' || failure.class === 'timeout') && !retryAfterMs

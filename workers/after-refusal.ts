@@ -13,13 +13,15 @@ import { type PlannedCall, tenantOf } from './plan.ts'
 import type { ShutTiers } from './shut-tiers.ts'
 import { putOffEntry, tierToTake } from './tier-of-call.ts'
 
-/** While the breaker is not closed, the lane looks this often for a job that may show whether the provider works, ms. */
+/**
+ * While the breaker is not closed, the lane searches this often for a job that may show whether the provider works, ms.
+ */
 const SEARCH_MS = 400
 
-/** More prefetched entries than this beyond what the gate grants are given back, for others' turns. */
+/** How many entries, besides twice what the gate grants, may stay in hand when the lane slows down. */
 const SPARE_HAND = 8
 
-/** What became of a take that did not grant all that it was asked for. */
+/** A take that did not grant all that it was asked for, and what follows. */
 type Refusal = { lane: Lane; answer: TakeAnswer; after: AfterTake; next: PlannedCall }
 
 export type LaneEvents = {
@@ -45,7 +47,7 @@ export function createAfterRefusal(deps: {
   const { hand, state, queue, shutTiers, handOff, now } = deps
   const tierOf = (one: Held) => tierToTake([one], now())
 
-  /** The state has heard of the answer. `reported`: what the lane was reported to wait for before it. */
+  /** Call it after the state was told of the answer. `reported`: what the lane was reported to wait for before that. */
   async function follow(refusal: Refusal, reported: LaneWaitingFor | null): Promise<void> {
     const { lane, answer, after, next } = refusal
     if (after.kind === 'put_off') {
@@ -55,7 +57,7 @@ export function createAfterRefusal(deps: {
     }
     if (after.kind === 'set_aside') return setAside(refusal, after.tier)
     if (after.kind !== 'wait') return
-    // A busy lane is refused between any two grants: the reason is news only when it changes.
+    // A busy lane is refused between any two grants, so the reason is reported only when it changes.
     if (answer.waitingFor !== null && answer.waitingFor !== reported)
       deps.events.emit('lane.refused', { lane: lane.id, waitingFor: answer.waitingFor })
     if (after.isStandardAlone) shutTiers.note(STANDARD, null, answer.waitMs)
@@ -76,8 +78,8 @@ export function createAfterRefusal(deps: {
   }
 
   /**
-   * The gate keeps this tier shut while others are open: its entries hold up no others. Where it stays shut, they go to the next lane of
-   * their route, and those without one are delayed.
+   * The gate keeps this tier shut while others are open, so its entries must not delay the others. If the tier stays
+   * shut, its entries move to the next lane of their route, or are delayed if they have none.
    */
   async function setAside({ lane, answer, after, next }: Refusal, tier: ServiceTier): Promise<void> {
     shutTiers.note(tier, (answer.othersMay && tenantOf(next.held)) || null, answer.waitMs)
@@ -98,8 +100,8 @@ export function createAfterRefusal(deps: {
   }
 
   /**
-   * The breaker keeps the next call because of its tenant. Jobs of such tenants are given back, and a job goes first that
-   * may show whether the provider works.
+   * The breaker holds the next call back because of its tenant. Jobs of such tenants are given back, and a job that may
+   * show whether the provider works goes first.
    */
   async function makeWay({ lane, answer, after }: Refusal): Promise<void> {
     const { breaker } = await deps.gate.read(lane)
@@ -115,10 +117,13 @@ export function createAfterRefusal(deps: {
       state.tell({ kind: 'reopened' })
   }
 
-  /** Gives entries back that were prefetched while the lane let everything through and now hold up earlier turns. */
+  /**
+   * Gives back entries that were prefetched while the lane let everything through, and that now delay entries with
+   * earlier turns.
+   */
   async function giveBackSpare(lane: Lane): Promise<void> {
-    // Entries that leave within half a second hold up nobody for long, and giving them back costs as much.
-    // Where few calls run at once, and each takes long, a few entries hold up an earlier turn for as many calls.
+    // Entries that leave within half a second delay nobody for long, and giving them back costs as much. If few calls
+    // run at once and each takes long, each entry in hand delays an earlier turn by a whole call.
     const slots = Math.ceil(findSlots(lane) / 4)
     const { count } = state.now().fetch
     const most = Math.max(Math.min(2 * count + SPARE_HAND, slots), deps.pace.perSpan())
@@ -127,19 +132,21 @@ export function createAfterRefusal(deps: {
     await handOff.giveBackInTurn(hand.takeAllBut(Math.min(count, most)))
   }
 
-  /** Directly dispatched jobs that have to wait go to the queue and wait for their turn. */
+  /** Directly dispatched jobs that have to wait are queued, and wait for their turn. */
   async function queueDirect(): Promise<void> {
     const back = hand.take((one) => one.placed !== null)
     if (back.length > 0) await handOff.giveBack(back)
   }
 
-  /** For a long pause: jobs that another lane can serve move there, the others are delayed until this lane opens. */
+  /**
+   * For a long pause: jobs that another lane can serve move there, and the others are delayed until this lane opens.
+   */
   async function move(some: Held[], waitMs: number): Promise<void> {
     state.tell({ kind: 'moving_on' })
     await handOff.spill(some, now() + waitMs)
   }
 
-  /** What a pause keeps: everything, or where it is one of standard, the entries that go at standard. */
+  /** Takes what a pause holds back: all entries, or only those of the standard tier if other tiers may go. */
   function takeShut({ otherTiersMay }: TakeAnswer): Held[] {
     return hand.take((one) => otherTiersMay !== true || tierOf(one) === STANDARD)
   }

@@ -5,12 +5,12 @@ import type { PromptPrefixes } from '../jobs/prompt-prefixes.ts'
 import type { Work } from '../jobs/work.ts'
 import type { Spool } from './spool.ts'
 
-/** What a worker's calls read and write: in Redis, and where that takes nothing, on the disk. */
+/** What a worker's calls read and write: in Redis, and on the disk while Redis takes nothing. */
 export type CallStore = {
   work: Work
   embeddingCache: EmbeddingCache
   prefixes: PromptPrefixes
-  /** Where bytes of answers lie. */
+  /** Where the bytes of answers are stored. */
   files: Pick<Files, 'newId' | 'get' | 'read' | 'writePart' | 'discard'>
   heldFiles: Pick<HeldFiles, 'put'>
   /** Results that the store could not take. */

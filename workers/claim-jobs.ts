@@ -11,9 +11,12 @@ import type { ServedLane } from './served-lanes.ts'
 import { askedTier } from './tier-of-call.ts'
 
 /**
- * Whether the entry's call was started for this worker, which can make it at once. If its body has to be read, or so much time has passed
- * that another worker may have the job, the claim is read again as any other. So it is where the place ends before this worker would renew
- * it, because the process that made the job has another `jobs.stalled_after`: the claim makes the place last as long as others.
+ * Whether this worker can make the entry's call at once, because the script that created the job started the call for
+ * this worker. The claim is read again, as for any other entry, in three cases:
+ * - The body has to be read.
+ * - So much time has passed that another worker may have the job.
+ * - The place ends before this worker would renew it, because the process that made the job has a shorter
+ *   `jobs.stalled_after`. The claim then makes the place last as long as this worker's others.
  *
  * @param now Unix ms, by Redis' clock
  */
@@ -34,7 +37,7 @@ export function createClaim(deps: {
   const { queue, work, calls, now, keep } = deps
   return claim
 
-  /** Writes the intents and sorts out the entries that need no call. */
+  /** Writes the intents, and sorts out the entries that need no call. */
   async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<ClaimedJob[]> {
     const lane = deps.lane.current()
     const { provider, model } = lane
@@ -47,7 +50,7 @@ export function createClaim(deps: {
       tier: askedTier(held, now()),
       estimate,
     }
-    const ours = [...held] // those that were claimed are exchanged in `held` below
+    const ours = [...held] // below, claimed entries are replaced in `held`
     const started = isStarted(held[0], now())
       ? [await keep(() => work.openStarted(held[0]!, lane.id), 'opening')]
       : await keep(() => work.start(ours, intent), 'claiming')
@@ -61,7 +64,7 @@ export function createClaim(deps: {
         claimedJobs.push({ held: placed, claimed: answer.claimed })
         continue
       }
-      calls.cancel(one.tenant, one.id) // it does not go with the others
+      calls.cancel(one.tenant, one.id) // it is not part of the call
       const { kind } = answer
       const leave = kind === 'wait' ? () => queue.delay(one, answer.at) : () => queue.acknowledge(one)
       others.push(keep(leave, 'putting an entry back'))

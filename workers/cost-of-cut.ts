@@ -15,9 +15,9 @@ export type CutCall = {
   failure: ProviderFailure
   /** What was sent. */
   body: JsonObject
-  /** The usage that its stream reported; null: none. */
+  /** The usage that the stream reported; null: none. */
   stated: Usage | null
-  /** Output tokens that came, estimated. */
+  /** Output tokens that arrived, estimated. */
   received: number
   /** Whether its answer came in pieces. */
   streams: boolean
@@ -29,11 +29,14 @@ type CutCost = Pick<
 >
 
 /**
- * The cost of a call without a result for each of its jobs. A call that was not sent, or was refused before any of its answer
- * came, costs nothing. A call that was sent and cut off costs the usage that its stream reported, else its input and the output
- * received. A call for an answer in one piece costs the reserved amount: nothing has arrived, but the provider may have written
- * all of it. Pictures and spoken answers are so too where they are streamed, for what comes of them says nothing of the rest; pictures and seconds
- * count as they were asked for.
+ * What a call without a result costs each of its jobs. Examples:
+ * - A call that was not sent, or was refused before any of its answer came, costs nothing.
+ * - A streamed call that was cut off costs the usage that its stream reported. Without such a report it costs its input
+ *   and the output received.
+ * - A call for an answer in one piece costs at least the reserved amount if it was given up without a report. Nothing
+ *   has arrived, but the provider may have written all of it.
+ * - Pictures and spoken answers count as answers in one piece even if they are streamed, because the part that arrived
+ *   says nothing about the rest. Pictures and seconds count as they were asked for.
  */
 export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: CutCall): CutCost[] {
   const { failure, stated } = call

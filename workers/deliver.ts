@@ -16,7 +16,7 @@ export type DeliverDeps = {
 /**
  * Stores answers, acknowledges their entries, and caches the vectors that were paid for.
  *
- * @param end of the call that brought the answers; null: none was made for them
+ * @param end of the call that brought the answers; null: no call was made for them
  * @returns what the answers cost together, USD
  */
 export type Deliver = (lane: Lane, jobResults: JobResult[], end: AttemptEnd | null) => Promise<number>
@@ -29,7 +29,8 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   async function keepItems(jobResults: JobResult[]): Promise<void> {
     const bought = jobResults.filter((jobResult) => jobResult.embeddings.length > 0)
     if (bought.length === 0) return
-    // After the results, which leave at the end of this turn: nothing of a job is cached before it is completed.
+    // The results are sent at the end of this turn of the event loop, and the vectors after them. So nothing of a job
+    // is cached before the job is completed.
     await new Promise((resolve) => setImmediate(resolve))
     const byTenant = Map.groupBy(bought, ({ job: claimedJob }) => claimedJob.held.tenant)
     try {
@@ -49,14 +50,15 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   return async (lane, jobResults, end) => {
     if (jobResults.length === 0) return 0
     const completions = jobResults.map((jobResult) => toCompletion(lane, jobResult, end))
-    // Sent together and in this order: when a client hears of a result, its vectors are cached.
+    // Both are sent together and in this order: when a client hears of a result, its vectors are cached.
     const stored = keep(
       () => work.complete(completions),
       'storing results',
       end === null ? undefined : () => spool.put(work.encode(completions)),
     )
     const kept = keepItems(jobResults)
-    // The order matters: a stored result is never bought again, an unacknowledged entry is only looked at again.
+    // The order matters: a stored result is never bought again, and an entry that is not acknowledged is only looked at
+    // again.
     await stored
     const acknowledge = () =>
       Promise.all(jobResults.map(({ job: claimedJob }) => queue.acknowledge(claimedJob.held)))
@@ -69,7 +71,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null): Completion {
   const { job: claimedJob, result, usage, isEstimate, cache, leftMs, files, partials } = jobResult
   const servedTier = jobResult.servedTier ?? 'standard'
-  // What was known already cost nothing, whatever the price.
+  // An answer that was known already costs nothing, at any price.
   const isFree = end === null || usage === null
   const costUsd = isFree ? 0 : lane.price === null ? null : priceUsage(lane.price, usage, servedTier)
   const savedUsd = isFree || lane.price === null ? 0 : savedByPromptCache(lane.price, usage, servedTier)

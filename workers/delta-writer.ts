@@ -3,17 +3,21 @@ import type { JsonValue } from '../lib/json.ts'
 /** Chunks that arrive within this time after a write are written together. */
 const GATHER_MS = 15
 
-/** From this many chunks in memory on, the provider's stream is held back: some seconds of the fastest model. */
+/**
+ * From this many unwritten chunks on, the provider's stream is not read on. The fastest model takes some seconds for as
+ * many.
+ */
 const MOST_BEHIND = 1_000
 
 /**
- * Writes a stream's chunks in order: the first at once, because a client waits for it, and the others a few at a time. `push` never
- * waits. `drained` says when to go on reading, so that a stream faster than the store does not fill memory.
- * `flush` resolves when all is written. A chunk that cannot be written is lost only to the live view: the job's result does not need it.
+ * Writes a stream's chunks in order: the first one at once, because a client waits for it, and the others in groups.
+ * `push` never waits. `drained` says when to read on, so that a stream that is faster than the store does not fill the
+ * memory. `flush` resolves when all is written. A chunk that cannot be written is missing in the live view only: the
+ * job's result does not need it.
  */
 export function createDeltaWriter(deps: {
   write: (chunks: JsonValue[]) => Promise<boolean>
-  /** The job ended or runs elsewhere. */
+  /** The job has ended, or another call has taken it over. */
   onUseless: () => void
   onError: (error: unknown) => void
 }) {
@@ -47,7 +51,10 @@ export function createDeltaWriter(deps: {
       behind++
       if (timer === null) send()
     },
-    /** Null while there is room; else resolves when what waits is written, or given up within the store's time-out. */
+    /**
+     * Null while there is room. Otherwise it resolves when the waiting chunks are written, or given up after the
+     * store's time-out.
+     */
     drained(): Promise<void> | null {
       if (behind < MOST_BEHIND) return null
       send()

@@ -12,7 +12,7 @@ export type EndedCall = {
   jobs: number
   outcome: AttemptEnd['outcome']
   latencyMs: number
-  /** To the first chunk of a stream; null: there was none. */
+  /** From the start to the first chunk of a stream, ms; null: there was no chunk. */
   firstChunkMs: number | null
   /** Unix ms. */
   startedAt: number
@@ -26,7 +26,7 @@ export type EndedCall = {
   answer: ProviderAnswer
 }
 
-/** How a call that failed is told in its attempt. */
+/** The outcome that an attempt stores for each class of failure. */
 export const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
   throttled: 'throttled',
   retryable: 'retryable',

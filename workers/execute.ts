@@ -48,23 +48,25 @@ export type ExecuteDeps = {
   /** Unix ms, by Redis' clock. */
   now: () => number
   onError: (error: unknown, what: string) => void
-  /** Hears how each provider call ended, before anything else happens. */
+  /** Hears how each provider call ended, before the outcome is carried out. */
   events: Emit<CallEvents>
 }
 
 type Running = ReturnType<RunningCalls['begin']>
 
-/** So many latencies of calls at flex tell how long the next one takes. */
+/** The time of the next call at flex is estimated from the latencies of this many. */
 const FLEX_CALLS = 50
 
 /**
- * Makes one permitted call, from claiming its jobs to acknowledging their entries. Read it from top to bottom as the
- * steps of a call: intent, call, settlement, outcome. Never throws: a failure is retried, or left to the stalled check, which finds entries that
- * were fetched, and to the sweep of the outbox, which finds jobs that were claimed or started.
+ * Makes one call that has its permit, from claiming its jobs to acknowledging their entries. Its steps are, from top to
+ * bottom: intent, call, settlement, outcome.
+ *
+ * Never throws. What fails is retried, or found later: entries that were fetched by the stalled check, and jobs that
+ * were claimed or started by the sweep of the outbox.
  */
 export function createExecutor(deps: ExecuteDeps) {
   const { lane: servedLane, store, gate, calls, now } = deps
-  /** By tier and source; no source for a lane without any. */
+  /** By tier and source; a lane without sources has only tiers. */
   const pauses = new Map<string, ThrottlePause>()
   const shuts = createSourceShuts(deps)
   const backOff = createCapacityBackOff(now)
@@ -74,9 +76,9 @@ export function createExecutor(deps: ExecuteDeps) {
   const { settleJobs, endWith } = createAfterFailure({ ...deps, work: store.work, resend })
 
   async function execute(call: PlannedCall, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
-    // Before the claim, so that a cancel right after the claim finds the call.
+    // The call is listed before the claim, so that a cancel right after the claim finds it.
     const running = calls.begin(call.held)
-    // A claim turns entries into places. If something goes wrong, both must be released.
+    // A claim replaces entries by places in the outbox. After an error, both must be released.
     const held = [...call.held]
     try {
       const claimedJobs = await claim(held, waitedFor)
@@ -136,7 +138,7 @@ export function createExecutor(deps: ExecuteDeps) {
       timeoutMs = timeoutOf(lane, claimedJobs),
       ...asks
     } = decideTier(lane, claimedJobs, startedAt, flexTimes.mostly())
-    // The intent may say another one.
+    // Otherwise the attempt says which tier it had, because its intent may name another one.
     const isPlain = first.cost.tier !== 'auto' && tier === askedTier([claimedJobs[0]!.held], startedAt)
     const toldTier = isPlain ? {} : { tier }
     const since = performance.now()
@@ -238,7 +240,7 @@ export function createExecutor(deps: ExecuteDeps) {
     return known
   }
 
-  /** Waits where another call with this prefix goes first; null: nothing to wait for. */
+  /** Waits while another call with this prefix goes first; null: there is nothing to wait for. */
   async function takePrefixTurn(
     lane: Lane,
     { cost: { prefix } }: Claimed,
@@ -249,14 +251,14 @@ export function createExecutor(deps: ExecuteDeps) {
       : store.prefixes.enter(lane.id, prefix, signal)
   }
 
-  /** Sends held entries again. */
+  /** Sends held entries again, under a new permit. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
     const permit = await gate.acquire(cost, tenantOf(held), boundTo(held), tierToTake(held, now()))
     await execute({ held, cost }, permit, 'requests')
   }
 
-  /** Fails the jobs of a call that is larger than its lane can ever admit; no call is made. */
+  /** Fails the jobs of a call that is larger than its lane can ever admit. No call is made. */
   async function refuse(call: PlannedCall): Promise<void> {
     const lane = servedLane.current()
     const error: JobError = {

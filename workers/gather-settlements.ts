@@ -3,9 +3,9 @@ import { atEndOfTurn } from '../lib/end-of-turn.ts'
 import type { Gate, Settlement } from '../ratelimit/gate.ts'
 
 /**
- * The gate of one lane that sends the settlements of one turn of the event loop together: most of their script's
- * time goes into reading and writing the lane's state once, however many they are. A settlement still resolves, or
- * rejects, when the store has answered.
+ * The gate of one lane, which sends all settlements of one turn of the event loop together. Most of the script's time
+ * goes into reading and writing the lane's state, which it does once for all of them. Each settlement still resolves or
+ * rejects with the store's answer.
  */
 export function gatherSettlements(gate: Gate): Gate {
   let waiting: Settlement[] = []

@@ -2,7 +2,10 @@ import { toStarted } from '../jobs/claim.ts'
 import type { Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
 
-/** Gives back a job whose call was started for this worker, which stops or does not know its lane: no call was made. */
+/**
+ * Gives back a job whose call was started for this worker, because the worker stops or does not know the lane. No call
+ * was made.
+ */
 export async function giveBackStarted(
   one: Held,
   deps: {

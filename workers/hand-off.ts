@@ -4,14 +4,14 @@ import type { Work } from '../jobs/work.ts'
 import type { HeldEntries } from './held-entries.ts'
 import type { ServedLane } from './served-lanes.ts'
 
-/** Until when an entry is delayed that has to wait until `until`, and what it keeps of that; Unix ms. */
+/** When an entry comes back that has to wait until `until`, and what is stored with it for that. Times are Unix ms. */
 export type PutOff = (one: Held, until: number) => { at: number; mark?: EntryMark }
 
 const untilThen: PutOff = (_, until) => ({ at: until })
 
 /**
- * How a lane's loop returns entries that it does not send. Entries that cannot be returned are abandoned: their locks end,
- * and the stalled check requeues them.
+ * How a lane's loop returns entries that it does not send. Entries that cannot be returned are abandoned: their locks
+ * end, and the stalled check requeues them.
  */
 export function createHandOff(deps: {
   queue: LaneQueue
@@ -58,12 +58,15 @@ export function createHandOff(deps: {
   }
 
   async function oneByOne(entries: Held[]): Promise<void> {
-    // The last one first: each goes to the front.
+    // The last entry first, because each goes to the front.
     for (const one of entries.toReversed()) await queue.giveBack(one)
   }
 
   return {
-    /** Moves entries to the next lanes of their routes; those without one are delayed until `until`, Unix ms, or as `putOff` says. */
+    /**
+     * Moves entries to the next lanes of their routes. Those without one are delayed until `until`, Unix ms, or as
+     * `putOff` says.
+     */
     spill: (entries: Held[], until: number, putOff = untilThen) =>
       orAbandon(entries, spillAll(entries, until, putOff)),
     giveBack: (entries: Held[]) => orAbandon(entries, Promise.all(entries.map((one) => queue.giveBack(one)))),

@@ -3,12 +3,12 @@ import type { Prefetched } from './plan.ts'
 
 /** The entries that one lane of this process has prefetched, oldest first. */
 export type Hand = {
-  /** @param since when it came, by `performance.now` */
+  /** @param since when the entry was fetched, by `performance.now` */
   add(held: Held, since: number): void
   size(): number
   list(): readonly Prefetched[]
   entries(): Held[]
-  /** Removes the entries that `isTaken` names, all of them unless given, and returns them. */
+  /** Removes the entries that `isTaken` names, or all of them without it, and returns them. */
   take(isTaken?: (held: Held) => boolean): Held[]
   /** Removes all but the first `count`, and returns them. */
   takeAllBut(count: number): Held[]

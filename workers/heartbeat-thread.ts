@@ -1,5 +1,5 @@
 /**
- * The thread that renews what its process holds in the store, even while the process' main loop is busy. Only
+ * The thread that renews what its process holds in the store, even while the main loop of the process is busy. Only
  * heartbeat.ts starts it, and shares the holdings with it. It ends with the process.
  */
 import { parentPort, workerData } from 'node:worker_threads'

@@ -8,13 +8,13 @@ import type { HeldLimits, HoldingsChange, Renewal } from './renewal.ts'
 /** The main loop gives a sign of life this often, ms. */
 const SIGN_MS = 1000
 
-/** MiB for the thread's young objects, which are few; V8's default took 7 MiB more of memory. */
+/** Memory for the thread's young objects, which are few, MiB. V8's default took 7 MiB more. */
 const YOUNG_MB = 4
 
-/** A thread that died is started again after this, ms. */
+/** After this a thread that died is started again, ms. */
 const RELAUNCH_MS = 1000
 
-/** Compiled beside this file where this file is. */
+/** It has the ending of this file: `.ts` from the sources, `.js` where both are compiled. */
 const threadUrl = new URL(`./heartbeat-thread${extname(import.meta.filename)}`, import.meta.url)
 
 /** Keeps alive in the store what this process holds there: locks, places, permits. */
@@ -33,11 +33,11 @@ export type HeartbeatThread = {
   lockMs: number
   placeMs: number
   renewMs: number
-  /** A main loop that is silent for longer hangs: its jobs are released. */
+  /** A main loop that is silent for longer counts as hung, and its jobs are released. */
   hungMs: number
 }
 
-/** And what it shares with the main loop, of `Holdings`. */
+/** The same with the memory that the thread shares with the main loop; see `Holdings`. */
 export type HeartbeatThreadData = HeartbeatThread & { memory: SharedArrayBuffer }
 
 export type FromThread = { kind: 'renewed' | 'gave_up' | 'resumed' } | { kind: 'failed'; error: ThreadError }
@@ -45,20 +45,23 @@ export type FromThread = { kind: 'renewed' | 'gave_up' | 'resumed' } | { kind: '
 /** An error on its way between threads, where errors lose their names and codes. */
 export type ThreadError = { name: string; message: string; code?: string | number }
 
-/** How often to renew, ms: a third of a lock, so that two renewals may fail before it is lost, and of a permit. */
+/**
+ * How often to renew, ms: three times in the life of a lock, so that two renewals may fail before it is lost. Permits
+ * are renewed as often.
+ */
 export function renewInterval(lockMs: number): number {
   return Math.min(10_000, Math.max(100, Math.round(lockMs / 3)))
 }
 
 /**
- * Renews on its own thread and its own connection: a main loop that is blocked for a minute keeps its jobs, and no other
- * worker makes their calls again. If the thread is missing or has not renewed lately, the main loop renews.
+ * Renews on a thread and a connection of its own. So a main loop that is blocked for a minute keeps its jobs, and no
+ * other worker makes their calls again. While the thread is missing or has not renewed lately, the main loop renews.
  */
 export function startHeartbeat(deps: {
-  /** The same over this process' own connection, for as long as there is no thread that does it. */
+  /** Renews over the connection of this process while no thread does it. */
   renewal: Renewal
   renewMs: number
-  /** As configured now; null: no longer configured. */
+  /** The current limits of a lane; null: it is not configured any more. */
   limitsOf: (lane: string) => HeldLimits | null
   /** Null: the main loop renews. */
   thread: HeartbeatThread | null
@@ -66,7 +69,7 @@ export function startHeartbeat(deps: {
 }): Heartbeat {
   const { renewal, renewMs, thread: settings, onError } = deps
   const limits = new Map<string, string>()
-  /** The slot of each holding; null: it has none, and the thread got a message. */
+  /** The slot of each holding; null: it has none, and the thread got a message instead. */
   const slots = new Map<Held | string, number | null>()
   let thread: Worker | null = null
   let renewedAt = Number.NEGATIVE_INFINITY

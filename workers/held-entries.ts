@@ -2,8 +2,9 @@ import type { Held } from '../jobs/queue-entry.ts'
 import type { Heartbeat } from './heartbeat.ts'
 
 /**
- * The entries that one lane of this process holds; the heartbeat renews their locks and places. A process that was blocked may have lost
- * an entry to another worker. Then `start` (jobs/lua/start.lua) says so: the job's place in the outbox is held by that worker.
+ * The entries that one lane of this process holds. The heartbeat renews their locks and places. A process that was
+ * blocked may have lost an entry to another worker. Then that worker holds the job's place in the outbox, and `start`
+ * (jobs/lua/start.lua) says so.
  */
 export type HeldEntries = {
   hold(one: Held): void
@@ -11,7 +12,7 @@ export type HeldEntries = {
   /** Stops renewing the entries: the stalled check requeues them. */
   abandon(entries: readonly Held[]): void
   all(): Held[]
-  /** When the last one was dropped, by `performance.now`. */
+  /** When the last entry was dropped, by `performance.now`. */
   busyAt(): number
 }
 

@@ -1,9 +1,9 @@
 import type { Lock } from '../jobs/leases.ts'
 
-/** Something that we hold in the store for as long as we renew it, as text, because threads share it. */
+/** Something that this process holds in the store while it renews it. It is a text, because threads share it. */
 export type Holding = string & { readonly kind: unique symbol }
 
-/** No name, id or token has it. */
+/** No name, id or token contains it. */
 const SEPARATOR = '\n'
 
 const toHolding = (...parts: string[]) => parts.join(SEPARATOR) as Holding
@@ -11,7 +11,7 @@ export const lockHolding = (lane: string, { entry, token }: Lock) => toHolding('
 export const placeHolding = (tenant: string, entry: string) => toHolding('place', tenant, entry)
 export const permitHolding = (lane: string, permit: string) => toHolding('permit', lane, permit)
 
-/** `owner`: the lane, or the tenant of a place. `name`: the entry or permit. */
+/** `owner`: the lane of a lock or permit, or the tenant of a place. `name`: the entry or the permit. */
 export function readHolding(one: Holding): {
   kind: 'lock' | 'place' | 'permit'
   owner: string
@@ -23,29 +23,30 @@ export function readHolding(one: Holding): {
 }
 
 /**
- * What a process holds, in memory that its threads share: the thread that renews it sees each change at once, even if the main
- * loop blocks right afterwards, and needs no message. A call takes two slots while it runs. One thread writes.
+ * What a process holds, in memory that its threads share. So the thread that renews it sees each change at once and
+ * without a message, even if the main loop blocks right afterwards. Only one thread writes. A call takes two slots
+ * while it runs.
  */
 export type Holdings = {
-  /** For another thread to read it. */
+  /** For another thread, which reads it. */
   memory: SharedArrayBuffer
-  /** The slot that it is in; null: no slot is free, or it is too long for one. */
+  /** Returns the slot of the holding; null: no slot is free, or the holding is too long for one. */
   add(one: Holding): number | null
   remove(slot: number): void
-  /** What is held now. What is added or removed meanwhile may be missing. */
+  /** What is held now. It may miss what is added or removed during the call. */
   list(): Holding[]
 }
 
 const SLOTS = 4096
-/** Of a holding in a slot; names of models may be longer. */
+/** Longest holding in a slot. Longer ones, with long names of models, get none. */
 const TEXT_BYTES = 248
-/** Times that a slot was filled, and the bytes that are in it: 0, it is free. */
+/** Per slot: how often it was filled, and how many bytes are in it (0: it is free). */
 const HEAD_BYTES = 8
 const SLOT_BYTES = HEAD_BYTES + TEXT_BYTES
 /** Before the slots: how many of them were ever used. */
 const START_BYTES = 8
 
-/** @param memory of the thread that writes; without it this one does */
+/** @param memory of the thread that writes; without it, this thread writes */
 export function createHoldings(
   memory: SharedArrayBuffer = new SharedArrayBuffer(START_BYTES + SLOTS * SLOT_BYTES),
 ): Holdings {
@@ -65,7 +66,7 @@ export function createHoldings(
     return used
   }
 
-  /** Null: it is free, or is being filled anew. */
+  /** Null: the slot is free, or is being filled again. */
   function read(slot: number): Holding | null {
     const head = headOf(slot)
     const filled = Atomics.load(numbers, head)

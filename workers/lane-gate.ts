@@ -5,19 +5,22 @@ import { gatherSettlements } from './gather-settlements.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { ServedLane } from './served-lanes.ts'
 
-/** The longest wait between two tries, ms: a limit may have been raised. */
+/** The longest wait between two tries, ms, because a limit may have been raised meanwhile. */
 const MOST_WAIT_MS = 1000
 
 /** Pause after an error of the store, ms. */
 const ERROR_PAUSE_MS = 250
 
-/** The gate as one lane of this process uses it: settlements go together, and the heartbeat renews the permits that are held. */
+/**
+ * The gate as one lane of this process uses it. It sends settlements together, and the heartbeat renews the permits
+ * that it holds.
+ */
 export type LaneGate = Gate & {
   /** The permit is in use. */
   hold(permit: string): void
   /** The permit is settled. */
   release(permit: string): void
-  /** Waits for a permit outside of the order of the lane's loop, and holds it. Throws when the worker stops. */
+  /** Waits for a permit and holds it, independently of the lane's loop and its order. Throws when the worker stops. */
   acquire(cost: Cost, tenant: string, source: string, tier: ServiceTier): Promise<string>
 }
 

@@ -29,16 +29,16 @@ import { tierToTake } from './tier-of-call.ts'
 import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
-/** How often a lane is looked for that the configuration does not name any more, ms. */
+/** How often a lane that the configuration no longer names is looked up, ms. */
 const UNCONFIGURED_MS = 1000
 
 /**
- * The loop begins no call while results of dead workers wait for the store, because it might repeat one of theirs. Checked this often. A call
- * that was started for this worker repeats none: its job is new.
+ * How often the loop checks whether results of dead workers still wait for the store. Until then it begins no call,
+ * because it might repeat one of theirs. Calls that were started for this worker do not wait: their jobs are new.
  */
 const RECOVERY_MS = 50
 
-/** Pause after an error of the store. */
+/** Pause after an error of the store, ms. */
 const ERROR_PAUSE_MS = 250
 
 export type LaneLoopDeps = {
@@ -63,9 +63,9 @@ export type LaneLoop = {
   isOpen(): boolean
   /** Takes a directly dispatched job. If the lane is not open, the job goes to the queue. */
   offer(held: Held): void
-  /** Starts no new calls. Resolves when those under way are stored, or given back once `over` is aborted. */
+  /** Starts no new calls. Resolves when the calls under way are stored, or given back after `over` aborted. */
   stop(over: AbortSignal): Promise<void>
-  /** For how long it has held no entry and had no call under way, ms. */
+  /** How long it has held no entry and had no call under way, ms. */
   idleFor(): number
   /** When the loop made its last turn, by `performance.now`. */
   lastTurn(): number
@@ -78,8 +78,8 @@ export type LaneLoop = {
  *     ^                           │ refused: wait exactly as long as it says
  *     └────────────── wake ───────┘
  *
- * What the loop goes by is one value, and one function says what it becomes (loop-state.ts). A turn of the loop is in the first of these
- * modes that applies:
+ * The loop decides by one value, which one function changes (loop-state.ts). Each turn of the loop is in the first of these modes that
+ * applies:
  *
  * | mode | when | it goes on |
  * | --- | --- | --- |
@@ -87,25 +87,25 @@ export type LaneLoop = {
  * | recovering | results of dead workers wait for the store | after 50 ms |
  * | shut | the gate said no. Nothing is fetched, unless for a request that still gathers | when the gate said |
  * | idle | nothing is in hand | at the next look at the queue |
- * | gathering | a request may still grow, or all in hand wait for their tiers | when the request is ready, or the gate is to be asked about a tier |
+ * | gathering | a request may still grow, or all entries in hand wait for their tiers | when the request is ready, or it is time to ask the gate about a tier |
  * | asking | otherwise: takes permits. What follows a refusal: after-take.ts | at once |
  *
- * A wake-up or the end of a call ends every wait. A fetched entry's cost is exact, so the gate books what will be sent, and the loop never
- * sends what is not booked.
+ * A wake-up or the end of a call ends every wait. The cost of a fetched entry is exact. So the gate books what will be sent, and the loop
+ * sends only what is booked.
  */
 export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const { lane, store, calls, events, onError } = deps
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
-  /** Started jobs on their way back. */
+  /** Jobs that were started for this worker and are being given back. */
   const returns = new Set<Promise<unknown>>()
   const hand = createHand()
   const state = ownLoopState()
   // The loop's own times are spans, so that setting a clock cannot delay it.
   const pace = createLaunchPace(() => performance.now())
   let stopping = false
-  /** What was begun is over, or has to be given back. */
+  /** Calls that were begun have ended. Those that begin now are given back. */
   let isOver = false
   let turn = performance.now()
 
@@ -160,7 +160,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     waker.wake()
   }
 
-  /** Makes a call that was started for this worker, and has its permit. */
+  /** Makes a call that was started for this worker and has its permit. */
   function begin(one: Held, permit: string): void {
     if (isOver || !lane.refresh()) {
       const returning = giveBack(one, permit)
@@ -184,7 +184,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     ])
   }
 
-  /** There may be work in the queue. The end of a call does not mean that. */
+  /** There may be work in the queue. The end of a call says nothing about that. */
   function lookAgain(): void {
     state.tell({ kind: 'hint' })
     shutTiers.heard()
@@ -224,7 +224,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   /** Takes permits for calls, and launches those that got one. */
   async function ask(current: Lane, ready: PlannedCall[]): Promise<void> {
-    // As they are asked for: an entry may fall back to standard meanwhile.
+    // The tiers are read once, because an entry may fall back to standard while the gate answers.
     const tiers = ready.map((call) => tierToTake(call.held, deps.now()))
     const answer = await gate.take(
       current,
@@ -269,14 +269,14 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     gate.hold(permit)
     const running = execute().finally(() => {
       inFlight.delete(running)
-      // A gathering request may go, or a slot is free.
+      // A request that gathers may go now, or a slot is free.
       state.tell({ kind: 'call_ended' })
       waker.wake()
     })
     inFlight.add(running)
   }
 
-  /** When there may be something to take, with nothing in hand. */
+  /** When there may be something to fetch, while nothing is in hand. */
   async function findNextLook(): Promise<number> {
     return shutTiers.isStandardShut() ? nextLookForTiers() : prefetch.findNextLook()
   }
@@ -290,7 +290,10 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     await waker.sleep(Math.max(1, at - performance.now()))
   }
 
-  /** Cached input does not count at Anthropic (Rate limits, "Cache-aware ITPM"): where it is kept warm, it is known before. */
+  /**
+   * Anthropic does not count cached input (Rate limits, "Cache-aware ITPM"). If the lane keeps its prompt cache warm,
+   * it is known before the call.
+   */
   function cachedOf(current: Lane): (held: Held) => number {
     if (current.promptCache !== 'warm' || current.kind !== 'anthropic') return () => 0
     return ({ cost: { prefix } }) =>

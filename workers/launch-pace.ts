@@ -4,7 +4,7 @@ const SPAN_MS = 500
 /** How many calls a lane launched lately. */
 export type LaunchPace = {
   count(launched: number): void
-  /** Calls in the busier of this span and the one before it: about what leaves within half a second. */
+  /** Calls in this span or the one before it, if those are more: about as many leave within half a second. */
   perSpan(): number
 }
 

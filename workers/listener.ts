@@ -5,9 +5,9 @@ import { refuseListening } from '../lib/system-refusal.ts'
 export type ListenerDeps = {
   host: string
   port: number
-  /** Whether the lanes make progress, and the store answers. */
+  /** Whether the lanes make progress and the store answers. */
   ready: () => Promise<{ ok: boolean; reason?: string }>
-  /** What the probe tells of the history; empty: there is none. */
+  /** What the readiness probe says about the history; empty: there is none. */
   history: () => Promise<object>
   metrics: () => Promise<{ contentType: string; text: string }>
   version: string
@@ -18,12 +18,12 @@ export type HealthListener = { url: string; close(): Promise<void> }
 
 type HttpAnswer = { status: number; contentType?: string; body: string }
 
-/** Time-out of a connection, ms: nobody needs to hold one here. */
+/** Time-out of a connection, ms. No client needs to hold one here. */
 const TIMEOUT_MS = 10_000
 const MOST_CONNECTIONS = 64
 
 /**
- * A worker's own small server, for supervisors and Prometheus: `/healthz`, `/readyz`, `/metrics`. It needs no key, and
+ * A small server of the worker, for supervisors and Prometheus: `/healthz`, `/readyz`, `/metrics`. It needs no key, and
  * accepts neither bodies nor parameters.
  */
 export async function startListener(deps: ListenerDeps): Promise<HealthListener> {
@@ -58,7 +58,7 @@ export async function startListener(deps: ListenerDeps): Promise<HealthListener>
   const server = createServer(
     { requestTimeout: TIMEOUT_MS, headersTimeout: TIMEOUT_MS },
     (request, response) => {
-      request.resume() // what anybody sends along is let go
+      request.resume() // reads and drops a body
       answer(request).then((found) => send(response, found, request.method === 'HEAD'))
     },
   )

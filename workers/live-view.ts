@@ -11,31 +11,31 @@ import { createDeltaWriter } from './delta-writer.ts'
 import { createPictureDeltas } from './picture-deltas.ts'
 import { createSoundPieces } from './sound-pieces.ts'
 
-/** What clients see of a call while it runs: the chunks of its stream, with pictures in files, and its sound. */
+/** What clients see of a call while it runs: the chunks of its stream, with pictures as files, and its sound. */
 export type LiveView = {
-  /** Members of the request that bring it; none where the answer is shown in one piece. */
+  /** The members of the provider request that report the stream; none if the answer is shown in one piece. */
   hooks: Pick<ProviderRequest, 'onDelta' | 'onAudio' | 'drained'>
-  /** Aborts when nobody needs the call any more; null: what is not shown does not find out. */
+  /** Aborts when no one needs the call any more; null: nothing is shown, so that cannot be found out. */
   useless: AbortSignal | null
-  /** What came so far. */
+  /** What has arrived so far. */
   seen: {
     /** A client has been shown a part of the answer. */
     isShown: boolean
-    /** When the first part came, ms by the given clock; null: none came. */
+    /** When the first part arrived, ms by the given clock; null: none has. */
     firstAt: number | null
     /** Of text and tool calls. */
     bytes: number
   }
-  /** Resolves when all of it is passed on: the files of partial pictures. */
+  /** Resolves when everything is passed on, with the ids of the files of partial pictures. */
   flush(): Promise<string[]>
-  /** The result is stored, or there is none. */
+  /** Call it when the result is stored, or when there is none. */
   end(): Promise<void>
 }
 
 /**
- * @param deps.claimed the only job of the call; null: it has several, and nothing is shown
- * @param deps.body what is sent
- * @param deps.onFirst called with the first part
+ * @param deps.claimed the only job of the call; null: the call has several jobs, and nothing is shown
+ * @param deps.body the request that is sent
+ * @param deps.onFirst called with each part; the first call counts
  * @param deps.now ms of a monotonic clock
  */
 export function createLiveView(deps: {

@@ -2,13 +2,13 @@ import type { LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
 import type { AfterTake } from './after-take.ts'
 
 /**
- * How often an idle lane looks at its queue, in case a wake-up is lost: after the first empty look, and the longest wait. The wait
- * doubles with each empty look.
+ * How often an idle lane looks at its queue, in case a wake-up is lost: ms after the first empty look, and the longest
+ * wait. The wait doubles with each empty look.
  */
 const IDLE_MS = 1000
 const MOST_IDLE_MS = 5000
 
-/** The gate is asked again after this at the latest, ms. */
+/** The longest time until the gate is asked again, ms. */
 const LONGEST_SHUT_MS = 1000
 
 /** Most entries prefetched while the lane lets everything through. */
@@ -17,7 +17,7 @@ export const MOST_AHEAD = 64
 /**
  * What a lane's loop knows of its queue.
  *
- *             look                got as many as it asked for, or a hint meanwhile
+ *             look                got as many as it asked for, or a hint came
  *   unseen ──────────▶ looking ────────────────────────────────────────────────────▶ unseen
  *     ▲                 │   ▲
  *     │     got fewer,  │   │ look, when `lookAt` has come
@@ -26,14 +26,14 @@ export const MOST_AHEAD = 64
  *      hint, or entries
  *      were given back
  *
- * `nextDue`: whether it knows when the next delayed entry is due. `restMs`: how long it rests after the next empty look.
+ * `nextDue`: whether the loop knows when the next delayed entry is due. `restMs`: how long it rests after the next empty look.
  */
 export type KnownQueue =
   | { kind: 'unseen' }
   | { kind: 'looking'; wasEmpty: boolean; restMs: number; nextDue: NextDue }
   | { kind: 'empty'; lookAt: number; restMs: number; nextDue: NextDue }
 
-/** `asked`: under way, and no entry was delayed since. */
+/** `asked`: the question is under way, and no entry was delayed since. */
 type NextDue = 'unknown' | 'asked' | 'known'
 
 /**
@@ -45,23 +45,23 @@ type NextDue = 'unknown' | 'asked' | 'known'
  *     └─────────────────────────────┘
  *            it granted all
  *
- * `until`: it need not be asked before; 0 when there is a reason to ask again (a slot is free, the entries are others).
+ * `until`: the gate need not be asked before; 0 if there is a reason to ask now (a slot is free, or other entries are in hand).
  */
 export type KnownGate =
   | { kind: 'open' }
   | { kind: 'refused'; waitingFor: LaneWaitingFor | null; until: number }
 
-/** All that a lane's loop goes by, besides what it has in hand. Times are those of `performance.now`. */
+/** All that a lane's loop decides by, besides the entries in hand. Times are those of `performance.now`. */
 export type LoopState = {
   queue: KnownQueue
   gate: KnownGate
-  /** How many entries the next fetch asks for, and whether the last one brought as many as it asked for. */
+  /** How many entries the next fetch asks for, and whether the last fetch brought as many as it asked for. */
   fetch: { count: number; wasFull: boolean }
-  /** The breaker looks at the tenants of calls: no two tenants share a request. */
+  /** The breaker looks at the tenants of calls, so no two tenants share a request. */
   isProbing: boolean
-  /** Whether the lane was paused since a call of it was granted. */
+  /** Whether the lane was paused since the last call that got a permit. */
   wasPaused: boolean
-  /** What the lane was last reported to wait for; null: nothing since it ran empty. */
+  /** What the lane was last reported to wait for; null: nothing was reported since it ran empty. */
   reported: LaneWaitingFor | null
 }
 
@@ -73,21 +73,21 @@ export type LoopEvent =
   /** A look at the queue begins. */
   | { kind: 'look' }
   | { kind: 'fetched'; asked: number; count: number; now: number }
-  /** Nothing waits in the queue, due or not. */
+  /** Nothing waits in the queue, neither due nor delayed. */
   | { kind: 'found_empty'; now: number }
   /** Nothing is left in hand. */
   | { kind: 'ran_empty' }
   /** When the next delayed entry is due; null: none is delayed. */
   | { kind: 'due'; at: number | null }
-  /** The gate answered, and this follows. */
+  /** The gate gave this answer, and this follows from it. */
   | { kind: 'answered'; answer: TakeAnswer; after: AfterTake; now: number }
   /** Entries go back to the queue. */
   | { kind: 'given_back' }
-  /** The entries in hand leave for other lanes, and those behind them should follow at once. */
+  /** The entries in hand leave for other lanes, and those that wait behind them should follow at once. */
   | { kind: 'moving_on' }
-  /** The breaker waits for a call of another tenant: one is looked for in the queue until then. */
+  /** The breaker waits for a call of another tenant. The loop searches the queue for one until then. */
   | { kind: 'searching'; until: number }
-  /** There is something to ask the gate for. */
+  /** There is a reason to ask the gate again. */
   | { kind: 'reopened' }
   | { kind: 'call_ended' }
 
@@ -100,7 +100,7 @@ export const START: LoopState = {
   reported: null,
 }
 
-/** What a loop knows after an event. */
+/** The state after an event. */
 export function advance(state: LoopState, event: LoopEvent): LoopState {
   const { queue, gate, fetch } = state
   switch (event.kind) {
@@ -122,7 +122,7 @@ export function advance(state: LoopState, event: LoopEvent): LoopState {
         ? { ...state, queue: rest(event.now, queue.restMs, queue.nextDue === 'asked' ? 'known' : 'unknown') }
         : state
     case 'ran_empty': {
-      // A lane that ran empty has forgotten what it waited for (ratelimit/lua/tag.lua).
+      // When a lane runs empty, the store forgets what it waited for (ratelimit/lua/tag.lua).
       const asks = queue.kind === 'empty' && queue.nextDue !== 'known'
       return { ...state, reported: null, queue: asks ? { ...queue, nextDue: 'asked' } : queue }
     }
@@ -188,8 +188,8 @@ function afterFetch(queue: KnownQueue, asked: number, count: number, now: number
 }
 
 /**
- * Asks for as many next time as there were now: one from an empty queue, many from a full one. A single job is no reason to ask for
- * two.
+ * The next fetch asks for as many entries as the last one brought: one from an empty queue, many from a full one. It
+ * doubles only after two full fetches, because a single job is no reason to ask for two.
  */
 function nextFetch(fetch: LoopState['fetch'], asked: number, count: number): LoopState['fetch'] {
   if (count < asked) return { count: Math.max(1, count), wasFull: false }
@@ -222,7 +222,7 @@ function reopen(gate: KnownGate): KnownGate {
   return gate.kind === 'open' ? gate : { ...gate, until: 0 }
 }
 
-/** The state of one loop, for the parts that read and advance it. */
+/** The state of one loop, for the parts that read and change it. */
 export type LoopStateOwner = { now(): LoopState; tell(event: LoopEvent): void }
 
 export function ownLoopState(): LoopStateOwner {

@@ -2,32 +2,32 @@ import type { MaintainerLease, MaintainerView } from '../jobs/maintainer-lease.t
 import type { PeriodicTask } from '../lib/periodic-task.ts'
 import { type Repeating, repeat } from '../lib/repeat.ts'
 
-/** Of the lease: how long it lasts, and how often it is renewed, or looked at by the others, ms. */
+/** How long the lease lasts, and how often the holder renews it and the others look at it, ms. */
 export const MAINTAINER_LEASE_MS = 4000
 const LOOK_MS = 1000
 
-/** The holder stops this long before its lease ends, ms, because it can no longer be sure of it. */
+/** The holder stops this long before its lease ends, ms, because from then on it cannot be sure to hold it. */
 const MARGIN_MS = 500
 
 export type MaintainerDeps = {
   lease: MaintainerLease
-  /** Of the lease, ms. */
+  /** How long the lease lasts, ms. */
   leaseMs?: number
-  /** Between two looks at the lease, ms. */
+  /** Time between two looks at the lease, ms. */
   lookMs?: number
-  /** This worker became the maintainer, or is it no more. */
+  /** This worker became the maintainer, or stopped being it. */
   onChange: (isElected: boolean) => void
-  /** Another worker is the maintainer now; told once for each. */
+  /** Another worker is the maintainer now; called once for each. */
   onOther?: (holder: MaintainerView) => void
-  /** A run of a task ended, after so many ms. */
+  /** A run of a task ended. `durationMs`: how long it took. */
   onRun?: (task: string, durationMs: number, error?: unknown) => void
   onError: (error: unknown, what: string) => void
 }
 
 export type Maintainer = {
-  /** Adds a task that the elected worker runs from now on; every worker adds the same tasks. */
+  /** Adds a task, which the elected worker runs from now on. Every worker adds the same tasks. */
   add(task: PeriodicTask): void
-  /** Whether this worker is it. */
+  /** Whether this worker is the maintainer. */
   isElected(): boolean
   /** Ends the current runs after their current blocks, and lets another worker take over at once. */
   stop(): Promise<void>
@@ -37,13 +37,14 @@ export type Maintainer = {
 type Term = { abort: AbortController; turns: Repeating[] }
 
 /**
- * The one worker that works for all tenants: it holds a lease, renews it, and runs the tasks. All workers stand by. When
- * the holder stops, another takes over within a second; when it died or froze, as soon as the lease ends.
+ * Elects the one worker that works for all tenants. The holder of a lease renews it and runs the tasks; the other
+ * workers stand by. If the holder stops, another one takes over within a second. If it died or froze, another one takes
+ * over as soon as the lease ends.
  */
 export function startMaintainer(deps: MaintainerDeps): Maintainer {
   const { lease, onError, leaseMs = MAINTAINER_LEASE_MS, lookMs = LOOK_MS } = deps
   const tasks: PeriodicTask[] = []
-  /** Runs under way, by task: a new term does not begin a second one beside. */
+  /** Runs under way, by task, so that a new term does not start a second run of the same task. */
   const running = new Map<string, Promise<unknown>>()
   let term: Term | null = null
   let end: NodeJS.Timeout | undefined

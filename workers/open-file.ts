@@ -1,7 +1,10 @@
 import type { Files } from '../files/files.ts'
 import type { OpenFile } from '../providers/provider.ts'
 
-/** Opens files of a tenant for a provider's request. */
+/**
+ * Opens a tenant's files for a provider's request. Gives null for a file that does not exist. `read` throws if the file
+ * was removed meanwhile.
+ */
 export function createOpenFile(files: Pick<Files, 'get' | 'read'>, tenant: string): OpenFile {
   return async (id) => {
     const file = await files.get(tenant, id)

@@ -5,14 +5,16 @@ import type { CallOutcome } from '../ratelimit/breaker.ts'
 import { refusesSource } from './sources.ts'
 
 /**
- * What happens to a job after a call without a result. Data, so that one place decides and another acts:
- * - `retry`: again at that time, and the call counts as an attempt;
- * - `throttled`: again when the lane may send, and the call does not count. `throttles`: the 429s so far, this one included;
- * - `no_capacity`: again at that time, and the call does not count: the cheaper tier of service had no room for it;
- * - `elsewhere`: again at once, by another source of the lane, and the call does not count;
+ * What happens to a job after a call without a result. This is data, so that one place decides and another acts:
+ * - `retry`: the job is sent again at that time, and the call counts as an attempt;
+ * - `throttled`: the job is sent again when the lane may send, and the call does not count. `throttles`: the 429s so
+ *   far, with this one;
+ * - `no_capacity`: the job is sent again at that time, and the call does not count, because the cheaper tier of service
+ *   had no room for it;
+ * - `elsewhere`: the job is sent again at once, by another source of the lane, and the call does not count;
  * - `rerouted`: the next lane of the job's route serves it, at once;
  * - `failed`: the job ends;
- * - `released`: the worker stops or the job was cancelled; nothing is decided about it.
+ * - `released`: the worker stops or the job was cancelled, and nothing is decided about the job.
  */
 export type Outcome =
   | { kind: 'retry'; at: number; reason: string; waitingFor: WaitingFor }
@@ -23,35 +25,39 @@ export type Outcome =
   | { kind: 'failed'; error: JobError }
   | { kind: 'released' }
 
-/** For a 429 whose pause nobody has set. */
+/** Pause after a 429 that names no wait and for which no wait was set, ms. */
 const DEFAULT_PAUSE_MS = 1000
 
-/** A job that another lane can serve does not wait out a longer pause. */
+/** A job that another lane can serve does not wait out a longer pause than this, ms. */
 export const PATIENCE_MS = 5000
 
-/** A job does not wait longer for a provider that asks for more, ms. */
+/** A job waits no longer than this, even if its provider asks for more, ms. */
 const LONGEST_WAIT_MS = 3_600_000
 
-/** Jobs without capacity come again within this share of their wait after it, so that they do not come together. */
+/**
+ * After a call without capacity a job waits up to this share of its wait longer, so that such jobs do not come back
+ * together.
+ */
 const SPREAD = 0.5
 
-/** Statuses by which a provider refuses us rather than the request: keys, money, permissions, unknown models. */
+/** Statuses by which a provider refuses us and not the request: keys, money, permissions, unknown models. */
 const REFUSALS = new Set([401, 402, 403, 404, 429])
 
-/** Codes that say the same with any status: no such endpoint there; a key refused with a 400 (Gemini). */
+/** Codes that mean the same with any status: the provider has no such endpoint; Gemini refuses a key with a 400. */
 const REFUSAL_CODES = new Set(['unsupported_type', 'API_KEY_INVALID', 'API_KEY_EXPIRED'])
 
-/** How long a 429 pauses its lane, ms. Where it names no time, throttle-pause.ts has set one. */
+/** How long a 429 pauses its lane, ms. If it names no time, throttle-pause.ts has set one. */
 export function pauseAfter(failure: ProviderFailure): number {
   return failure.feedback.retryAfterMs ?? DEFAULT_PAUSE_MS
 }
 
 /**
- * Waiting time before an attempt: full jitter over an exponential bound, never less than the provider asked for.
+ * Waiting time before an attempt, ms: full jitter over an exponential bound, and never less than the provider asked
+ * for.
  * Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
  *
  * @param attempt attempts made so far, from 1
- * @param floorMs the provider's `Retry-After`, 0 without one
+ * @param floorMs the provider's `Retry-After` in ms, 0 without one
  */
 export function backoff(
   attempt: number,
@@ -64,10 +70,10 @@ export function backoff(
 }
 
 /**
- * Decides on a failed call.
+ * Decides what happens to a job after a failed call.
  *
- * @param job `throttles`: the 429s that it met on this lane before; null: none
- * @param successor the next lane of the job's route, null when there is none
+ * @param job `throttles`: the 429s that the job met on this lane before; null: none
+ * @param successor the next lane of the job's route; null: there is none
  * @param mayMove the lane has other sources that may serve the job
  */
 export function decide(
@@ -80,7 +86,8 @@ export function decide(
   mayMove = false,
 ): Outcome {
   const throttles = { count: (job.throttles?.count ?? 0) + 1, since: job.throttles?.since ?? now }
-  // The lane says where its calls may go, and hands its jobs on when none of its sources serves for long.
+  // The lane decides which source gets the next call. If no source can serve for long, the lane itself hands its jobs
+  // on.
   if (mayMove && failure.class === 'throttled')
     return { kind: 'elsewhere', reason: failure.code, waitingFor: 'provider_pause', throttles }
   if (mayMove && refusesSource(failure))
@@ -121,10 +128,10 @@ export function decide(
 }
 
 /**
- * What an answer says to the lane's breaker.
+ * What an answer means for the lane's breaker; null: nothing.
  *
- * @param patient false when the jobs gave the call less time than the lane does: a time-out is then their own, and must
- *   not shut the lane for others
+ * @param patient false if the jobs gave the call less time than the lane does. A time-out is then their own fault, and
+ *   must not shut the lane for others.
  */
 export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutcome {
   if (answer.ok) return 'ok'
@@ -134,10 +141,10 @@ export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutco
   return broken ? 'broken' : null
 }
 
-/** True when another provider may serve a request that this one will not serve, or not soon. */
+/** True if another provider may serve a request that this one will not serve, or not soon. */
 function needsAnother(failure: ProviderFailure, throttles: Throttles, now: number): boolean {
   if (failure.class === 'throttled') {
-    // What was waited for already counts: short waits must not add up to a long one.
+    // Time that the job has waited already counts, so that many short waits do not add up to a long one.
     return now - throttles.since + pauseAfter(failure) > PATIENCE_MS
   }
   if (failure.class !== 'final' || failure.input) return false
@@ -145,7 +152,7 @@ function needsAnother(failure: ProviderFailure, throttles: Throttles, now: numbe
   return REFUSAL_CODES.has(failure.code) || (failure.status !== null && REFUSALS.has(failure.status))
 }
 
-/** How a job says what it failed of. */
+/** The error of a job that failed by this failure. */
 export function toJobError(failure: ProviderFailure, retryable: boolean): JobError {
   const { code, message, status, providerError } = failure
   const error: JobError = { code, message, provider_status: status, retryable }

@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How long a current write may still take when the process gives up, ms. */
+/** How long a write under way may still take when the process gives up, ms. */
 const LAST_MS = 1500
 
 /**
- * Makes a write that must not be lost: a result that was paid for. Tries again until the store takes it.
- * Every write given here is idempotent.
+ * Makes a write that must not be lost, such as a result that was paid for. It tries again until the store takes the
+ * write. Every write given here has to be idempotent.
  *
- * @param deps.signal gives up and throws the last error: the process must end
- * @param deps.secure called at the first failure: saves the data in a safe place while the tries go on, and returns a
- *   function that removes it once the store has it
+ * @param deps.signal aborts when the process must end: `persist` then gives up and throws the last error
+ * @param deps.secure called at the first failure. It saves the data in a safe place while the tries go on, and returns
+ *   a function that removes the copy once the store has the data.
  */
 export async function persist<T>(
   write: () => Promise<T>,
@@ -37,7 +37,7 @@ export async function persist<T>(
     }
   }
 
-  /** A write may wait for Redis without a limit; this process does not. */
+  /** A write may wait for Redis without a limit, but this process may not. */
   function unlessGivenUp(writing: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined
@@ -66,7 +66,7 @@ export async function persist<T>(
 /**
  * Makes a write that must not be lost, as `persist` does.
  *
- * @param what names it for errors
+ * @param what what is written, for error reports
  */
 export type Keep = <T>(
   write: () => Promise<T>,

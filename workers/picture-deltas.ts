@@ -3,14 +3,14 @@ import type { HeldFiles } from '../files/held-files.ts'
 import { isJsonObject, type JsonValue } from '../lib/json.ts'
 import { endingOf, sniffMediaType } from '../lib/media-type.ts'
 
-/** Passes the chunks of a stream on in their order, with their pictures in files. */
+/** Passes the chunks of a stream on in their order, with their pictures replaced by files. */
 export type PictureDeltas = {
   push(chunk: JsonValue): void
-  /** Resolves when all chunks are passed on: the files of those whose pictures are stored. */
+  /** Resolves when all chunks are passed on, with the ids of the files that were stored. */
   flush(): Promise<string[]>
 }
 
-/** A picture that cannot be stored is lost to the live view only: the result does not need it. */
+/** A picture that cannot be stored is missing in the live view only: the result does not need it. */
 export function createPictureDeltas(deps: {
   tenant: string
   newId: Files['newId']

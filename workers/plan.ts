@@ -5,28 +5,30 @@ import type { Cost } from '../ratelimit/gate.ts'
 /** Entries that will share one provider request. */
 export type PlannedCall = { held: Held[]; cost: Cost }
 
-/** A prefetched entry, and when it came, by `performance.now`. */
+/** A prefetched entry. `since`: when it was fetched, by `performance.now`. */
 export type Prefetched = { held: Held; since: number }
 
 export type Plan = {
   /** Calls that are ready to ask for a permit, oldest first. */
   ready: PlannedCall[]
-  /** When the first of the others is ready even if not full, by the clock of `since`; null when there are none. */
+  /**
+   * When the first of the other calls is ready even if it is not full, by the clock of `since`; null: there are none.
+   */
   readyAt: number | null
 }
 
-/** How much longer than `max_wait` a request may gather while others of its lane are under way. */
+/** While other calls of the lane are under way, a request may gather this many times `max_wait`. */
 const BUSY_FACTOR = 10
 
 /**
- * Groups the prefetched entries into provider requests. A lane without `coalesce` sends each alone. Otherwise entries
- * with the same key share a request until it is full by inputs or tokens. A request that is not full is ready when its
- * oldest entry has waited `max_wait`, or up to ten times that while another request of this lane is under way here:
- * that request's answer lets it go, and entries that gather meanwhile go together (Nagle, RFC 896). Entries whose
- * request broke share only with each other, and with fewer each time, until the cause is alone.
+ * Groups the prefetched entries into provider requests. A lane without `coalesce` sends each entry alone. Otherwise
+ * entries with the same key share a request until it is full by inputs or tokens. A request that is not full is ready
+ * when its oldest entry has waited `max_wait`, or ten times that while another call of this lane is under way here. The
+ * end of that call makes it ready earlier, and the entries that have gathered are sent together (Nagle, RFC 896).
+ * Entries whose request failed share only with one another, and fewer of them each time, until the cause is alone.
  *
  * @param isParted no two tenants share a request, because the breaker looks at the tenant
- * @param cachedOf input tokens of an entry that its provider will not count, because its prompt cache has them
+ * @param cachedOf input tokens of an entry that the provider will not count, because its prompt cache has them
  */
 export function planCalls(
   hand: readonly Prefetched[],
@@ -80,7 +82,7 @@ export function planCalls(
   return { ready, readyAt }
 }
 
-/** Without input that does not count against the limits; a call takes at least one token. */
+/** The cost without the input that does not count against the limits. A call takes at least one token. */
 function leaveOut(cost: Cost, cached: number): Cost {
   const left = Math.min(cached, Math.max(0, cost.inputTokens - 1))
   return left === 0
@@ -94,12 +96,12 @@ export function tenantOf(held: readonly Held[]): string {
   return held.every((one) => one.tenant === tenant) ? tenant : ''
 }
 
-/** The source that a request with these entries has to go to; '': any. */
+/** The source to which a request with these entries has to go; '': any source. */
 export function boundTo(held: readonly Pick<Held, 'cost'>[]): string {
   return held[0]?.cost.source ?? ''
 }
 
-/** Whether a call has to go to one of several sources of its lane. */
+/** Whether a call has to go to one particular source of a lane that has several. */
 export function isBound({ sources }: Lane, { held }: Pick<PlannedCall, 'held'>): boolean {
   const bound = boundTo(held)
   return sources !== undefined && sources.length > 1 && sources.some(({ name }) => name === bound)

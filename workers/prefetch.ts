@@ -6,8 +6,8 @@ import { isLookDue, isResting, type LoopStateOwner, nextLookAt, shutUntil } from
 import type { ShutTiers } from './shut-tiers.ts'
 
 /**
- * Shortest wait from an empty look to the next one for a due entry, ms: this process' view of Redis' clock may be slightly fast,
- * and the entry not due yet.
+ * Shortest wait from an empty look to the next look for a due entry, ms. This process' view of Redis' clock may be
+ * slightly ahead, and the entry not due yet.
  */
 const SOONEST_MS = 10
 
@@ -23,9 +23,9 @@ export function createPrefetch(deps: {
 }) {
   const { hand, state, queue, entries, shutTiers } = deps
 
-  /** Fetches up to one call's worth, or as many calls as the gate granted lately. */
+  /** Fetches as many entries as fit into one call, or as many calls as the gate granted lately. */
   async function fill(lane: Lane): Promise<void> {
-    // While the gate is shut a coalesced request may still grow, but no other entry would do more than wait here.
+    // While the gate is shut, a coalesced request may still grow. Other entries would only wait here.
     if (performance.now() < shutUntil(state.now()) && !(lane.coalesce && hand.size() > 0)) return
     while (isLookDue(state.now(), performance.now())) {
       const found = shutTiers.isStandardShut() ? await shutTiers.search() : null
@@ -37,11 +37,11 @@ export function createPrefetch(deps: {
     }
   }
 
-  /** Fetches up to so many entries. True: there were as many. */
+  /** Fetches up to `asked` entries. True: there were as many. */
   async function look(asked: number): Promise<boolean> {
     const since = performance.now()
     state.tell({ kind: 'look' })
-    // One short command instead of a fetch, if the latest look found nothing and no hint came since.
+    // If the latest look found nothing and no hint came since, one short command replaces the fetch.
     if (isResting(state.now()) && hand.size() === 0 && (await queue.isEmpty())) {
       state.tell({ kind: 'found_empty', now: performance.now() })
       return false
@@ -69,7 +69,10 @@ export function createPrefetch(deps: {
     return tokens >= coalesce.max_tokens ? 0 : coalesce.max_inputs - inputs
   }
 
-  /** When there may be something to fetch, by `performance.now`. Asks for the next delayed entry if one may be due earlier. */
+  /**
+   * When there may be something to fetch, by `performance.now`. If a delayed entry may be due earlier, it asks the
+   * queue when.
+   */
   async function findNextLook(): Promise<number> {
     state.tell({ kind: 'ran_empty' })
     const { queue: known } = state.now()

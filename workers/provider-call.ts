@@ -14,39 +14,39 @@ import { completeUsage, readServedTier, readUsage } from '../providers/read-usag
 import type { ClaimedJob } from './claimed-job.ts'
 import { nameMedia } from './name-media.ts'
 
-/** The answer to one job. */
+/** The part of an answer that belongs to one job. */
 export type JobResult = {
   job: ClaimedJob
   result: JsonObject
   /** What was paid for it. */
   usage: Usage | null
-  /** True: the provider did not report all of that. */
+  /** True: the provider did not report the whole usage, and a part of it is estimated. */
   isEstimate: boolean
   /** The tier of service that the answer names; null: none. */
   servedTier: string | null
-  /** Set if the answer, or all new parts of it, did not come from a call for this job. */
+  /** Set if the answer, or every new part of it, did not come from a call for this job. */
   cache?: CacheOutcome
-  /** The longest that it may be kept. */
+  /** The longest time that the answer may be cached, ms. */
   leftMs?: number
-  /** Answers to its single inputs that this job paid for. */
+  /** The answers to single inputs that this job paid for. */
   embeddings: EmbeddingEntry[]
-  /** What the result names by ids of files. */
+  /** Files whose ids are in the result. */
   files?: ResultFile[]
-  /** Files of its chunks, which are stored already. */
+  /** Ids of files of the job's chunks, which are stored already. */
   partials?: readonly string[]
 }
 
-/** What one provider call carries. */
+/** One call to a provider, and how its answer is divided. */
 export type ProviderCall = {
-  /** The request; null: nothing to send, because all answers are known. */
+  /** The request; null: all answers are known, and nothing is sent. */
   body: JsonObject | null
   /** The jobs of the call. */
   jobs: ClaimedJob[]
-  /** The answers that are known without it. */
+  /** Answers that are known without the call. */
   known: JobResult[]
-  /** Estimated tokens of what is sent; null: those that the permit was taken for. */
+  /** Estimated tokens of what is sent; null: as many as the permit was taken for. */
   tokens: number | null
-  /** Gives each of the claimedJobs its part of the answer. */
+  /** Gives each job its part of the answer. */
   split(answer: ProviderSuccess): JobResult[]
 }
 
@@ -56,7 +56,10 @@ export type ProviderCallDeps = {
   onError: (error: unknown, what: string) => void
 }
 
-/** The request for jobs that go together. A job that is neither embedding nor moderation, or an odd one, goes alone and unchanged. */
+/**
+ * The request for jobs that share a call. A job that is neither an embedding nor a moderation, or whose inputs cannot
+ * be taken apart, goes alone and unchanged.
+ */
 export async function prepareCall(
   lane: Lane,
   claimedJobs: ClaimedJob[],
@@ -183,7 +186,9 @@ function toUsage(usage: JsonValue | undefined): Usage | null {
   return readUsage({ usage })
 }
 
-/** The cached answers to each claimedJob's inputs. If the store does not answer, none is known, and all inputs are sent. */
+/**
+ * The cached answers to the inputs of each job. If the store does not answer, none is known, and all inputs are sent.
+ */
 async function readCached(
   all: ClaimedJob[],
   hashes: (string[] | null)[],

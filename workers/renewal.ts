@@ -3,26 +3,29 @@ import type { GateLane } from '../ratelimit/addresses.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import { createHoldings, type Holding, type Holdings, readHolding } from './holdings.ts'
 
-/** Holdings without a slot that were added or removed, and limits of lanes, which the renewal of permits needs. */
+/** Holdings without a slot that were added or removed, and the limits of lanes, which the renewal of permits needs. */
 export type HoldingsChange = { held: Holding[]; dropped: Holding[]; limits: [lane: string, HeldLimits][] }
 
-/** The limits that permits of a lane are taken from. */
+/** The limits that the permits of a lane are taken from. */
 export type HeldLimits = Omit<GateLane, 'id'>
 
 export type Renewal = {
   /** What is held; see `createHoldings`. */
   holdings: Holdings
   apply(change: HoldingsChange): void
-  /** Everything that is held without a slot, as one change from nothing. */
+  /** Everything that is held without a slot, as one change that starts from nothing. */
   snapshot(): HoldingsChange
-  /** Renews everything with one script for each lane, tenant and gate, which are in different slots. Throws the first error after it has tried all. */
+  /**
+   * Renews everything, with one script for each lane, tenant and gate, because these are in different slots. Tries all
+   * of them, then throws the first error.
+   */
   renew(): Promise<void>
 }
 
 export function createRenewal(deps: {
   leases: Leases
   gate: Pick<Gate, 'renew'>
-  /** Of the thread that holds it all; without it this one does. */
+  /** The memory of the thread that holds everything; without it, this thread does. */
   memory?: SharedArrayBuffer
 }): Renewal {
   const { leases, gate } = deps
@@ -59,11 +62,11 @@ export function createRenewal(deps: {
     snapshot: () => ({ held: [...others], dropped: [], limits: [...limits] }),
     async renew() {
       const { locks, places, permits } = group()
-      // All in one turn, so that they leave in one write.
+      // All in one turn of the event loop, so that they leave in one write.
       const renewed = await Promise.allSettled([
         ...[...locks].map(([lane, some]) => leases.renewLocks(lane, some)),
         ...[...places].map(([tenant, some]) => leases.renewPlaces(tenant, some)),
-        // Permits of a lane whose limits have not arrived yet are renewed next time: their leases last longer than that.
+        // Permits whose lane's limits have not arrived yet are renewed next time. Their leases last longer than that.
         ...[...permits].flatMap(([lane, some]) => {
           const known = limits.get(lane)
           return known === undefined ? [] : [gate.renew({ id: lane, ...known }, some)]

@@ -4,8 +4,8 @@ export type AbortReason = 'cancelled' | 'shutdown'
 type RunningCall = { controller: AbortController; jobs: Set<string> }
 
 /**
- * The calls under way in this process, so that a cancel can abort a job's call in any worker. A request of several
- * jobs is aborted when the last of them is cancelled.
+ * The calls under way in this process. So a cancel can abort a job's call in any worker. A request of several jobs is
+ * aborted when the last of them is cancelled.
  */
 export type RunningCalls = {
   begin(jobs: { tenant: string; id: string }[]): { signal: AbortSignal; end(): void }

@@ -9,13 +9,13 @@ export type ServedLane = {
   readonly id: string
   /** Reads the configuration again. False: it does not name the lane any more. */
   refresh(): boolean
-  /** As the configuration had it at the last `refresh` that found it. */
+  /** The settings of the lane at the last `refresh` that found it. */
   current(): Lane
-  /** The lane that serves a model's jobs when this lane cannot; null: there is none. */
+  /** The lane that serves a model's jobs if this lane cannot; null: there is none. */
   successor(job: Pick<Claimed, 'model' | 'unfitLanes'>): string | null
   /** Whether this lane has a successor in any route. */
   hasSuccessors(): boolean
-  /** The adapter of a source of the lane; null: it has none. */
+  /** The adapter for a source of the lane; null: for a lane without sources. */
   provider(source: string | null): Provider
 }
 
@@ -23,13 +23,13 @@ export type ServedLane = {
 export type ServedLanes = {
   /** Null: the configuration has no such lane. */
   find(id: string): ServedLane | null
-  /** The ids of those that the configuration names; what `*` stands for is not among them. */
+  /** The ids of the lanes that the configuration names. Lanes that only `*` admits are not among them. */
   listNamed(): string[]
 }
 
 export function createServedLanes(deps: {
   config: () => Config
-  /** The adapter of a provider, or of one of the sources of its models. */
+  /** The adapter for a provider, or for one source of one of its models. */
   provider: (name: string, at: SourcePlace | null) => Provider
 }): ServedLanes {
   const { config } = deps

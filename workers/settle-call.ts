@@ -11,7 +11,10 @@ import { costOf, tenantOf } from './plan.ts'
 import type { ProviderCall } from './provider-call.ts'
 import { mayMove, toShut } from './sources.ts'
 
-/** Books what the provider counts, frees the permit, and passes on the limits that the answer reported. Never throws. */
+/**
+ * Books what the provider counts, frees the permit, and tells the gate about the limits that the answer reported. Never
+ * throws.
+ */
 export async function settleCall(
   deps: { gate: Pick<Gate, 'settle'>; onError: (error: unknown, what: string) => void },
   lane: Lane,
@@ -27,9 +30,9 @@ export async function settleCall(
 ): Promise<void> {
   const { taken, timing, isPatient, tier } = about
   const { jobs: claimedJobs, tokens } = about.call
-  // Refused connections never reached the provider; everything else counts there.
+  // A request that never reached the provider does not count there. All others do.
   const sent = answer.ok || answer.status !== null || answer.ambiguous
-  // The estimate counts for a call that was cut off or reports zeros.
+  // For a call that was cut off or reports zeros, the estimate counts.
   const usage = answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null
   const counted = settledTokens(lane.kind, estimateSent(tokens, taken, claimedJobs), usage, sent)
   const isLearned = usage !== null && tokenCountingOf(lane.kind) === 'auto'
@@ -60,7 +63,7 @@ function sourceOf(claimedJobs: readonly ClaimedJob[]): CallSource {
   return { tenant: tenantOf(claimedJobs.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }
 }
 
-/** Pictures count as they were asked for; sound as long as the answer says it was. */
+/** Pictures count as they were asked for. Sound counts as long as the answer says it is. */
 function countedMedia(
   { images, audioSeconds }: Cost,
   answer: ProviderAnswer,
@@ -72,7 +75,10 @@ function countedMedia(
   }
 }
 
-/** What a provider counts when it arrives: for embeddings what is sent is known exactly, else what was taken for it. */
+/**
+ * What a provider counts when a request arrives. For embeddings what is sent is known exactly; for others it is what
+ * was taken for it.
+ */
 function estimateSent(tokens: number | null, taken: Cost, claimedJobs: ClaimedJob[]): TokenCount {
   if (tokens !== null) return { tokens, inputTokens: tokens, outputTokens: 0 }
   return taken.tokens > 0 ? taken : costOf(claimedJobs.map((one) => one.held))

@@ -2,15 +2,16 @@ import type { LaneQueue, ShutTier } from '../jobs/lane-queue.ts'
 import type { Held } from '../jobs/queue-entry.ts'
 import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 
-/** The gate is asked again about a shut tier after this at the latest, ms, in case an operator opens it. */
+/** The longest time until the gate is asked again about a shut tier, ms, in case an operator opens it. */
 const ASK_MS = 1000
 
-/** Entries of a tier that stays shut for longer leave this process meanwhile, ms. */
+/** Entries of a tier that stays shut for longer than this leave the process until it opens, ms. */
 const HOLD_MS = 1000
 
 /**
- * Where it is open now and then (it is slowed down, or a probe is under way), entries that leave come back after this, ms. Of a long
- * backlog so many come back a second as are looked at without much work, and all after a minute.
+ * If the tier opens now and then (it is slowed down, or a probe is under way), entries that leave come back after this,
+ * ms. Of a long backlog, one entry comes back in each PARKED_APART_MS on average, so that looking at them is little
+ * work, and each after a minute at the latest.
  */
 const PARK_MS = 5000
 const LONGEST_PARK_MS = 60_000
@@ -19,18 +20,22 @@ const PARKED_APART_MS = 10
 /** Most entries of shut tiers that stay in hand. */
 const MOST_ASIDE = 64
 
-/** While standard is shut: how often the queue is searched for entries of other tiers, and how often where many entries are looked at, ms. */
+/**
+ * While the standard tier is shut: how often the queue is searched for entries of other tiers, ms; and how often if the
+ * search looks at more than FEW_SEEN entries.
+ */
 const SEARCH_MS = 1000
 const LONG_SEARCH_MS = 5000
 const FEW_SEEN = 200
-/** How soon after a hint of new work the queue is searched, ms, where few entries are looked at. */
+/** How soon after a hint of new work the queue is searched, ms, if a search looks at few entries. */
 const SOON_MS = 50
 
-/** Most entries of other tiers that are brought to the front at a time. */
+/** Most entries of other tiers that one search brings to the front. */
 const MOST_BROUGHT = 64
 
 /**
- * What a lane loop knows of tiers of service that the gate keeps shut while others are open. Times are those of `now`.
+ * What a lane's loop knows about tiers of service that the gate keeps shut while others are open. Times are those of
+ * `now`.
  *
  * @param tierOf the tier that an entry asks for
  * @param now milliseconds of any clock that does not go back
@@ -41,11 +46,11 @@ export function createShutTiers(deps: {
   now: () => number
 }) {
   const { queue, tierOf, now } = deps
-  /** By tier, and by tenant where the breaker holds that one back. */
+  /** By tier, and by tenant if the breaker holds only that tenant back. */
   const shut = new Map<string, { askAt: number }>()
   let searchAt = 0
   let isLong = false
-  /** When the last of the entries that left for a while comes back. */
+  /** When the last entry that left for a while comes back. */
   let parkedUntil = 0
 
   const keyOf = (tier: ServiceTier, tenant: string | null) => JSON.stringify([tier, tenant])
@@ -62,7 +67,7 @@ export function createShutTiers(deps: {
     return undefined
   }
 
-  /** Of a hand, what waits for tiers other than standard. */
+  /** The entries of a hand that wait for tiers other than standard. */
   function findAside(hand: readonly Held[]): Held[] {
     return hand.filter((one) => tierOf(one) !== STANDARD && find(one))
   }
@@ -82,7 +87,7 @@ export function createShutTiers(deps: {
   }
 
   return {
-    /** The gate refused this tier, for this long; `tenant`: only the calls of this one. */
+    /** The gate refused this tier for this long. `tenant`: only for the calls of this one. */
     note(tier: ServiceTier, tenant: string | null, waitMs: number): void {
       shut.set(keyOf(tier, tenant), { askAt: now() + Math.min(waitMs, ASK_MS) })
     },
@@ -95,7 +100,9 @@ export function createShutTiers(deps: {
     /** The tiers that are shut now. */
     listShut,
 
-    /** When to ask the gate again about any of them, or to look at the queue, where nothing is due before `lookAt`. */
+    /**
+     * When to ask the gate again about any shut tier, or to look at the queue. Nothing is due there before `lookAt`.
+     */
     nextLook(lookAt: number): number {
       dropOld()
       const asks = [...shut.values()].map(({ askAt }) => askAt)
@@ -103,8 +110,9 @@ export function createShutTiers(deps: {
     },
 
     /**
-     * The gate has just refused this tier: which entries of it leave this process, and for how long, ms. What was only remembered lets no
-     * entry leave: an operator may have opened the tier since. `isShut`: it stays shut meanwhile; else the first ones stay in hand for its next turn.
+     * The gate has just refused this tier: which of its entries leave this process, and for how long, ms. A refusal
+     * from before lets no entry leave, because an operator may have opened the tier since. `isShut`: the tier stays
+     * shut for that time. Otherwise the first entries stay in hand for its next turn.
      */
     chooseLeaving(hand: readonly Held[], tier: ServiceTier, waitMs: number) {
       const aside = findAside(hand)
@@ -117,7 +125,7 @@ export function createShutTiers(deps: {
       return { leaving, awayMs, isShut: false }
     },
 
-    /** Where too many entries wait in hand for their tiers, the gate is asked again. */
+    /** If too many entries in hand wait for their tiers, the loop asks the gate again. */
     askWhereMany(hand: readonly Held[]): void {
       if (hand.length <= MOST_ASIDE) return
       const aside = findAside(hand)
@@ -126,7 +134,7 @@ export function createShutTiers(deps: {
       for (const key of shut.keys()) if (tiers.has(JSON.parse(key)[0])) shut.delete(key)
     },
 
-    /** While standard is shut: moves entries of other tiers to the front of the queue. Answers how many. */
+    /** While the standard tier is shut: moves entries of other tiers to the front of the queue. Returns how many. */
     async search(): Promise<number> {
       if (now() < searchAt) return 0
       const { moved, seen } = await queue.bringOtherTiers(MOST_BROUGHT, listShut())
@@ -135,7 +143,7 @@ export function createShutTiers(deps: {
       return moved
     },
 
-    /** There may be new work: the next search need not wait. */
+    /** There may be new work, so the next search need not wait. */
     heard(): void {
       if (!isLong) searchAt = Math.min(searchAt, now() + SOON_MS)
     },

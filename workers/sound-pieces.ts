@@ -4,25 +4,25 @@ import { PART_BYTES } from '../files/parts.ts'
 import type { JsonValue } from '../lib/json.ts'
 import type { AudioPiece } from '../providers/provider.ts'
 
-/** Pieces that come within this time after a write are written together. */
+/** Pieces that arrive within this time after a write are written together, ms. */
 const GATHER_MS = 15
-/** From so many bytes in memory on, the provider is held back. */
+/** From this many unwritten bytes on, the provider's stream is not read on. */
 const MOST_BEHIND = 4 * 1024 * 1024
-/** Parts that a crash leaves go by themselves. */
+/** Parts that a crash leaves behind expire after this, ms. */
 const TTL_MS = 3_600_000
 
 /**
- * Passes a sound on while it comes, for the client that waits for it. The bytes are staged as parts of a file that is never sealed, and the chunks of
- * the job say where: events hold no bytes. A piece that cannot be written is lost to the live view only, for the client gets it from the
- * file of the result.
+ * Passes a sound on while it arrives, to the client that waits for it. The bytes are stored as parts of a file that is
+ * never sealed, and the job's chunks say where, because events hold no bytes. A piece that cannot be written is missing
+ * in the live view only: the client gets it from the file of the result.
  */
 export type SoundPieces = {
   push(piece: AudioPiece): void
-  /** Null while there is room; else resolves when what waits is written. */
+  /** Null while there is room. Otherwise it resolves when the waiting bytes are written. */
   drained(): Promise<void> | null
   /** Resolves when all pieces are passed on. */
   flush(): Promise<void>
-  /** Deletes what was staged: the result has its file, or there is none. */
+  /** Deletes the parts: the result has its own file, or there is no result. */
   discard(): Promise<void>
 }
 

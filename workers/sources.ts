@@ -3,13 +3,15 @@ import type { Emit } from '../lib/emitter.ts'
 import type { ProviderAnswer } from '../providers/provider.ts'
 import { sourceOfPermit } from '../ratelimit/addresses.ts'
 
-/** How long a source that refused us is asked nothing, ms. */
+/** How long no call goes to a source that refused us, ms. */
 const SHUT_MS = 600_000
 
 /** Statuses by which a provider refuses our key, our money or our permissions. */
 const REFUSALS = new Set([401, 402, 403])
 
-/** A source refused us, and is shut until then (Unix ms). Heard once for as long as it is shut, in each process. */
+/**
+ * A source refused us, and is shut until then (Unix ms). Each process reports it once for each time that it is shut.
+ */
 export type SourceShut = { lane: string; source: string; reason: string; message: string; until: number }
 
 /** Whether the provider refused us rather than the request. */
@@ -19,12 +21,12 @@ export function refusesSource(answer: ProviderAnswer): boolean {
   return answer.status !== null && REFUSALS.has(answer.status)
 }
 
-/** Whether a source of the lane can be done without. */
+/** Whether the lane can do without one of its sources. */
 export function mayMove({ sources }: Lane): boolean {
   return sources !== undefined && sources.length > 1
 }
 
-/** What a refusal says to the gate; nothing where the answer is none. */
+/** What a refusal tells the gate; empty for any other answer. */
 export function toShut(answer: ProviderAnswer): { shutMs?: number; shutReason?: string } {
   return !answer.ok && refusesSource(answer) ? { shutMs: SHUT_MS, shutReason: answer.code } : {}
 }
@@ -33,11 +35,11 @@ export function toShut(answer: ProviderAnswer): { shutMs?: number; shutReason?: 
 export function findSource({ sources }: Lane, permit: string): LaneSource | null {
   if (sources === undefined) return null
   const name = sourceOfPermit(permit)
-  // For a permit from before the lane had sources, or of one that went meanwhile, any of them serves.
+  // If the permit is from before the lane had sources, or its source was removed since, any source serves.
   return sources.find((one) => one.name === name) ?? sources[0] ?? null
 }
 
-/** Tells each process once that a source is shut, however many of its calls were refused. */
+/** Reports once in each process that a source is shut, no matter how many of its calls were refused. */
 export function createSourceShuts(deps: { now: () => number; events: Emit<{ 'source.shut': SourceShut }> }) {
   const until = new Map<string, number>()
   return {

@@ -4,38 +4,38 @@ import { join } from 'node:path'
 import { readMachineIdentity } from '../lib/machine-identity.ts'
 import { readProcessIdentity } from '../lib/process-identity.ts'
 
-/** Machine, number and start of the process that wrote a file, then a part that tells its files apart. */
+/** Machine, process number and start of the process that wrote a file, then a part that tells its files apart. */
 const FILE = /^(?:([0-9a-f]{12})\.)?(\d+)\.([0-9a-f]{12})\.[0-9a-f-]{36}\.(json|part)$/
 
 export type SpoolFile = { name: string; kind: 'json' | 'part' }
 
 /** Knows the owners of the files in a spool folder, which workers of several containers or machines may share. */
 export type SpoolOwner = {
-  /** A new name, without its ending, of a file of this process. */
+  /** A new name for a file of this process, without its ending. */
   nameFile(): Promise<string>
-  /** Those of these names that are files of processes which are gone. */
+  /** The files among these names whose processes are gone. */
   findOrphans(names: readonly string[]): Promise<SpoolFile[]>
-  /** Shows that this process lives and will handle these files, by their paths. */
+  /** Shows that this process lives and will handle these files, given by their paths. */
   touch(paths: Iterable<string>): Promise<void>
 }
 
 /**
- * On the same machine the process table says who lives. For other machines only the file does: a live process touches its
- * files, so a file that did not change for a lease, by this process' own monotonic clock, has no owner. If its writer was
- * only blocked and still lives, the result is stored twice, which is harmless.
+ * On the same machine, the process table says which processes live. For other machines, only the file does: a live
+ * process touches its files. So a file that did not change during a lease, by the monotonic clock of this process, has
+ * no owner. If its writer was only blocked and still lives, the result is stored twice, which is harmless.
  *
- * @param deps.leaseMs how long a file of another machine is left alone since it was last seen to change
+ * @param deps.leaseMs how long a file of another machine is left alone after it was last seen to change
  */
 export function createSpoolOwner(deps: { folder: string; leaseMs: number }): SpoolOwner {
   const { folder, leaseMs } = deps
   const machine = readMachineIdentity()
   const own = readProcess(process.pid)
-  /** Files of other machines: their last change, by their own clock, and since when it is known here. */
+  /** Files of other machines: when they last changed, by their own clock, and since when this process knows that. */
   const seen = new Map<string, { changedAt: number; since: number }>()
 
   async function isUntouched(name: string): Promise<boolean> {
     const changedAt = (await stat(join(folder, name)).catch(() => null))?.mtimeMs
-    if (changedAt === undefined) return false // taken away meanwhile
+    if (changedAt === undefined) return false // another worker removed it
     const before = seen.get(name)
     if (before?.changedAt === changedAt) return performance.now() - before.since >= leaseMs
     seen.set(name, { changedAt, since: performance.now() })
@@ -67,7 +67,7 @@ export function createSpoolOwner(deps: { folder: string; leaseMs: number }): Spo
   }
 }
 
-/** A process in the names of its files. Process numbers repeat; the start time tells them apart. */
+/** A process as the names of its files show it. Process numbers repeat, so the start time tells processes apart. */
 async function readProcess(pid: number): Promise<string> {
   const identity = (await readProcessIdentity(pid)) ?? ''
   return `${pid}.${createHash('sha256').update(identity).digest('hex').slice(0, 12)}`

@@ -10,16 +10,16 @@ import { createSpoolOwner } from './spool-owner.ts'
 /** Pause between two looks for results of dead workers, ms. */
 const LOOK_MS = 2000
 
-/** How long an untouched file of another machine is left alone, ms. */
+/** How long a file of another machine is left alone while it does not change, ms. */
 const LEASE_MS = 5000
 
-/** Signs of life within a lease, and looks. */
+/** How often within a lease a worker touches its files, and looks for those of others. */
 const SIGNS = 4
 
-/** Pause before the store gets a refused result again, ms. */
+/** Pause before a result that the store did not take is tried again, ms. */
 const AGAIN_MS = 200
 
-/** How long a result that waits for the store delays new calls, ms. */
+/** How long results that wait for the store may delay new calls, ms. */
 const HOLD_UP_MS = 600_000
 
 const argument = z.union([z.string(), z.number(), z.strictObject({ base64: z.base64() })])
@@ -36,31 +36,34 @@ const fileSchema = z.strictObject({
 })
 
 /**
- * Holds paid results that the store cannot take on the worker's disk until it can. If the worker dies first, the next worker
- * that looks into the folder stores them; workers of several containers may share a folder. Storing a result twice is
- * harmless, so the owner of a file is not critical: a file of a live writer is left to it only to save work.
+ * Holds paid results that the store cannot take on the worker's disk, until the store takes them. If the worker dies
+ * first, the next worker that looks into the folder stores them. Workers of several containers may share a folder.
+ * Storing a result twice is harmless, so the owner of a file is not critical: a live writer keeps its files only to
+ * save work.
  */
 export type Spool = {
   /**
-   * Puts results on disk in the store's form. Returns a function that removes them once they are stored. Never throws: results
-   * that the disk cannot take either stay in memory.
+   * Puts results on disk, in the form in which the store takes them. Returns a function that removes them once they are
+   * stored. Never throws: results that the disk cannot take either stay in memory.
    */
   put(finishes: Finish[]): Promise<() => Promise<void>>
-  /** True while results of dead workers wait for the store: their jobs seem to need a call. */
+  /** True while results of dead workers wait for the store, because their jobs look as if they needed a call. */
   isRecovering(): boolean
-  /** Files of whole results in the folder, of all owners: those that wait for the store, and those set aside. */
+  /**
+   * Files of whole results in the folder, of all owners: those that wait for the store, and those that were set aside.
+   */
   count(): Promise<{ waiting: number; setAside: number }>
   stop(): Promise<void>
 }
 
-/** A lease that ends before a lost job is requeued, so that its result is stored by then, ms. */
+/** A lease, ms, that ends before a lost job is requeued, so that its result is stored by then. */
 export function spoolLease(lockMs: number): number {
   return Math.min(LEASE_MS, Math.round(lockMs / 2))
 }
 
 /**
- * Makes the folder and tests it, so that a worker without a usable disk ends before it has results. A full disk passes, and
- * is reported. Throws an error for people.
+ * Makes the folder and tries it, so that a worker without a usable disk ends before it has results. A full disk is only
+ * reported, because it passes. Any other fault is thrown as an error that tells operators what to do.
  */
 export async function checkSpoolFolder(
   folder: string,
@@ -81,7 +84,7 @@ export async function checkSpoolFolder(
 
 export function startSpool(deps: {
   folder: string
-  /** The id of the store: files of other stores stay where they are. */
+  /** The id of the store. Files of other stores stay where they are. */
   storeId: () => Promise<string>
   restore: (finishes: Finish[]) => Promise<void>
   onError: (error: unknown, what: string) => void
@@ -96,7 +99,10 @@ export function startSpool(deps: {
   let storeId: string | null = null
   let recoveringSince: number | null = performance.now()
 
-  /** Kept for when the store does not answer. It is read at each look, because the store may have been emptied or replaced. */
+  /**
+   * The id is kept for when the store does not answer. Each look reads it again, because the store may have been
+   * emptied or replaced.
+   */
   async function readStore(): Promise<string> {
     storeId ??= await deps.storeId()
     return storeId
@@ -129,7 +135,7 @@ export function startSpool(deps: {
     const names = await readdir(folder).catch(() => [])
     const orphans: string[] = []
     for (const { name, kind } of await owner.findOrphans(names.filter((one) => !passedOver.has(one)))) {
-      // Its writer died in the middle of it, and so has not reported the result as saved.
+      // The writer died before the file was whole, so it has not reported the result as saved.
       if (kind === 'part') await rm(join(folder, name), { force: true })
       else orphans.push(name)
     }
@@ -147,13 +153,13 @@ export function startSpool(deps: {
     await rm(path, { force: true })
   }
 
-  /** One look at the folder; resolves when everything in it is stored, set aside, or the spool stops. */
+  /** One look at the folder. Resolves when everything in it is stored or set aside, or the spool stops. */
   async function look(): Promise<void> {
     await deps.storeId().then(
       (id) => {
         storeId = id
       },
-      () => {}, // asked for again when it is needed
+      () => {}, // `readStore` asks again when the id is needed
     )
     let orphans = await findOrphans()
     if (orphans.length > 0) recoveringSince ??= performance.now()
@@ -175,7 +181,7 @@ export function startSpool(deps: {
     recoveringSince = null
   }
 
-  /** A result that can never be stored must be neither tried for ever nor lost. */
+  /** A result that can never be stored must neither be tried for ever nor be lost. */
   async function setAside(name: string): Promise<void> {
     passedOver.add(name)
     await rename(join(folder, name), join(folder, `${name}.bad`)).catch(() => {})
@@ -214,7 +220,7 @@ export function startSpool(deps: {
   return {
     async put(finishes) {
       try {
-        // Try again: another process that takes this one for dead may have removed the half-written file.
+        // Tries once more, because a process that believes this one dead may have removed the half-written file.
         const path = await write(finishes).catch((error) => {
           if (!isMissing(error)) throw error
           return write(finishes)
@@ -276,7 +282,7 @@ function decode(text: string): { store: string; finishes: Finish[] } {
   }
 }
 
-/** A new name in a folder is on disk once the folder is synced. */
+/** A new name in a folder is on disk only when the folder is synced. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {

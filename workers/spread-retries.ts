@@ -1,10 +1,10 @@
 import type { Outcome } from './outcome.ts'
 
 /**
- * Delays the retries among these outcomes by the lane's retry budget. Retries that are due at the same time go
- * together and count as one. Asks only when there are any.
+ * Delays the retries among these outcomes by the lane's retry budget. Retries that are due at the same time stay
+ * together and count as one. It asks only if there are any.
  *
- * @param book books so many retries, and returns the delay of each, ms
+ * @param book books `count` retries, and returns the delay of each, ms
  */
 export async function spreadRetries(
   outcomes: readonly Outcome[],

@@ -2,15 +2,16 @@ import type { ProviderAnswer } from '../providers/provider.ts'
 
 /** The first pause after a 429 that names no wait, ms. */
 const FLOOR_MS = 1000
-/** The longest, ms. */
+/** The longest such pause, ms. */
 const CAP_MS = 60_000
 
-/** Fills in the wait that a 429 does not name or gives as zero. */
+/** Fills in the wait of a 429 that names none, or names zero. */
 export type ThrottlePause = (answer: ProviderAnswer) => ProviderAnswer
 
 /**
- * One lane's own back-off. A 429 without a wait doubles the pause if it comes after the previous pause, from a second to
- * a minute. A 429 during a pause was under way already and does not count. An answer resets it.
+ * The back-off of one lane. A 429 without a wait that comes after the previous pause doubles it, from a second to a
+ * minute. A 429 during a pause belongs to a call that was under way already, and does not count. An answer resets the
+ * back-off.
  *
  * @param now milliseconds of any clock that does not go back
  */

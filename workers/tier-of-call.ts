@@ -7,10 +7,10 @@ import { readServiceTier } from '../providers/service-tier.ts'
 import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 
-/** Until it is known how long calls at flex take, one is begun where this share of its time-out is left. */
+/** While the usual time of calls at flex is not known, a call is made at flex if this share of its time-out is left. */
 const LEAST_SHARE = 1 / 10
 
-/** Of the time that a job with a deadline may spend at flex it waits so much before it asks again. */
+/** A job with a deadline that met no capacity waits this share of its remaining time at flex before it asks again. */
 const SHARE_OF_WAIT = 1 / 8
 
 /** The tier of service that a call asks its provider for. */
@@ -18,13 +18,13 @@ export type CallTier = {
   tier: Tier
   /** See ProviderRequest. */
   serviceTier?: 'flex' | null
-  /** How long the call may take, ms, where its jobs do not say. */
+  /** How long the call may take, ms, if its jobs do not say. */
   timeoutMs?: number
-  /** Its time ends because its job has to go at standard then. */
+  /** Its time is shorter because its job has to be sent at standard afterwards. */
   isCut?: true
 }
 
-/** The tier that entries ask for: flex goes alone, so that of the first stands for all. */
+/** The tier that these entries ask for. Entries at flex share no request, so the first entry decides. */
 export function askedTier(held: readonly Pick<Held, 'cost' | 'fallsBackAt'>[], now: number): Tier {
   const { cost, fallsBackAt = null } = held[0] ?? {}
   if (fallsBackAt !== null && now >= fallsBackAt) return 'standard'
@@ -33,7 +33,7 @@ export function askedTier(held: readonly Pick<Held, 'cost' | 'fallsBackAt'>[], n
   return until === undefined || (until !== null && now >= until) ? 'standard' : 'flex'
 }
 
-/** The tier of service that a call with these entries will ask for, as far as it is known before they are claimed. */
+/** The tier of service that a call with these entries will ask for, as far as that is known before they are claimed. */
 export function tierToTake(held: readonly Pick<Held, 'cost' | 'fallsBackAt'>[], now: number): ServiceTier {
   if (askedTier(held, now) === 'flex') return 'flex'
   const cost = held[0]?.cost
@@ -48,10 +48,11 @@ export function tierSent({ tier, serviceTier }: CallTier, body: JsonObject): Ser
 }
 
 /**
- * Until when an entry is put off whose tier is shut until `until`, and what it keeps of that. One that waits for flex comes back when it goes at
- * standard instead: at the time that it knows, or once it was put off for `fall_back_after` in all. All times are Unix ms.
+ * When an entry comes back whose tier is shut until `until`, and what is stored with it for that. An entry that waits
+ * for flex comes back when it has to go at standard instead: at the time that it knows, or after it was put off for
+ * `fall_back_after` in all. Times are Unix ms.
  *
- * @param isCounted whether this time counts: the tier is known to be shut, and not only slow
+ * @param isCounted whether this wait counts: the tier is known to be shut, and not only slowed down
  */
 export function putOffEntry(
   held: Held,
@@ -73,11 +74,13 @@ export function putOffEntry(
 }
 
 /**
- * Jobs of tier `flex` go at flex until `fall_back_after` their first call, and at standard from then on, or on a lane that has no flex. Those
- * of tier `auto` with a deadline go at flex as long as such a call is done before they have to go at standard.
+ * Decides the tier of a call:
+ * - A job of tier `flex`, or of tier `auto` without a deadline, goes at flex until `fall_back_after` its first call,
+ *   and at standard from then on or if its lane has no flex.
+ * - A job of tier `auto` with a deadline goes at flex if such a call would end before the job has to go at standard.
  *
  * @param now Unix ms, by Redis' clock
- * @param usualMs how long calls at flex take here, most of them; null: not known
+ * @param usualMs how long most calls at flex take here, ms; null: not known
  */
 export function decideTier(
   lane: Lane,
@@ -93,7 +96,7 @@ export function decideTier(
   const timeoutMs = plan?.timeout ?? claimed.timeoutMs
   const left = until === null ? Number.POSITIVE_INFINITY : until - now
   const needed = usualMs ?? (flex === null ? 0 : Math.min(flex.timeout, timeoutMs) * LEAST_SHARE)
-  // The first call of a job without a deadline is at flex in any case.
+  // The first call of a job without a deadline is always at flex.
   const hasFallenBack = held.fallsBackAt !== null && now >= held.fallsBackAt
   const isLate =
     hasFallenBack || (until === null ? claimed.call > 1 && now >= fallBackAt(lane, claimed) : left < needed)
@@ -106,8 +109,9 @@ export function decideTier(
 }
 
 /**
- * When a job asks for flex again that had no capacity for it, Unix ms: as its tier backs off, and not before a share of the time is over that it
- * may spend there, so that jobs with much time leave the lane's limits to others; and at the latest when it goes at standard.
+ * When a job for which flex had no capacity asks for flex again, Unix ms. That is when the tier's back-off ends, but
+ * not before the job has waited a share of the time that it may spend at flex. So jobs with much time leave the lane's
+ * limits to others. It is never later than the time at which the job goes at standard.
  */
 export function nextTryAtFlex(
   lane: Pick<Lane, 'tiers'>,
@@ -121,7 +125,7 @@ export function nextTryAtFlex(
   return Math.min(Math.max(backedOffUntil, patient), fallsBackAt)
 }
 
-/** When a job that goes at flex goes at standard instead, Unix ms; Infinity for other jobs. */
+/** When a job at flex goes at standard instead, Unix ms; Infinity for other jobs. */
 export function fallBackAt(
   lane: Pick<Lane, 'tiers'>,
   claimed: Pick<Claimed, 'cost' | 'firstStartedAt'>,

@@ -3,10 +3,11 @@ import type { ProviderAnswer } from '../providers/provider.ts'
 import type { CallTiming } from '../ratelimit/concurrency.ts'
 
 /**
- * What a call tells about how much its server bears; null: nothing, as a refusal for its body or a connection that broke.
+ * What a call tells about the load that its server bears; null: nothing, for example after a refusal of its body or a
+ * lost connection.
  *
- * @param call.firstTokenMs to the first chunk of a stream; null: there was none
- * @param call.receivedBytes of the answer's text so far, where it is streamed
+ * @param call.firstTokenMs time to the first chunk of a stream, ms; null: there was no chunk
+ * @param call.receivedBytes bytes of the answer's text so far, if it is streamed
  */
 export function timingOf(
   answer: ProviderAnswer,

@@ -3,7 +3,7 @@ import type { LaneQueue } from '../jobs/lane-queue.ts'
 import type { Held } from '../jobs/queue-entry.ts'
 import type { HeldEntries } from './held-entries.ts'
 
-/** Returns each entry the way it came, and releases entries that need no lease any more. */
+/** A queue that returns each entry the way it came, and releases entries that need no lease any more. */
 export function trackHeld(
   queue: LaneQueue,
   directDispatch: DirectDispatch,
@@ -17,7 +17,7 @@ export function trackHeld(
   }
   return {
     ...queue,
-    // Its place must hold it before its lock is released.
+    // The place must hold the entry before its lock is released.
     claimed(one) {
       const placed = wayOf(one).claimed(one)
       hold(placed)

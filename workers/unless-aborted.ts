@@ -1,4 +1,4 @@
-/** Resolves as the promise does, or with undefined once the signal is aborted, whichever comes first. */
+/** Resolves or rejects as the promise does, or resolves with undefined once the signal aborts. */
 export function unlessAborted<Value>(
   signal: AbortSignal,
   promise: Promise<Value>,

@@ -13,28 +13,34 @@ import { createRunningCalls } from './running-calls.ts'
 import type { ServedLanes } from './served-lanes.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
-/** From one look for lanes to the next, and from one announcement of open ones, ms. */
+/** Time between two looks for lanes, and between two announcements of open lanes, ms. */
 const LOOK_MS = 1000
 
-/** A stop waits no longer than this for what was sent before Redis heard of it, ms. Loops take new work meanwhile. */
+/**
+ * When a worker stops, it waits no longer than this for what was sent to it before Redis knew of the stop, ms. Its
+ * loops take new work until then.
+ */
 const UNHEARD_MS = 2000
 
-/** A start waits no longer than this for the first look for lanes, ms. */
+/** When a worker starts, it waits no longer than this for the first look for lanes, ms. */
 const FIRST_LOOK_MS = 1000
 
-/** How long running calls may go on after SIGTERM before they are given back; and while the store is unavailable. */
+/**
+ * After SIGTERM, running calls may go on for this long before they are given back, ms; and for this long while the
+ * store is unavailable.
+ */
 const DRAIN_MS = 25_000
 const DRAIN_AWAY_MS = 3_000
-/** From one look at the store to the next meanwhile. */
+/** Time between two looks at the store during that, ms. */
 const WATCH_MS = 500
 
 /**
- * A lane of models `"*"` ends after this long without work, and its state is deleted. Longer than most providers' windows, so that
- * nothing counts against a limit any more.
+ * A lane of models `"*"` ends after this long without work, ms, and its state is deleted. This is longer than the
+ * windows of most providers, so that nothing counts against a limit any more.
  */
 const LANE_IDLE_MS = 75_000
 
-/** A loop that made no turn for this long is stuck. */
+/** A loop that made no turn for this long is stuck, ms. */
 const STUCK_MS = 30_000
 
 export type WorkerDeps = {
@@ -58,7 +64,8 @@ export type WorkerProcess = {
 }
 
 /**
- * Starts a loop for every lane, and listens for wake-ups and aborts.
+ * Starts a loop for every lane, and listens for wake-ups and aborts. It starts without Redis, and begins work when
+ * Redis comes.
  *
  * @param laneIdleMs how long a lane that the configuration does not name may be idle before it ends, ms
  */
@@ -68,12 +75,12 @@ export async function startWorker(
 ): Promise<WorkerProcess> {
   const { lanes, queues, directDispatch, channels, onError } = deps
   const loops = new Map<string, LaneLoop>()
-  /** Lanes with entries that are not configured, by the time of the last look. */
+  /** Lanes that have entries and are not configured, with the time of the last look. */
   const lookedAt = new Map<string, number>()
   const calls = createRunningCalls()
   const giveUp = new AbortController()
   const keep = createKeep(giveUp.signal, onError)
-  /** Jobs on their way back. */
+  /** Jobs that are being given back. */
   const returns = new Set<Promise<void>>()
   let stopped = false
 
@@ -115,19 +122,19 @@ export async function startWorker(
     if (lane !== null) await deps.gate.forget(lane.current())
   }
 
-  // None of these waits for Redis: a worker that starts before Redis begins when Redis comes.
-  const wakeEar = channels.onWake((id) => {
+  // These listeners do not wait for Redis: a worker that starts before Redis begins when Redis comes.
+  const wakeListener = channels.onWake((id) => {
     if (id === '') for (const loop of loops.values()) loop.wake()
     else ensureLoop(id)?.wake()
   })
-  const abortEar = channels.onAbort(calls.cancel)
+  const abortListener = channels.onAbort(calls.cancel)
   const directListener = channels.onDirect((message) => {
     const held = directDispatch.toHeld(message)
     const loop = held.placed && ensureLoop(held.placed.lane)
     if (loop) loop.offer(held)
     else keepReturning(returnUnknown(held))
   })
-  /** Its lane is not known here. The permit of a call that was started ends by itself. */
+  /** This process does not know the lane of the job. If its call was started, the permit ends by itself. */
   const returnUnknown = (held: Held) => {
     const { giveBack } = directDispatch
     if (held.started === null) return keep(() => giveBack(held), 'queueing a job')
@@ -149,12 +156,12 @@ export async function startWorker(
   const first = discover().catch((error) => onError(error, 'looking for lanes'))
   const every = (task: () => Promise<unknown>, what: string) =>
     repeat(LOOK_MS, task, (error) => onError(error, what))
-  // Each by itself, so that a slow look does not delay the announcement of lanes.
+  // Each by itself, so that a slow look does not delay the announcement of open lanes.
   const turns = [
     every(() => first.then(discover), 'looking for lanes'),
     every(announce, 'announcing open lanes'),
   ]
-  // If Redis is available, the lanes that only it knows are served from the start.
+  // If Redis is available, lanes that only Redis knows are served from the start.
   await unlessAborted(AbortSignal.timeout(FIRST_LOOK_MS), first)
 
   return {
@@ -164,16 +171,17 @@ export async function startWorker(
     },
     async stop() {
       stopped = true
-      wakeEar.leave()
+      wakeListener.leave()
       const drain = startDrain(deps.store.isThere)
       await channels.announce([]).catch((error) => onError(error, 'closing the lanes'))
-      // What was started for this worker until Redis sends it nothing more is called, while its loops still begin calls.
+      // Until Redis sends this worker nothing more, it makes the calls that were started for it, because its loops
+      // still begin calls.
       await unlessAborted(
         AbortSignal.any([drain.over, AbortSignal.timeout(UNHEARD_MS)]),
         directListener.drain(),
       )
       await Promise.all([...loops.values()].map((loop) => loop.stop(drain.over)))
-      abortEar.leave()
+      abortListener.leave()
       directListener.leave()
       await unlessAborted(drain.over, Promise.all(returns))
       giveUp.abort()
@@ -184,8 +192,8 @@ export async function startWorker(
 }
 
 /**
- * How long running calls may go on: `over` aborts after 25 s, or after the store was unavailable for 3 s in a row. Later answers
- * are on this worker's disk and wait for the store there.
+ * How long running calls may go on: `over` aborts after 25 s, or after the store was unavailable for 3 s in a row.
+ * Answers that come later are on this worker's disk, and wait there for the store.
  */
 function startDrain(isStoreThere: () => Promise<boolean>): { over: AbortSignal; end(): void } {
   const over = new AbortController()
