@@ -2,19 +2,22 @@ import type { RedisClient } from '../lib/redis.ts'
 import { tenantOf } from './keys.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 
-/** A process says at most this often that a tenant is active, ms. */
+/** A process names a tenant as active at most once in this time, ms. */
 const SAID_FOR_MS = 5000
 
-/** A tenant counts as active for this long after that, ms: longer than the pause above, and than clocks' views of Redis' time differ. */
+/**
+ * A tenant counts as active for this long after it was named, ms. This is longer than the time above, and than
+ * processes' views of Redis' time differ.
+ */
 const ACTIVE_FOR_MS = 10_000
 
-/** Older entries are of no more use, ms. */
+/** Older entries are of no use any more, ms. */
 const KEPT_MS = 60_000
 
-/** What a process remembers of tenants that it named; beyond, the oldest is named once more. */
+/** How many tenants a process remembers to have named. Beyond that, the oldest one is named again. */
 const MOST_REMEMBERED = 20_000
 
-/** These write nothing that the maintainer would have to look after. */
+/** These scripts write nothing that needs the maintainer. */
 const WITHOUT_UPKEEP = new Set<ScriptName>([
   'get-embeddings',
   'set-embeddings',
@@ -32,20 +35,20 @@ const WITHOUT_UPKEEP = new Set<ScriptName>([
 ])
 
 /**
- * Which tenants something was written for lately: one sorted set, so that the maintainer needs no look at those that are idle. A
- * process names a tenant before it writes, on the same connection and without waiting, and once for all it writes within 5 s. What is
- * lost here costs time, not jobs: the maintainer walks over all tenants slowly as well.
+ * Which tenants something was written for lately: one sorted set, so that the maintainer need not look at idle tenants.
+ * Before a process writes, it names the tenant on the same connection and without waiting, once for everything that it
+ * writes within 5 s. A lost name costs time and no job, because the maintainer also walks slowly over all tenants.
  */
 export type ActiveTenants = {
   /** Something is about to be written for the tenant. */
   touch(tenant: string): void
-  /** Those touched within the last ten seconds. */
+  /** The tenants that were touched within the last ten seconds. */
   list(): Promise<string[]>
-  /** Forgets those touched long ago. */
+  /** Forgets tenants that were touched long ago. */
   trim(): Promise<void>
 }
 
-/** The sorted set of tenants that something was written for, by when that was (Unix ms). */
+/** The sorted set of tenants, by the time of the last write for them (Unix ms). */
 function activeTenantsKey(prefix: string): string {
   return `${prefix}:active-tenants`
 }
@@ -77,7 +80,7 @@ export function createActiveTenants(deps: {
   }
 }
 
-/** The same scripts; those that may leave something to look after name their tenant first. */
+/** The same scripts. Those that may leave work for the maintainer name their tenant first. */
 export function touchingTenants(
   scripts: Scripts,
   active: Pick<ActiveTenants, 'touch'>,

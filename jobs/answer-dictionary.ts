@@ -1,8 +1,9 @@
 /**
- * What most answers have in common: the members of a chat completion and of a response, and frequent words. Compression takes it
- * as text that was there already, so that an answer of 1 KB rests in a third, not in three fifths, of its size.
+ * What most answers have in common: the members of a chat completion and of a response, and frequent words. Compression
+ * treats this as text that came before the answer. So a stored answer of 1 KB takes a third of its size, and not three
+ * fifths.
  *
- * Answers at rest refer to these very bytes: never change them. Another dictionary needs a mark of its own (payload.ts).
+ * Stored answers refer to these bytes: never change them. Another dictionary needs a mark of its own (payload.ts).
  */
 export const ANSWER_DICTIONARY = Buffer.from(
   [

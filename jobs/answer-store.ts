@@ -1,26 +1,30 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { type JobRecord, textOf } from './record.ts'
 
-/** Large answers that a process reads at the same time. */
+/** How many large answers a process reads at the same time. */
 const LARGE_AT_ONCE = 4
 
 /** Which answer a record refers to. See `Answers` in lua/common.lua. */
 export type AnswerName = { hash: string; by: string }
 
 /**
- * The answers that completed jobs refer to, as they rest. `root` is the tenant's. Jobs that ask for the same large answer at the
- * same time share one reading of it, and few of them are read at once: what Redis sends stands in its memory until it is taken.
+ * The answers that completed jobs refer to, as they are stored. `root` is the tenant's. Jobs that ask for the same
+ * large answer at the same time share one reading. Few large answers are read at once, because what Redis sends stays
+ * in its memory until the reader takes it.
  */
 export type AnswerStore = {
-  /** In the order of the names, mostly in one round trip; null for those that are gone. */
+  /** In the order of the names, mostly in one round trip; null for answers that are gone. */
   read(root: string, names: readonly AnswerName[]): Promise<(Buffer | null)[]>
-  /** How many bytes each of them has at rest. */
+  /** How many bytes each of them takes in the store; null for answers that are gone. */
   sizes(root: string, names: readonly AnswerName[]): Promise<(number | null)[]>
-  /** Completed records with their answers as `result`. A record whose answer is gone was forgotten meanwhile, and is null. */
+  /**
+   * Completed records with their answers as `result`. Null for a record whose answer is gone, because the record was
+   * deleted meanwhile.
+   */
   complete(root: string, records: readonly (JobRecord | null)[]): Promise<(JobRecord | null)[]>
 }
 
-/** The answer that a record refers to; null: it has none, or brings it along. */
+/** The answer that a record refers to; null: it has none, or contains it. */
 export function answerOf(record: JobRecord): AnswerName | null {
   if (record.has('result')) return null
   const by = textOf(record, 'answer')
@@ -32,13 +36,16 @@ export function createAnswerStore({ redis }: { redis: RedisClient }): AnswerStor
   const waiting: (() => void)[] = []
   let busy = 0
 
-  /** First where the newest answer to the content is, then where older ones are. */
+  /** The place of the newest answer to this content, then the place of older ones. */
   const placesOf = (root: string, { hash, by }: AnswerName) => [
     `${root}:answer:${hash}`,
     `${root}:answer:${hash}:${by}`,
   ]
 
-  /** What `read` makes of the first of its places where it is. It moves from one to the other only. */
+  /**
+   * Reads each answer at the first of its places that has it. An answer only ever moves from the first place to the
+   * second.
+   */
   async function locate<T>(
     root: string,
     names: readonly AnswerName[],

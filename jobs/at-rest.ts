@@ -4,40 +4,41 @@ import { isSealed, type SealedPlace, type Sealer, UnreadableError } from '../lib
 import type { JobError } from './job.ts'
 import { decodePayload, encodeBody, encodeResult } from './payload.ts'
 
-/** An error as it rests: encrypted, it lacks what may quote a prompt, and has that in `sealed`. */
+/** An error as it is stored. If it is encrypted, `sealed` holds the parts that may quote a prompt. */
 export type StoredError = JobError | (Omit<JobError, 'message' | 'provider_error'> & { sealed: string })
 
 /**
- * Encrypts the parts of jobs at rest, if that is configured: bodies, results, chunks of streams, and the texts of errors.
- * Each is bound to its tenant, its job and its kind. Scripts give the result of one job to its followers and to the cache,
- * so a result is bound to the content hash that they share, and names the job that it was encrypted for. Plain text from
- * before is read as it is. `root` is the tenant's. `open…` throws `UnreadableError` unless it says otherwise.
+ * Encrypts the stored parts of jobs, if that is configured: bodies, results, chunks of streams, and the texts of
+ * errors. Each part is bound to its tenant, its job and its kind. Scripts give the result of one job to its followers
+ * and to the cache. So a result is bound to the content hash that they share, and names the job that it was encrypted
+ * for. Plain text from earlier is read as it is. `root` is the tenant's. `open…` throws `UnreadableError` unless it
+ * says otherwise.
  */
 export type AtRest = {
-  /** The stored forms of a content hash, or of another digest. The first is the one written now; see Sealer. */
+  /** The stored forms of a content hash or another digest. The first is the one that is written now; see Sealer. */
   digests(plain: string): [string, ...string[]]
   sealBody(root: string, id: string, body: JsonObject): Buffer | string
   openBody(root: string, id: string, stored: Buffer): JsonObject
   sealResult(root: string, id: string, hash: string, result: JsonObject): Buffer | string
   /**
-   * A result as `encodeResult` writes it, to be read by `decodePayload`. `id`: whom it must have been sealed for; null: any job
-   * of the tenant with this content.
+   * A result in the form that `encodeResult` writes and `decodePayload` reads. `id`: the job that it must have been
+   * sealed for; null: any job of the tenant with this content.
    */
   openResultPayload(root: string, id: string | null, hash: string, stored: Buffer): Buffer
   openResult(root: string, id: string | null, hash: string, stored: Buffer): JsonObject
-  /** As the member of an event, its name in front. */
+  /** As the member of an event, with its name in front. */
   sealChunk(root: string, id: string, call: number, chunk: JsonValue): string
-  /** Null for one that cannot be opened. */
+  /** Null for a chunk that cannot be opened. */
   openChunk(root: string, id: string, call: number, sealed: string): JsonValue
-  /** As JSON. */
+  /** As JSON text. */
   sealError(root: string, id: string, error: JobError): string
-  /** With another message if its own cannot be opened. */
+  /** Has another message if its own cannot be opened. */
   openError(root: string, stored: StoredError): JobError
   /** A job's fair key, which may be an e-mail address. */
   sealFairKey(root: string, id: string, fairKey: string): string
-  /** Null for one that cannot be opened. */
+  /** Null for a fair key that cannot be opened. */
   openFairKey(root: string, id: string, stored: string): string | null
-  /** Reports something that cannot be opened and is shown as missing. */
+  /** Reports a part that cannot be opened and is shown as missing. */
   onUnreadable(error: UnreadableError, id: string): void
 }
 
@@ -131,7 +132,7 @@ export function createAtRest(deps: {
   }
 }
 
-/** What a job shows instead of a part that cannot be opened. */
+/** The error of a job of which a part cannot be opened. */
 export function toUndecryptable(error: UnreadableError): JobError {
   const why =
     error.missingKey === null
@@ -141,7 +142,7 @@ export function toUndecryptable(error: UnreadableError): JobError {
     code: 'undecryptable',
     message: `What is stored of this job cannot be read: ${why}.`,
     provider_status: null,
-    // A process with the key can read it again.
+    // A process that has the key can read it.
     retryable: error.missingKey !== null,
   }
 }

@@ -3,7 +3,7 @@ import type { Usage } from '../lib/usage.ts'
 import type { Attempt } from './job.ts'
 import { isoTime, type StoredUsage } from './record.ts'
 
-/** The HTTP status of a call that completes its job, where its end says none. */
+/** The HTTP status of a call that completed its job, unless its end names another one. */
 export const USUAL_STATUS = 200
 
 /** Every call made for a job, in order; null when there is no such job. */
@@ -21,7 +21,7 @@ export function attemptsOf(fields: Record<string, string>, usage: string): Attem
   return toAttempts(fields, readUsage(usage))
 }
 
-/** A usage as it is stored, without the note that it is an estimate, which an attempt has beside it. */
+/** A stored usage without the members that an attempt shows elsewhere or not at all. */
 function readUsage(text: string): Usage | null {
   if (text === '') return null
   const { is_estimate: _, tier: __, saved_nano: ___, ...usage } = JSON.parse(text) as StoredUsage
@@ -29,9 +29,9 @@ function readUsage(text: string): Usage | null {
 }
 
 /**
- * Joins each call's intent (`n`) with its end (`n:end`).
+ * Joins the intent of each call (`n`) with its end (`n:end`).
  *
- * @param jobUsage the job's: that of the call that completed it, whose end does not say it again
+ * @param jobUsage the usage of the job. It is that of the call that completed the job, whose end does not repeat it.
  */
 function toAttempts(fields: Record<string, string>, jobUsage: Usage | null): Attempt[] {
   return Object.keys(fields)

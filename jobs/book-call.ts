@@ -1,25 +1,28 @@
 import { type BudgetShortage, type BudgetWindow, encodeBudgets, readShortage } from './budgets.ts'
 import type { Scripts } from './scripts.ts'
 
-/** The budgets that a call counts against which is no job's. */
+/** The budgets of a call that belongs to no job. */
 export type CallBudgets = {
   /** USD a UTC day; null: not limited. */
   dailyUsd: number | null
   windows: readonly BudgetWindow[]
-  /** The address that hears of budgets; null: none. */
+  /** The address that gets webhooks about budgets; null: none. */
   operationsUrl: string | null
 }
 
 export type BookedCall =
   | {
       kind: 'booked'
-      /** Puts what the call cost, USD, in the place of what was booked for it. Once. */
+      /** Replaces the estimate that was booked for the call by its cost, USD. Counts once. */
       settle(costUsd: number): Promise<void>
     }
-  /** `waitMs`: until the next window; null: there is none. */
+  /** `waitMs`: time until the next window; null: there is none. */
   | { kind: 'budget_exhausted'; waitMs: number | null; shortage: BudgetShortage }
 
-/** Books calls that are no jobs: what one may cost is spent before it leaves, where its budgets have room for it. */
+/**
+ * Books calls that belong to no job. Before such a call is made, its estimated cost is booked, if its budgets have room
+ * for it.
+ */
 export function createCallBooks(deps: { scripts: Pick<Scripts, 'run'>; rootOf: (tenant: string) => string }) {
   return async (tenant: string, budgets: CallBudgets, estimateUsd: number): Promise<BookedCall> => {
     const { dailyUsd, operationsUrl, windows } = budgets
@@ -41,7 +44,7 @@ export function createCallBooks(deps: { scripts: Pick<Scripts, 'run'>; rootOf: (
       async settle(costUsd) {
         const more = Math.round(costUsd * 1e9) - estimate
         const [booked = '', day = ''] = rest
-        // '-': it was booked in no account, and counts as spent all the same.
+        // '-': it was booked in no account, and still counts as spent.
         if (more !== 0) await run(more, booked || '-', day)
       },
     }

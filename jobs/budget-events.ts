@@ -3,17 +3,17 @@ import type { RedisClient } from '../lib/redis.ts'
 import { type AnyBudget, type BudgetOwner, NEVER } from './budgets.ts'
 import { isoTime } from './record.ts'
 
-/** What ids of accounts begin with where they stand beside those of jobs. */
+/** Ids of accounts begin with this, where they are listed together with ids of jobs. */
 export const BUDGET_PREFIX = 'budget_'
 
 export const budgetEvents = ['budget.warning', 'budget.exhausted'] as const
 export type BudgetEventName = (typeof budgetEvents)[number]
 
-/** A budget that comes to 80 % or to 100 %. Times are RFC 3339. */
+/** A budget that reached 80 % or 100 %. Times are RFC 3339. */
 export type BudgetEvent = {
   event: BudgetEventName
   data: {
-    /** The same for all that is told of one window of one budget. */
+    /** The same id for all events of one window of one budget. */
     id: string
     at: string
     budget: {
@@ -30,7 +30,7 @@ export type BudgetEvent = {
   }
 }
 
-/** As `tell_of_budget` of lua/common.lua writes it. */
+/** The event that `tell_of_budget` of lua/common.lua writes. */
 function toBudgetEvent(id: string, text: string): BudgetEvent {
   const stored = JSON.parse(text)
   const { event, at, budget, start, end, limit, spent, reserved } = stored
@@ -57,11 +57,11 @@ function toBudgetEvent(id: string, text: string): BudgetEvent {
 
 const keyOf = (root: string, id: string) => `${root}:budget:${id.slice(BUDGET_PREFIX.length)}:events`
 
-/** Reads events of budgets by their references. Those of a group or a flow are among the events that are asked for by it. */
+/** Reads events of budgets by their references. A group or a flow also gets the events of its own budgets. */
 export function createBudgetEvents({ redis }: { redis: RedisClient }): EventSource<BudgetEvent> {
   return {
     async resolve(root, references, filter) {
-      // These ask for jobs.
+      // Filters by type or lane ask for jobs.
       if (filter.type !== undefined || filter.lane !== undefined) return references.map(() => null)
       return Promise.all(
         references.map(async ({ id, seq }) => {
@@ -79,7 +79,7 @@ export function createBudgetEvents({ redis }: { redis: RedisClient }): EventSour
   }
 }
 
-/** What is told of a budget, for a webhook; null: it is kept no longer. */
+/** An event of a budget, for a webhook; null: it is not kept any more. */
 export async function readBudgetEvent(
   redis: RedisClient,
   root: string,

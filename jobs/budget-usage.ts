@@ -8,43 +8,43 @@ import { isoTime } from './record.ts'
 import type { Scripts } from './scripts.ts'
 import type { TenantStats } from './tenant-stats.ts'
 
-/** A budget, and how it stands in its window. */
+/** A budget, and what is spent of it in its window. */
 export type BudgetUsage = {
   owner: BudgetOwner
   name: string | null
   usd: number
   per: AnyBudget['per']
   time_zone: string
-  /** RFC 3339; null: it has no windows. */
+  /** RFC 3339; null: the budget has no windows. */
   window_start: string | null
   window_end: string | null
   spent_usd: number
   reserved_usd: number
 }
 
-/** Budgets of groups, and how budgets stand. Every method takes the tenant first. */
+/** Budgets of groups, and what is spent of budgets. Every method takes the tenant first. */
 export type Budgets = {
-  /** How these budgets stand now, in their order. */
+  /** What is spent of these budgets now, in their order. */
   read(
     tenant: string,
     owner: BudgetOwner,
     name: string | null,
     budgets: readonly AnyBudget[],
   ): Promise<BudgetUsage[]>
-  /** The fair keys, by their digests, that spent most in the present windows of these budgets: 100 of each. */
+  /** The digests of the fair keys that spent most in the present windows of these budgets, 100 for each budget. */
   topFairKeys(tenant: string, budgets: readonly AnyBudget[]): Promise<string[]>
-  /** What budgets of this fair key are named by. */
+  /** The digest that stands for this fair key in budgets. */
   digestFairKey(tenant: string, fairKey: string): string
-  /** Names of the groups that have or lately had budgets, sorted. */
+  /** Names of the groups that have budgets or had them lately, sorted. */
   groups(tenant: string): Promise<string[]>
-  /** Null: the group has none. */
+  /** Null: the group has no budgets. */
   ofGroup(tenant: string, group: string): Promise<BudgetUsage[] | null>
-  /** Null: as many groups have budgets as may have (`mostGroups`). */
+  /** Null: no further group may have budgets (`mostGroups`). */
   setOfGroup(tenant: string, group: string, budgets: readonly AnyBudget[]): Promise<BudgetUsage[] | null>
-  /** False: it had none. */
+  /** False: the group had no budgets. */
   removeOfGroup(tenant: string, group: string): Promise<boolean>
   mostGroups: number
-  /** Books a call that is no job's. */
+  /** Books a call that belongs to no job. */
   bookCall(tenant: string, budgets: CallBudgets, estimateUsd: number): Promise<BookedCall>
 }
 
@@ -52,7 +52,7 @@ const DAY_MS = 86_400_000
 
 /**
  * @param deps.now Unix ms, by Redis' clock
- * @param deps.mostGroups groups of a tenant that may have budgets
+ * @param deps.mostGroups how many groups of a tenant may have budgets
  */
 export function createBudgets(deps: {
   redis: RedisClient
@@ -107,7 +107,10 @@ export function createBudgets(deps: {
   }
 }
 
-/** How a tenant's `budget_usd_per_day` stands, which counts apart from the others. `now`: Unix ms, by Redis' clock. */
+/**
+ * What is spent of a tenant's `budget_usd_per_day`, which is counted apart from the others. `now`: Unix ms, by Redis'
+ * clock.
+ */
 export function toDayUsage(
   usd: number,
   { spentUsd, reservedUsd }: Pick<TenantStats, 'spentUsd' | 'reservedUsd'>,
@@ -123,7 +126,7 @@ export function toDayUsage(
   }
 }
 
-/** The used part of a budget, with what open jobs may cost; 1 and more: it has no room. */
+/** The used share of a budget, with what its open jobs may cost; 1 or more: it has no room. */
 export function usedShare({ usd, spent_usd, reserved_usd }: BudgetUsage): number {
   return usd === 0 ? 1 : (spent_usd + reserved_usd) / usd
 }

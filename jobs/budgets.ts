@@ -1,25 +1,28 @@
 import type { Budget } from '../config/budget-windows.ts'
 import { findWindow } from '../config/budget-windows.ts'
 
-/** Whose a budget is. */
+/** The kinds of owners of budgets. */
 export const budgetOwners = ['tenant', 'key', 'fair_key', 'group', 'flow'] as const
 export type BudgetOwner = (typeof budgetOwners)[number]
 
-/** A budget of a window that comes again and again, or of all time: `total`. */
+/** A budget of windows that follow one another, or of all time: `total`. */
 export type AnyBudget = Omit<Budget, 'per'> & { per: Budget['per'] | 'total' }
 
-/** What may be spent in a window of time. Redis' clock chooses between it and the one that follows. */
+/** What may be spent in a window of time. Redis' clock decides whether this window or the next one counts. */
 export type BudgetWindow = AnyBudget & {
   owner: BudgetOwner
-  /** Id of the key, digest of the fair key, name of the group, id of the flow; null: of the tenant, or a fair key that is not digested yet. */
+  /**
+   * Id of the key, digest of the fair key, name of the group, or id of the flow; null: the tenant, or a fair key
+   * without a digest yet.
+   */
   name: string | null
-  /** Unix ms: of the window, and the end of the one that follows. */
+  /** Unix ms: start and end of the window, and the end of the next one. */
   start: number
   end: number
   nextEnd: number
 }
 
-/** A window without an end ends then, in the year 9999. */
+/** The end of a window that has none, in the year 9999, Unix ms. */
 export const NEVER = 253_402_300_799_999
 
 /** Budgets with their windows at an instant, Unix ms. */
@@ -37,27 +40,27 @@ export function toWindows(
   })
 }
 
-/** Whose account it is, as keys name it. */
+/** The owner as it is named in keys. */
 function whoseAccount(owner: BudgetOwner, name: string | null): string {
   if (owner === 'tenant') return 'tenant'
   return owner === 'key' ? (name ?? 'key') : `${owner === 'fair_key' ? 'fair' : owner}:${name}`
 }
 
-/** The key of an account below the tenant's root, without its window: see `account_key` of lua/common.lua. */
+/** The key of an account below the tenant's root; see `account_key` of lua/common.lua. */
 export function accountName({ owner, name, start, end }: Omit<BudgetWindow, 'usd' | 'nextEnd'>): string {
   return `${whoseAccount(owner, name)}:${start}:${end}`
 }
 
-/** Billionths of a dollar. */
+/** A dollar is 10⁹ nano dollars. */
 function usdToNano(usd: number): number {
   return Math.round(usd * 1e9)
 }
 
 /**
- * The budgets that a job counts against, as create.lua reads them; '' where there are none.
+ * The budgets that a job counts against, in the form that create.lua reads; '' for none.
  *
- * @param dailyUsd the tenant's of a UTC day; null: none
- * @param notify the address that hears of budgets; null: none
+ * @param dailyUsd the tenant's budget of a UTC day, USD; null: none
+ * @param notify the address that gets webhooks about budgets; null: none
  */
 export function encodeBudgets(
   dailyUsd: number | null,
@@ -72,7 +75,7 @@ export function encodeBudgets(
   return `${dailyUsd ?? '-'} ${notify ?? '-'}${each.join('')}`
 }
 
-/** A budget that has no room, as create.lua answers it. */
+/** A budget without room for a job, from create.lua's answer. */
 export type BudgetShortage = {
   owner: BudgetOwner
   name: string | null
@@ -87,7 +90,7 @@ export type BudgetShortage = {
   endsAt: number | null
 }
 
-/** What create.lua answers behind `budget_exhausted` and the time to wait; null: nothing. */
+/** Reads what create.lua answers after `budget_exhausted` and the time to wait; null: nothing. */
 export function readShortage(rest: readonly unknown[]): BudgetShortage | null {
   const [about = '', limit, spent, reserved, needed, ends = ''] = rest.map(String)
   if (about === '') return null
@@ -101,7 +104,7 @@ export function readShortage(rest: readonly unknown[]): BudgetShortage | null {
   }
 }
 
-/** The budget in the words of a message: `the budget of the key key_…, 5 USD a day (UTC)`. */
+/** A budget as messages name it: `the budget of the key key_…, 5 USD a day (UTC)`. */
 export function describeBudget({
   owner,
   name,
@@ -109,13 +112,13 @@ export function describeBudget({
   timeZone,
   usd,
 }: Pick<BudgetShortage, 'owner' | 'name' | 'per' | 'timeZone' | 'usd'>): string {
-  // A fair key may be private: its digest would tell a client nothing.
+  // A fair key may be private, and its digest would tell a client nothing.
   const whose = owner === 'tenant' || owner === 'fair_key' ? '' : ` ${name}`
   const window = per === 'total' ? 'in all' : `a ${per} (${timeZone})`
   return `the budget of the ${owner.replace('_', ' ')}${whose}, ${toShortUsd(usd)} USD ${window}`
 }
 
-/** A number of USD without digits that say nothing. */
+/** A number of USD, without meaningless digits. */
 export function toShortUsd(usd: number): string {
   return String(Number(usd.toPrecision(6)))
 }

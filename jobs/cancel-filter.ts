@@ -2,32 +2,32 @@ import type { JobType } from './job.ts'
 
 export type OpenStatus = 'scheduled' | 'queued' | 'running'
 
-/** Which open jobs are meant; what is not given names all. Times are Unix ms. */
+/** Which open jobs are meant. A member that is absent matches all jobs. Times are Unix ms. */
 export type OpenFilter = {
   status?: OpenStatus
   type?: JobType
   group?: string
-  /** `provider/model`, where the job is now. */
+  /** `provider/model`, the lane where the job is now. */
   lane?: string
-  /** All lanes of it. */
+  /** All lanes of this provider. */
   provider?: string
-  /** The id of the schedule that made them. */
+  /** The id of the schedule that made the jobs. */
   schedule?: string
-  /** Created then or later. */
+  /** Created at this time or later. */
   createdAfter?: number
-  /** Created before then. */
+  /** Created before this time. */
   createdBefore?: number
 }
 
 /**
- * `matched`: open jobs that the filter names, up to the limit. `cancelled`: those of them that were cancelled. `failed`: those looked
- * at that an error of ours kept from it, where there are any; they are open as before.
+ * `matched`: open jobs that match the filter, up to the limit. `cancelled`: those that were cancelled. `failed`: jobs
+ * that could not be cancelled because of an error, if there are any. They are still open.
  */
 export type Cancelled = { matched: number; cancelled: number; failed?: number }
 
 export type CancelOptions = {
-  /** At most so many, the newest jobs first. */
+  /** Most jobs to cancel. The newest are cancelled first. */
   limit: number
-  /** Counts and changes nothing. */
+  /** Only counts, and changes nothing. */
   isDryRun?: boolean
 }

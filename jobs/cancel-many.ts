@@ -10,7 +10,10 @@ import type { Scripts } from './scripts.ts'
 
 const OPEN: readonly OpenStatus[] = ['scheduled', 'queued', 'running']
 
-/** Jobs that one script looks at and cancels: some milliseconds of Redis. Scripts under way at the same time. */
+/**
+ * BLOCK: jobs that one script looks at and cancels, which takes some milliseconds of Redis. BLOCKS_AT_ONCE: scripts
+ * under way at the same time.
+ */
 const BLOCK = 50
 const BLOCKS_AT_ONCE = 4
 
@@ -24,9 +27,10 @@ type Ended = {
 }
 
 /**
- * Cancels many jobs, the newest first: jobs that follow an equal one go before it, so that none of them is promoted for nothing.
+ * Cancels many jobs, the newest first. So followers of a job are cancelled before their leader, and no follower is
+ * promoted in vain.
  *
- * @param deps.abort tells the workers that a running call is of no more use
+ * @param deps.abort tells the workers that the result of a running call is not needed any more
  */
 export function createCancelMany(deps: {
   redis: RedisClient
@@ -64,7 +68,7 @@ export function createCancelMany(deps: {
     return { matched: Number(matched), cancelled: ended.length }
   }
 
-  /** What follows a cancel may fail: the maintainer queues who was promoted, and workers pass over entries of ended jobs. */
+  /** What follows a cancel may fail: the maintainer queues promoted jobs, and workers drop entries of ended jobs. */
   async function release(tenant: string, ended: readonly Ended[]): Promise<void> {
     const waited = ended.filter(({ was }) => was === JobStatus.queued)
     const lanes = Map.groupBy(waited, ({ lane }) => lane)
@@ -79,7 +83,10 @@ export function createCancelMany(deps: {
       if (step.status === 'rejected') deps.onError(step.reason, 'following up on cancelled jobs')
   }
 
-  /** The shortest index that has all jobs of the filter, or several. Each is by creation. */
+  /**
+   * The shortest index that contains all jobs of the filter, or several indexes that do together. Each is ordered by
+   * creation.
+   */
   async function chooseIndexes(root: string, { status, group, schedule }: OpenFilter): Promise<string[]> {
     if (schedule !== undefined) return [scheduleJobsKey(root, schedule)]
     const byStatus = OPEN.filter((one) => status === undefined || one === status).map(
@@ -101,7 +108,7 @@ export function createCancelMany(deps: {
     const total = { matched: 0, cancelled: 0, failed: 0 }
     const running = new Set<Promise<void>>()
     let lost: unknown = null
-    /** How many may match in blocks that are under way. */
+    /** How many jobs may match in the blocks that are under way. */
     let expected = 0
 
     async function take(ids: string[], most: number): Promise<void> {
@@ -139,7 +146,7 @@ export function createCancelMany(deps: {
       }
     }
     await Promise.all(running)
-    // What was cancelled before stays so; the same call goes on with the rest.
+    // What was cancelled stays cancelled. The same request cancels the rest.
     if (lost !== null) throw lost
     const { failed, ...counts } = total
     return failed > 0 ? { ...counts, failed } : counts

@@ -16,10 +16,10 @@ import type { Held } from './queue-entry.ts'
 import { costOf, type JobRecord, numberOf, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
-/** Most jobs that one script claims: that blocks Redis for a millisecond. */
+/** Most jobs that one script claims, which holds Redis for a millisecond. */
 const MOST_CLAIMED = 16
 
-/** Calls of one job that may be lost with their workers before it is quarantined. */
+/** A job is quarantined after this many of its calls were lost with their workers. */
 const MOST_LOST = 3
 
 /** What is known about a call before it is sent. */
@@ -28,9 +28,11 @@ export type Intent = {
   model: string
   coalesced: number
   waitedFor: WaitingFor | null
-  /** The tier of service that its jobs ask for; absent: standard. */
+  /** The tier of service that the jobs ask for; absent: standard. */
   tier?: Tier
-  /** Expected cost of a job's call on this lane, for jobs that count against a budget; null: as reserved. */
+  /**
+   * Expected cost of a job's call on this lane, for jobs that count against a budget; null: as much as was reserved.
+   */
   estimate?: (cost: JobCost) => MoneyEstimate | null
 }
 
@@ -40,18 +42,18 @@ export type Claimed = {
   id: string
   /** The lane of the call. */
   lane: string
-  /** Number of the call within its job. When it stores an outcome it must still be the latest. */
+  /** Number of the call within its job. It must still be the latest when it stores a failure or a retry. */
   call: number
-  /** Calls that count against `maxAttempts`, this one included. */
+  /** Calls that count against `maxAttempts`, with this one. */
   attempts: number
   maxAttempts: number
-  /** From the time when it could have started to this claim. */
+  /** Time from when the job could have started to this claim, ms. */
   waitedMs: number
   /** When its first call was claimed, Unix ms. */
   firstStartedAt: number
   timeoutMs: number
   type: JobType
-  /** As the client named it: a lane or an alias of several. */
+  /** The model as the client named it: a lane, or an alias of several lanes. */
   model: string
   /** See NewJob. */
   unfitLanes: string[]
@@ -59,10 +61,13 @@ export type Claimed = {
   cacheMode: string
   /** See NewJob. */
   isShownLive: boolean
-  /** See NewJob; null where the job has none. */
+  /** See NewJob; null if the job has none. */
   requestId: string | null
   trace: string | null
-  /** The batch of the provider that it is a line of, and when it was claimed for that, Unix ms; absent: it is called. */
+  /**
+   * The provider batch that has a line for the job, and when the job was claimed for it, Unix ms; absent: the job is
+   * called.
+   */
   providerBatch?: { id: string; since: number }
   body: JsonObject
   cost: JobCost
@@ -77,22 +82,25 @@ export type Started =
   /** There is nothing to do for this entry. */
   | { kind: 'done' }
 
-/** Events of claims, emitted once the store has the change. */
+/** Events of claims. They are emitted when the store has the change. */
 export type ClaimEvents = {
-  /** Claimed for a call. */
+  /** A job was claimed for a call. */
   'job.claimed': { claimed: Claimed; waitedFor: WaitingFor | null }
   'job.incident': Incident
 }
 
-/** How workers get jobs for a call. Methods are idempotent; all throw when Redis is unavailable. */
+/** How workers get jobs for their calls. All methods are idempotent, and throw if Redis is unavailable. */
 export type Claims = {
-  /** Claims fetched entries in one round trip; answers in their order. */
+  /** Claims fetched entries in one round trip. Returns one answer for each, in their order. */
   start(held: Held[], intent: Intent): Promise<Started[]>
-  /** Opens an entry whose call was started for this worker (see `Held.started`), and whose body came with it; otherwise it is for `start`. */
+  /**
+   * Opens an entry whose call was started for this worker (see `Held.started`), if its body came with it. Otherwise use
+   * `start`.
+   */
   openStarted(held: Held, lane: string): Promise<Started>
-  /** Reads again what `start` claimed under these tokens; done: the job is over, or another call has it. */
+  /** Reads again what `start` claimed under these tokens; `done`: the job has ended, or another call has it. */
   resume(held: Held[]): Promise<Started[]>
-  /** The models that the clients of waiting entries named, in their order; null for a deleted job. */
+  /** The models that the clients of waiting entries named, in the order of the entries; null for a deleted job. */
   models(held: Held[]): Promise<(Pick<Claimed, 'model' | 'unfitLanes'> | null)[]>
 }
 
@@ -115,11 +123,11 @@ export type ClaimsDeps = {
   rootOf: (tenant: string) => string
   atRest: AtRest
   settings: () => { retainMs: number }
-  /** USD a UTC day; null: no limit. Without it none has one. */
+  /** The tenant's budget of a UTC day, USD; null: no limit. Without this function no tenant has one. */
   budgetOf?: (tenant: string) => number | null
-  /** What each fair key of the tenant may have; null: no limits. Without it none has any. */
+  /** The limits of the tenant's fair keys; null: none. Without this function no tenant has any. */
   fairKeyLimitsOf?: (tenant: string) => FairKeyLimits | null
-  /** What becomes of a claimed job whose body cannot be decrypted. */
+  /** Decides on a claimed job whose body cannot be decrypted. */
   leaveUnread: (claimed: Omit<Claimed, 'body'>, error: UnreadableError) => Promise<Started>
   events?: Emit<ClaimEvents>
 }
@@ -129,7 +137,10 @@ export function createClaims(deps: ClaimsDeps): Claims {
 
   type Budget = { budget: number | ''; expected: string }
 
-  /** The tenant's budget of a UTC day ('' none), and the expected cost of the call: the store knows which further budgets the job has. */
+  /**
+   * The tenant's budget of a UTC day ('' for none), and the expected cost of the call. The store knows the job's other
+   * budgets.
+   */
   function budgetFor({ tenant, cost }: Held, { provider, model, estimate }: Intent): Budget {
     const budget = deps.budgetOf?.(tenant) ?? null
     const money = estimate?.(cost) ?? null
@@ -146,7 +157,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
   }
 
   type Claim = { held: Held; members: string } & Budget
-  /** One script for each tenant claims the calls that leave together. */
+  /** One script for each tenant claims the jobs of calls that start together. */
   const claim = gatherCalls({
     keyOf: ({ held, members, budget }: Claim) => `${held.tenant} ${held.leaseMs} ${budget} ${members}`,
     async run(claims) {
@@ -170,7 +181,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
   ): Promise<Started> {
     try {
       const opened = atRest.openBody(rootOf(claimed.tenant), claimed.id, body)
-      // The next step reads the whole body too, so it gets another turn of the event loop.
+      // The next step also reads the whole body, so it gets another turn of the event loop.
       if (hasLargeSource(opened)) await longWorkTurn()
       const whole = { ...claimed, body: opened }
       deps.events?.emit('job.claimed', { claimed: whole, waitedFor })
@@ -261,8 +272,8 @@ export function createClaims(deps: ClaimsDeps): Claims {
 }
 
 /**
- * What start.lua answers after 'run': the call's number, the attempts, the number of the previous call if it was lost
- * with its worker, else 0, and the fields of the record that a call needs.
+ * What start.lua answers after 'run': the number of the call, the attempts, the number of the previous call if it was
+ * lost with its worker (0 otherwise), and the fields of the record that a call needs.
  */
 type StartAnswer = [call: number, attempts: number, lostCall: number, flat: Buffer[]]
 
@@ -271,7 +282,7 @@ function usdOf(record: JobRecord, name: string): number | null {
   return nano === null ? null : nano / 1e9
 }
 
-/** The first call of a job that was started for this worker. Precondition: it was (`held.started`). */
+/** The first call of a job that was started for this worker. `held.started` must be set. */
 export function toStarted({ tenant, id, cost, started }: Held, lane: string): Omit<Claimed, 'body'> {
   const { at, reservedUsd, fields } = started!
   return {

@@ -9,8 +9,8 @@ import type { JobType } from './job.ts'
 import { isPresentation } from './presentation.ts'
 
 /**
- * Members whose values are schemas, or lists of tools: models read them from top to bottom, and a structured answer has its
- * members in the order of its schema. Everywhere else the order of members means nothing.
+ * Members whose order counts: their values are schemas or lists of tools. Models read them from top to bottom, and a
+ * structured answer has its members in the order of its schema. Everywhere else the order of members means nothing.
  */
 const ORDERED = new Set([
   'tools',
@@ -33,14 +33,14 @@ const ORDERED = new Set([
   'structured_outputs',
 ])
 
-/** As `JSON.stringify` writes one; a few texts that look like it hash as well that way. */
+/** A lone surrogate as `JSON.stringify` writes it. Some other texts look like it, and are hashed in the same way. */
 const LONE_SURROGATE = /\\ud[89a-f]/
 
 const keepsOrder = (name: string) => ORDERED.has(name)
 
-/** SHA-256 (hex) over the RFC 8785 form of a value: equal for equal JSON, in any order of members. */
+/** SHA-256 (hex) of the RFC 8785 form of a value. JSON that differs only in the order of members has the same hash. */
 export function hashCanonical(value: JsonValue): string {
-  // A lone surrogate has no canonical form of RFC 8785: escaped, as JSON writes it, it is as good as any other text.
+  // RFC 8785 defines no form for a lone surrogate. Its escaped form is hashed like any other text.
   const escaped = JSON.stringify(value) as string | undefined
   if (escaped !== undefined && LONE_SURROGATE.test(escaped))
     return hashText(canonicalizeText(escaped, () => false))
@@ -50,9 +50,10 @@ export function hashCanonical(value: JsonValue): string {
 }
 
 /**
- * Equal for two jobs that ask for the same answer: type, model and body, without the members that only say how the answer
- * is delivered. `inputs` has the digests of the files that the body names. One input of an embedding job is the same by itself and alone in a list. Read from the text of the body:
- * order counts in schemas and tools, and numbers that a double cannot hold stay distinct.
+ * The hash that two jobs share if they ask for the same answer: it covers type, model and body, without the members
+ * that only say how the answer is delivered. `inputs` has the digests of the files that the body names. An embedding
+ * job has the same hash for one input as for a list of that one input. The body is read from its text, because order
+ * counts in schemas and tools, and numbers that a double cannot hold must stay distinct.
  */
 export function contentHash(
   type: JobType,
@@ -61,7 +62,7 @@ export function contentHash(
   inputs: ReadonlyMap<string, string> = new Map(),
 ): string {
   const members = readContent(type, body)
-  // Files count by what they hold.
+  // Files are compared by their content.
   for (const { member, ids } of listInputFiles(type, body)) {
     members.set(member, JSON.stringify(ids.map((id) => inputs.get(id) ?? id)))
   }
@@ -72,14 +73,14 @@ export function contentHash(
   return hashContent(type, model, members)
 }
 
-/** The content hash of each of some inputs, as an embedding job of its own with that input alone. */
+/** The content hash of each input, as if it were an embedding job with that input alone. */
 export function hashInputsOf(model: string, body: JsonObject, inputs: readonly JsonValue[]): string[] {
   const members = readContent('embedding', body)
   members.set('model', JSON.stringify(model))
   return inputs.map((input) => hashContent('embedding', model, members.set('input', JSON.stringify(input))))
 }
 
-/** The canonical texts of the members that an answer depends on. */
+/** The canonical texts of the members that decide the answer. */
 function readContent(type: JobType, body: JsonObject): Map<string, string> {
   const text = sourceOf(body)
   const members = new Map<string, string>()

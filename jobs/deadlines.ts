@@ -7,18 +7,23 @@ import { tenantRoot } from './keys.ts'
 import type { Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 
-/** Jobs read at once, jobs failed in one script, which holds Redis for some milliseconds then, and scripts under way at the same time. */
+/**
+ * READ: jobs read at once. BLOCK: jobs that one script fails, which holds Redis for some milliseconds. BLOCKS_AT_ONCE:
+ * scripts under way at the same time.
+ */
 const READ = 1000
 const BLOCK = 50
 const BLOCKS_AT_ONCE = 4
 
-/** Fails waiting jobs whose deadline passed. Any number of processes may do so at once. */
+/** Fails waiting jobs whose deadline has passed. Any number of processes may do so at once. */
 export type Deadlines = {
-  /** Goes on until no job of the tenant is over its deadline, or the signal aborts. Throws when Redis is away. */
+  /**
+   * Continues until no job of the tenant is past its deadline, or the signal aborts. Throws if Redis is unavailable.
+   */
   expire(tenant: string, signal?: AbortSignal): Promise<void>
 }
 
-/** @param deps.now Unix ms, by Redis' clock: what to look at. The script decides by that clock itself. */
+/** @param deps.now Unix ms, by Redis' clock: it chooses what to look at. The script decides by that clock itself. */
 export function createDeadlines(deps: {
   redis: RedisClient
   scripts: Scripts
@@ -27,7 +32,7 @@ export function createDeadlines(deps: {
   retainMs: () => number
   now: () => number
   events?: Emit<{ 'job.incident': Incident }>
-  /** Told of each job that could not be failed. */
+  /** Called for each job that could not be failed. */
   onFailure?: OnUpkeepFailure
 }): Deadlines {
   const { redis, scripts, outbox, prefix } = deps
@@ -50,7 +55,7 @@ export function createDeadlines(deps: {
     }
   }
 
-  /** What one job of a block cannot do costs that job alone. */
+  /** If a block fails, its jobs are failed one by one, so that an error of one job concerns that job alone. */
   async function expireBlock(tenant: string, ids: string[]): Promise<void> {
     try {
       await paced(() => expireSome(tenant, ids), { isAwaited: true })
@@ -72,7 +77,7 @@ export function createDeadlines(deps: {
       while (!signal?.aborted) {
         const found = await redis.zrangebyscore(key, '-inf', deps.now(), 'LIMIT', 0, READ)
         const ids = found.filter((id) => !tried.has(id))
-        // What stands there still would do so the next time as well.
+        // Jobs that are left are tried only once. They would fail again.
         if (ids.length === 0) return
         for (const id of ids) tried.add(id)
         const blocks: string[][] = []

@@ -3,26 +3,31 @@ import type { Outbox } from './outbox.ts'
 import type { EntryMark, Held, QueueEntry, StartedCall, StartedFields } from './queue-entry.ts'
 
 /**
- * Direct dispatch: a job whose client waits, on an idle lane, goes straight from the API to a worker, by a message of
- * `create.lua`. It stays in its tenant's outbox all the while. If the message or the worker is lost, a sweeper finds it
- * there and queues it. A worker that makes the call moves the job's time in the outbox into the future, as a lock.
+ * Direct dispatch sends a job whose client waits, on an idle lane, straight from the API to a worker, by a message of
+ * `create.lua`. The job stays in its tenant's outbox until it ends. If the message or the worker is lost, a sweep finds
+ * the job there and queues it. A worker that makes the call moves the job's time in the outbox ahead, which works as a
+ * lock.
  *
- * Usually that script has started the call as well, with its permit (`lua/start-here.lua`): then the worker makes the call at once.
+ * Usually that script has also taken the permit and started the call (`lua/start-here.lua`). Then the worker makes the
+ * call at once.
  */
 export type DirectDispatch = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack' | 'claimed'> & {
   /** The entry of a message, as this worker holds it. */
   toHeld(message: Buffer): Held
 }
 
-/** The name under which a worker claims what was dispatched to it. */
+/** The token under which a worker claims what was dispatched to it. */
 export function directToken(worker: string): string {
   return `direct:${worker}`
 }
 
-/** What a message says of the entry. `call`: for a job that may be started for its worker. */
+/** The entry in a message. `call`: for a job that may be started for its worker. */
 export type DirectMessage = QueueEntry & { call?: StartedFields }
 
-/** A message about a started call begins with this; then `<permit> <Unix ms> <reserved, billionths> <lease, ms>`, a line with the entry, and the body. */
+/**
+ * First byte of a message about a started call. Then come `<permit> <Unix ms> <reserved, billionths> <lease, ms>`, a
+ * line with the entry, and the body.
+ */
 const STARTED = 0x21
 const LINE_END = 0x0a
 
@@ -47,7 +52,7 @@ function readMessage(message: Buffer): { entry: DirectMessage; started: StartedC
 export function createDirectDispatch(deps: {
   outbox: Pick<Outbox, 'dispatch'>
   leaseMs: number
-  /** Of this process. */
+  /** The name of this worker. */
   worker: string
 }): DirectDispatch {
   const { outbox, leaseMs, worker } = deps
@@ -77,7 +82,7 @@ export function createDirectDispatch(deps: {
         started,
       }
     },
-    // The end of the job removed it from the outbox. If it did not end, the sweeper must find it there.
+    // The end of the job removed its place from the outbox. If the job did not end, the sweep must find it there.
     acknowledge: async () => {},
     claimed: (held) => ({ ...held, isDirect: false, started: null }),
     delay: (held, at, mark) => queue(held, at, mark),

@@ -1,18 +1,18 @@
 import { OUTBOX_GRACE_MS } from './leases.ts'
 import type { Outbox } from './outbox.ts'
 
-/** How long the maintainer has to queue a due job before this process does, ms. */
+/** This process queues a due job if the maintainer has not done so after this long, ms. */
 const LATE_MS = 300
 
-/** Later times are not remembered, ms: the maintainer is unlikely to be away just then. */
+/** Times further ahead than this are not remembered, ms, because the maintainer is unlikely to be gone just then. */
 const HORIZON_MS = 10 * 60_000
 
 /** Times within this span share one timer, ms. */
 const STEP_MS = 100
 
 /**
- * A process' own timers for jobs that it scheduled. The maintainer queues due jobs. If it dies just before, another worker takes
- * over within seconds; the timers cover that gap. Looking twice changes nothing.
+ * Timers of a process for the jobs that it scheduled. The maintainer queues due jobs. If it dies just before, another
+ * worker takes over within seconds, and the timers cover that gap. Looking twice changes nothing.
  */
 export type DueTimers = {
   /** A job of the tenant is due at this time, Unix ms. */

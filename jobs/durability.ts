@@ -1,7 +1,7 @@
 import { listMasters } from '../lib/masters.ts'
 import { isRedisUnavailable, type RedisClient } from '../lib/redis.ts'
 
-/** How long a write may take to reach the disk, ms: less than a command may take. */
+/** How long a write may take to reach the disk, ms. It is less than a command may take. */
 const DISK_MS = 2000
 
 /** The server cannot promise, or did not confirm in time, that a write is on its disk. */
@@ -10,27 +10,28 @@ export class NotDurableError extends Error {
 }
 
 /**
- * How a write is known to be on disk. `always`: the server answers only then. `asked`: it is asked each time
- * (WAITAOF, Redis 7.2). `unknown`: it does not let us look.
+ * How a process knows that a write is on disk. `always`: the server answers only then. `asked`: the process asks each
+ * time (WAITAOF, Redis 7.2). `unknown`: the server does not tell its settings.
  */
 export type DurabilityWay = 'always' | 'asked' | 'unknown'
 
 /** Whether acknowledged writes are on disk. */
 export type Durability = {
-  /** Throws NotDurableError if the server's settings may lose acknowledged writes; else says how it is known. */
+  /**
+   * Throws NotDurableError if the server's settings may lose acknowledged writes. Otherwise returns how a write is
+   * known to be on disk.
+   */
   check(): Promise<DurabilityWay>
-  /** Resolves when all earlier writes are on disk. Throws NotDurableError when they are not in time. */
+  /** Resolves when all earlier writes are on disk. Throws NotDurableError if they are not in time. */
   confirm(): Promise<void>
 }
 
-/**
- * @param deps.connection of its own, for it is held up while it waits for the disk
- */
+/** @param deps.connection a connection that nothing else uses, because it blocks while it waits for the disk */
 export function createDurability(deps: { connection: RedisClient; prefix: string }): Durability {
   const { connection, prefix } = deps
   let way: Promise<DurabilityWay> | null = null
   const ask = shareRounds(async () => {
-    // A write that comes later in the log than all the others stands for them.
+    // This write comes later in the log than all the others, so if it is on disk, they are.
     await connection.incr(`${prefix}:durable`)
     const [local] = (await connection.call('WAITAOF', '1', '0', String(DISK_MS))) as [number, number]
     if (local < 1) throw new NotDurableError(`the disk of Redis took longer than ${DISK_MS} ms`)
@@ -52,7 +53,10 @@ export function createDurability(deps: { connection: RedisClient; prefix: string
   }
 }
 
-/** One round at a time. The next round answers callers that ask meanwhile, because it begins after their writes. */
+/**
+ * Runs one round at a time. The next round answers callers that ask during this one, because it begins after their
+ * writes.
+ */
 export function shareRounds(round: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> = Promise.resolve()
   let next: Promise<void> | null = null
@@ -77,7 +81,7 @@ async function findWay(client: RedisClient): Promise<DurabilityWay> {
       ])
       if (appendonly === 'no') return 'lost'
       if (appendfsync === 'always') return 'always'
-      // A cluster's node does not know another node's log.
+      // A node of a cluster does not know the logs of other nodes.
       if (!client.isCluster && (await knowsWaitAof(node))) return 'asked'
       return appendfsync === null ? 'unknown' : 'lost'
     }),
@@ -93,7 +97,7 @@ async function findWay(client: RedisClient): Promise<DurabilityWay> {
 
 type Caller = { call(command: string, ...args: string[]): Promise<unknown> }
 
-/** Null where this user may not ask. */
+/** Null if this user may not ask. */
 async function readSetting(node: Caller, name: string): Promise<string | null> {
   try {
     const [, value] = (await node.call('CONFIG', 'GET', name)) as string[]

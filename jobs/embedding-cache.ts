@@ -9,34 +9,36 @@ import { hashInputsOf } from './content-hash.ts'
 import { tenantRoot } from './keys.ts'
 import type { Scripts } from './scripts.ts'
 
-/** Of larger jobs no input is looked up or kept by itself. */
+/** The inputs of larger jobs are neither looked up nor cached singly. */
 const MOST_INPUTS = 2048
 
-/** Answers in one script call: half a megabyte of vectors, and a few ms of (de)compression between two turns. */
+/** Answers in one call of a script: half a megabyte of vectors, and a few ms of (de)compression in one turn. */
 const ITEMS_PER_CALL = 64
 
 export type CachedEmbedding = {
   result: JsonObject
-  /** How long it is kept still. */
+  /** How much longer it is cached, ms. */
   leftMs: number
 }
 
 export type EmbeddingEntry = { hash: string; result: JsonObject; usage: Usage | null }
 
 /**
- * Answers to single inputs of embedding jobs. One is kept exactly as the answer to a job with that input alone would
- * be, under the same key: such a job finds it in `create`, and what it leaves is found here.
+ * Answers to single inputs of embedding jobs. Such an answer is cached like the answer to a job with that input alone,
+ * under the same key. So `create` finds it for such a job, and the answer to such a job is found here.
  */
 export type EmbeddingCache = {
-  /** Where the answer to each input of the job is kept; null: nowhere, or where `start` has looked already. */
+  /** Where the answer to each input of the job is cached; null: nowhere, or `start` has looked already. */
   hashesOf(claimed: Claimed, lane: string): string[] | null
-  /** The kept answers of a tenant, in the order of the hashes, in one round trip; null for what is not kept. */
+  /**
+   * A tenant's cached answers, in the order of the hashes, in one round trip; null for an answer that is not cached.
+   */
   get(tenant: string, hashes: readonly string[]): Promise<(CachedEmbedding | null)[]>
-  /** Keeps the answers that completed jobs of a tenant paid for, in one round trip. */
+  /** Caches the answers that completed jobs of a tenant paid for, in one round trip. */
   set(tenant: string, bought: readonly { id: string; items: readonly EmbeddingEntry[] }[]): Promise<void>
 }
 
-/** `settings`: how long answers are kept, up to which size, and whether single inputs are. */
+/** `settings`: how long answers are cached, up to which size, and whether single inputs are. */
 export function createEmbeddingCache(deps: {
   scripts: Scripts
   atRest: AtRest
@@ -45,7 +47,7 @@ export function createEmbeddingCache(deps: {
 }): EmbeddingCache {
   const { scripts, atRest, prefix, settings } = deps
 
-  /** Null for one that cannot be decrypted: it is as good as not kept. */
+  /** Null for an answer that cannot be decrypted, as if it were not cached. */
   function open(root: string, hash: string, stored: Buffer): JsonObject | null {
     try {
       return atRest.openResult(root, null, hash, stored)
@@ -94,7 +96,7 @@ export function createEmbeddingCache(deps: {
           })
           if (args.length === 0) continue
           const call = scripts.run('set-embeddings', root, [id, ttlMs, ...args])
-          call.catch(() => {}) // it may fail before all are sent; awaited below
+          call.catch(() => {}) // it may fail before all are sent, and is awaited below
           calls.push(call)
           if (some.length === ITEMS_PER_CALL) await nextTurn()
         }
@@ -105,8 +107,9 @@ export function createEmbeddingCache(deps: {
 }
 
 /**
- * The content hash of each input as a job of its own that names the lane itself. An alias would not do: its lanes
- * may be different models, whose vectors must not meet in one answer. Null for an odd shape or too many inputs.
+ * The content hash of each input, as a job of its own that names the lane itself. An alias would not do: its lanes may
+ * be different models, whose vectors must not be mixed in one answer. Null if the input has another shape, or there are
+ * too many inputs.
  */
 export function hashInputs(lane: string, body: JsonObject): string[] | null {
   const inputs = normalizeInputs(body)

@@ -5,19 +5,22 @@ import type { Reader } from './read.ts'
 import { isTerminalEvent, toEvent } from './record.ts'
 import { bringResults } from './results.ts'
 
-/** Events of jobs that Redis has forgotten, in the order of the references; null for those that are not to be had. */
+/** Events of jobs that Redis no longer has, in the order of the references; null for events that are lost. */
 export type MovedEvents = (
   root: string,
   references: readonly EventReference[],
   filter: EventFilter,
 ) => Promise<(JobEvent | null)[]>
 
-/** A result larger than this, in bytes of JSON, is not part of an event among those of many jobs: it gives its address. */
+/**
+ * An event among those of many jobs contains no result larger than this, in bytes of JSON. It contains the result's
+ * address instead.
+ */
 export const EVENT_RESULT_BYTES = 64 * 1024
 
 const FILTERED = ['type', 'group', 'lane', 'flow'] as const
 
-/** Reads events of jobs by their references: for groups, and for all of a tenant. */
+/** Reads events of jobs by their references, for groups and for whole tenants. */
 export function createJobEvents(deps: {
   redis: RedisClient
   reader: Reader
@@ -26,7 +29,7 @@ export function createJobEvents(deps: {
 }): EventSource<JobEvent> {
   const { redis, reader, movedEvents } = deps
 
-  /** Those of the ids whose jobs the filter asks for. */
+  /** The ids of jobs that match the filter. */
   async function select(
     root: string,
     ids: readonly string[],
@@ -36,12 +39,12 @@ export function createJobEvents(deps: {
     if (asked.length === 0) return new Set(ids)
     const found = await Promise.all(ids.map((id) => redis.hmget(`${root}:job:${id}`, ...asked)))
     const isAsked = (value: string | null | undefined, name: (typeof FILTERED)[number]) =>
-      // Behind the flow stands which job of it this is.
+      // The value also says, after the flow's id, which job of the flow it is.
       (name === 'flow' ? value?.split(' ')[0] : value) === filter[name]
     return new Set(ids.filter((_, at) => asked.every((name, index) => isAsked(found[at]![index], name))))
   }
 
-  /** Small results are part of an event; a large one would be moved for each that follows. */
+  /** A small result is part of its event. A large one would be sent to each reader of the events. */
   async function readEnded(root: string, ids: string[]): Promise<Map<string, Job>> {
     const summaries = await reader.summaries(root, ids)
     const bounds = { eachBytes: EVENT_RESULT_BYTES, allBytes: ids.length * EVENT_RESULT_BYTES }
@@ -53,7 +56,7 @@ export function createJobEvents(deps: {
     return new Map(jobs.map((job) => [job.id, job]))
   }
 
-  /** Fills in what Redis does not have. */
+  /** Fills in the events that Redis does not have. */
   async function addMoved(
     root: string,
     references: readonly EventReference[],
@@ -80,7 +83,7 @@ export function createJobEvents(deps: {
       const jobs = await readEnded(root, [...new Set(ended.map(({ id }) => id))])
       const events = references.map(({ id, seq }, index) => {
         const text = texts[index]!
-        // The job was deleted since.
+        // The job was deleted meanwhile.
         if (text === null || (isTerminalText(text) && !jobs.has(id))) return null
         return toEvent(id, seq, text, () => jobs.get(id)!, reader.view(root))
       })

@@ -8,16 +8,16 @@ import { type CacheMode, JobStatus, type WebhookTarget } from './job.ts'
 import type { Reader } from './read.ts'
 import { bodyOf, type JobRecord, numberOf, textOf } from './record.ts'
 
-/** Records are read so many bytes of stored bodies at once, or so many jobs; one job may be larger. */
+/** Records are read up to this many bytes of stored bodies, or this many jobs, at once. A single job may be larger. */
 const BLOCK_BYTES = 1024 * 1024
 const BLOCK_JOBS = 100
 
-/** What a create may ask for at the most, ms; a lane may allow a call longer. */
+/** The longest time-out that a create may ask for, ms. A lane may allow a call longer. */
 const LONGEST_TIMEOUT_MS = 60 * 60 * 1000
 
 /**
- * A tenant's failed jobs that the filter names, the oldest first, up to a limit. Reads on only when it is asked for more,
- * and holds one block.
+ * A tenant's failed jobs that match the filter, the oldest first, up to a limit. Reads on only when the caller asks for
+ * more, and holds one block.
  */
 export async function* exportFailed(
   deps: { redis: RedisClient; reader: Reader; atRest: AtRest },
@@ -61,7 +61,10 @@ async function divide(redis: RedisClient, root: string, ids: string[]): Promise<
   return blocks
 }
 
-/** In the form that a submission takes. Its times have passed, and its idempotency key is spent: neither is in it. */
+/**
+ * A failed job in the form of a submission. Times and the idempotency key are left out, because they are in the past or
+ * used.
+ */
 export function toCreate(
   { atRest }: { atRest: AtRest },
   root: string,

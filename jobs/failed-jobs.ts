@@ -9,10 +9,10 @@ const BLOCK = 200
 
 const script = loadScript(new URL('./lua/failed.lua', import.meta.url))
 
-/** Stands for the code of an error that names none. */
+/** The code of an error that has none. */
 const NO_CODE = 'unknown'
 
-/** What is known of a failed job without reading what it asked for. */
+/** What can be known about a failed job without reading its request. */
 export type FailedJob = {
   id: string
   group: string | null
@@ -22,17 +22,17 @@ export type FailedJob = {
   isRetryable: boolean
   /** Unix ms. */
   failedAt: number
-  /** How often the configuration had it queued again. */
+  /** How often the setting `redrive` queued the job again. */
   redrives: number
-  /** A client held its connection for the answer, and was told of the failure. */
+  /** A client held its connection for the answer, and has heard of the failure. */
   isAwaited: boolean
-  /** The history has it, as it failed now or before. */
+  /** The history has the job, from this failure or an earlier one. */
   isCopied: boolean
 }
 
 /**
- * Walks a tenant's failed jobs by creation, the oldest first, a block at a time: the index may be of any size, and jobs may
- * leave it, or come to it, meanwhile. One that is queued again and fails again is not met twice.
+ * Walks a tenant's failed jobs by creation, the oldest first, one block at a time. The index may be of any size, and
+ * jobs may leave or enter it during the walk. A job that is queued again and fails again is met only once.
  */
 export async function* walkFailed(redis: RedisClient, root: string): AsyncGenerator<FailedJob[]> {
   const index = `${root}:status:${JobStatus.failed}`
@@ -58,7 +58,7 @@ export function matches(job: FailedJob, filter: FailedFilter): boolean {
 async function readFailed(redis: RedisClient, root: string, ids: string[]): Promise<FailedJob[]> {
   const answers = (await runScript(redis, script, root, ids)) as string[][]
   return answers.flatMap((fields, at) => {
-    // It left the index since that was read.
+    // The job left the index after the index was read.
     if (fields.length === 0) return []
     const [group, lane, type, code, isRetryable, failedAt, redrives, isAwaited, isCopied] = fields
     return {

@@ -1,15 +1,15 @@
 import type { JsonObject } from '../lib/json.ts'
 import type { Job, JobType } from './job.ts'
 
-/** Which failed jobs are meant; what is not given names all. Times are Unix ms. */
+/** Which failed jobs are meant. A member that is absent matches all jobs. Times are Unix ms. */
 export type FailedFilter = {
   group?: string
   lane?: string
   errorCode?: string
   type?: JobType
-  /** Failed then or later. */
+  /** Failed at this time or later. */
   failedAfter?: number
-  /** Failed before then. */
+  /** Failed before this time. */
   failedBefore?: number
 }
 
@@ -18,34 +18,34 @@ export type FailedGroup = {
   lane: string
   code: string
   count: number
-  /** When the first and the last of them failed. */
+  /** When the first and the last of these jobs failed. */
   first_at: string
   last_at: string
-  /** Whether the last of them may do better when it is tried again. */
+  /** Whether the last of these jobs may succeed if it is tried again. */
   retryable: boolean
 }
 
 export type FailureCounts = {
-  /** The most frequent first. */
+  /** The most frequent class first. */
   classes: FailedGroup[]
   total: number
   /** RFC 3339. */
   counted_at: string
 }
 
-/** A failed job, with what it takes to submit the same again; null where that cannot be decrypted. */
+/** A failed job, and what to submit to run the same again; null if that cannot be decrypted. */
 export type FailedRequest = { job: Job; create: JsonObject | null }
 
 /**
- * `matched`: failed jobs that the filter names, up to the limit. `retried`: those of them that were queued again. `failed`: those that
- * an error kept from it, where there are any; they are failed jobs as before.
+ * `matched`: failed jobs that match the filter, up to the limit. `retried`: those that were queued again. `failed`:
+ * jobs that could not be queued because of an error, if there are any. They are still failed jobs.
  */
 export type Redriven = { matched: number; retried: number; failed?: number }
 
 export type RedriveOptions = {
-  /** At most so many, the oldest jobs first. */
+  /** Most jobs to queue again. The oldest are queued first. */
   limit: number
-  /** Counts and changes nothing. */
+  /** Only counts, and changes nothing. */
   isDryRun?: boolean
   /** Leaves out jobs with these ids. */
   except?: ReadonlySet<string>

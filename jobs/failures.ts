@@ -3,13 +3,15 @@ import type { FailureCounts } from './failed.ts'
 import { type FailedJob, walkFailed } from './failed-jobs.ts'
 import { isoTime } from './record.ts'
 
-/** How long a count serves, ms. */
+/** How long a count is valid, ms. */
 const KEPT_MS = 5000
 
-/** Counting loads its process and Redis, so a count is valid for this many times as long as it took. */
+/** Counting is work for its process and Redis. So a count is also valid for this many times as long as it took. */
 const REST_FACTOR = 20
 
-/** Codes are what providers name them; of more classes than this, the others are counted as one of each lane. */
+/**
+ * Providers choose the codes. If there are more classes than this, the others are counted as one class of each lane.
+ */
 const MOST_CLASSES = 1000
 const OTHER_CODE = '(other)'
 
@@ -17,12 +19,14 @@ export type Failures = { count(tenant: string): Promise<FailureCounts> }
 
 type CachedCounts = { counts: Promise<FailureCounts>; until: number }
 
-/** Counts failed jobs by lane and error code. Callers during a count, or shortly after it, get the same one. */
+/**
+ * Counts failed jobs by lane and error code. Callers that ask during a count or shortly after it get the same count.
+ */
 export function createFailures(deps: {
   redis: RedisClient
   rootOf: (tenant: string) => string
   now: () => number
-  /** True: those that the history has are left out, for it counts them. */
+  /** True: jobs that the history has are left out, because the history counts them. */
   withoutCopied: boolean
 }): Failures {
   const { redis, rootOf, now } = deps

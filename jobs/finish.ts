@@ -11,7 +11,7 @@ import type { ProviderState } from './provider-state.ts'
 import type { StoredUsage } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
-/** Most outcomes that one script stores, and most bytes of their results together. */
+/** Most outcomes that one script stores, and most bytes that their results have together. */
 const MOST_STORED = 16
 const MOST_STORED_BYTES = 256 * 1024
 
@@ -24,14 +24,14 @@ export type AttemptEnd = {
   usage?: Usage | null
   /** The source of the lane that was called; absent: the lane has none. */
   source?: string
-  /** The tier of service that the call asked for, where it is not the one that its intent says. */
+  /** The tier of service that the call asked for, if its intent names another one. */
   tier?: Tier
-  /** The one that its answer names; absent: standard. */
+  /** The tier of service that the answer names; absent: standard. */
   served_tier?: string
   usage_is_estimate?: true
-  /** Absent: not known, or none. */
+  /** Absent: the cost is not known, or there is none. */
   cost_usd?: number
-  /** The call costs something, and its lane has no price. */
+  /** The call costs something, but its lane has no price. */
   is_unpriced?: true
   cost_is_estimate?: true
   ambiguous?: boolean
@@ -49,39 +49,39 @@ export type Completion = {
   servedTier?: string
   /** What the provider's prompt cache saved; absent: nothing. */
   savedUsd?: number
-  /** True: the provider did not report all of the usage. */
+  /** True: the provider did not report the whole usage, and a part of it is estimated. */
   isEstimate?: boolean
-  /** Where the answer came from, when the record does not say so already. */
+  /** Where the answer came from, if the record does not say so already. */
   cache?: CacheOutcome
   /** Longest time to cache the answer, ms, because it contains cached answers. */
   leftMs?: number
-  /** What the result consists of besides its text, stored with it. */
+  /** Files that belong to the result and are stored with it. */
   files?: readonly ResultFile[]
-  /** Files of its chunks, which are stored already and go with it. */
+  /** Ids of files of the job's chunks, which are stored already and are deleted with the job. */
   partials?: readonly string[]
 }
 
-/** Bytes that a result names by the id of a file. */
+/** Bytes that the result names by a file's id. */
 export type ResultFile = { id: string; filename: string; bytes: Uint8Array }
 
 /** A result in the form in which the store keeps it. Any process can store it. */
 export type Finish = { tenant: string; id: string; args: Argument[]; files?: readonly ResultFile[] }
 
-/** Events of ended jobs, emitted once the store has the change. */
+/** Events of ended jobs. They are emitted when the store has the change. */
 export type FinishEvents = {
   'job.completed': Completion
-  /** Failed by a call, or without a call because of its record. */
+  /** The job failed by a call, or without a call because of its record. */
   'job.failed': { claimed: Omit<Claimed, 'body'>; end: AttemptEnd; error: JobError }
 }
 
-/** How workers end jobs. Methods are idempotent; all throw when Redis is unavailable. */
+/** How workers end jobs. All methods are idempotent, and throw if Redis is unavailable. */
 export type Finishes = {
   /** Stores results and ends the jobs and their followers. */
   complete(completions: Completion[]): Promise<void>
   /** What `complete` sends. If this process dies first, another one sends it with `restore`. */
   encode(completions: Completion[]): Finish[]
   restore(finishes: Finish[]): Promise<void>
-  /** Fails a job. `own`: only this job failed; its followers go on without it. */
+  /** Fails a job. `own`: only this job failed; its followers continue without it. */
   fail(claimed: Omit<Claimed, 'body'>, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
 }
 
@@ -92,7 +92,7 @@ export type FinishesDeps = {
   atRest: AtRest
   providerState: ProviderState
   settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
-  /** Stores files of results, which nobody holds until the results are stored. Again: the same files. */
+  /** Stores the files of results. No job holds them until its result is stored. A second call stores the same files. */
   putFiles: (tenant: string, files: readonly ResultFile[]) => Promise<void>
   events?: Emit<FinishEvents>
 }
@@ -105,7 +105,10 @@ function sizeOf(argument: Argument): number {
   return typeof argument === 'number' ? 0 : argument.length
 }
 
-/** The end of a call that completes its job, without the usual status and without a usage equal to the job's. */
+/**
+ * The end of a call that completed its job, without what the job says too: the usual status, and a usage equal to the
+ * job's.
+ */
 function shorten(end: AttemptEnd, usage: Usage | null): object {
   const { status, usage: own, ...rest } = end
   return {
@@ -130,7 +133,7 @@ type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
 export function createFinishes(deps: FinishesDeps): Finishes {
   const { scripts, outbox, rootOf, atRest, providerState, settings } = deps
 
-  /** Stores an outcome. One script stores those that arrive in one turn of the event loop, from several sockets. */
+  /** Stores an outcome. One script stores all that arrive in one turn of the event loop, from several sockets. */
   const store = gatherCalls({
     keyOf: ({ tenant }: Pick<Finish, 'tenant' | 'args'>) => tenant,
     run: async (finishes) =>
@@ -144,7 +147,7 @@ export function createFinishes(deps: FinishesDeps): Finishes {
     within: 'turn',
   })
 
-  /** Continues where the finish script stopped. */
+  /** Ends the followers that the script `finish` left. */
   async function finishFollowers(
     claimed: Pick<Claimed, 'tenant' | 'id'>,
     args: Argument[],
@@ -155,7 +158,8 @@ export function createFinishes(deps: FinishesDeps): Finishes {
     await outbox.dispatchById(claimed.tenant, promoted.toString())
     while (left > 0) {
       if (kind.toString() === 'carried') {
-        // The job's record has no result to give to followers. The cost of the call is booked once.
+        // The job's record has no result for its followers, so the result is sent again. The cost of the call is booked
+        // only once.
         ;[kind, left, promoted] = await store({ tenant: claimed.tenant, args })
       } else {
         left = await finishNextFollowers(scripts, root, claimed.id, settings().retainMs)
@@ -214,10 +218,10 @@ export function createFinishes(deps: FinishesDeps): Finishes {
     }
   }
 
-  /** The files first: a job that is completed has them. */
+  /** Stores the files first, so that a completed job has its files. */
   async function storeOne({ tenant, args, files }: Finish): Promise<FinishAnswer> {
     if (files !== undefined) await deps.putFiles(tenant, files)
-    // What an earlier release left on disk has none.
+    // A spooled result of an earlier release lacks the last argument.
     return store({ tenant, args: args.length < FINISH_ARGUMENTS ? [...args, ''] : args })
   }
 
@@ -258,7 +262,8 @@ export function createFinishes(deps: FinishesDeps): Finishes {
     fail,
 
     async complete(completions) {
-      // Before the answer, which tells its client the id. Without a wait where there is none: vectors are kept right behind their jobs.
+      // This comes before the answer, which tells its client the id. Without such jobs there is no wait, because
+      // vectors are cached right after their jobs.
       const stored = completions.filter(isStoredByProvider)
       if (stored.length > 0) await rememberStored(stored)
       await restore(encode(completions))
@@ -269,7 +274,7 @@ export function createFinishes(deps: FinishesDeps): Finishes {
   }
 }
 
-/** Ends the next block of a leader's followers; answers how many are left. */
+/** Ends the next block of a leader's followers. Returns how many are left. */
 export async function finishNextFollowers(
   scripts: Pick<Scripts, 'run'>,
   root: string,

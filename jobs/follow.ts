@@ -10,12 +10,12 @@ import { isTerminalEvent, toEvent } from './record.ts'
 /** Events read in one round trip. */
 const PAGE = 500
 
-/** Events of a group that are made at once. */
+/** Events of a group that are resolved at once. */
 const RESOLVED = 50
 
 type Deps = { redis: RedisClient; pubsub: PubSub; reader: Reader }
 
-/** Waits for hints on a channel without losing one that comes between two waits. */
+/** Waits for hints on a channel, and loses none that comes between two waits. */
 export async function listenTo(pubsub: PubSub, channel: string, signal: AbortSignal) {
   let hinted = true
   let resume: (() => void) | null = null
@@ -26,7 +26,7 @@ export async function listenTo(pubsub: PubSub, channel: string, signal: AbortSig
   const leave = await pubsub.listen(channel, wake)
   signal.addEventListener('abort', wake)
   return {
-    /** Resolves at the next hint, at once when one came since the last call. */
+    /** Resolves at the next hint, or at once if one came since the last call. */
     async next(): Promise<void> {
       if (!hinted && !signal.aborted) await new Promise<void>((resolve) => (resume = resolve))
       resume = null
@@ -75,7 +75,7 @@ export async function followJob(
           }
           if (events.length > 0) ended = isTerminalEvent(events.at(-1)!.event)
         } while (page.length === PAGE)
-        // A terminal event that others follow was overtaken by a retry: the job goes on.
+        // If events follow a terminal event, a retry overtook it, and the job continues.
         if (ended) return
         if (page.length === 0 && !(await isKept())) return
       }
