@@ -99,7 +99,10 @@ export async function followJob(
   return { finished: false, events: read() }
 }
 
-/** Follows the events of all jobs of a group; see Jobs.followGroup. Cursors are the group stream's entry ids. */
+/**
+ * Follows the events of all jobs of a group; see Jobs.followGroup. A cursor is the id of an entry in the group's
+ * stream.
+ */
 export async function followGroup(
   deps: Deps & { movedEvents: MovedEvents | null },
   root: string,

@@ -2,25 +2,25 @@ import { atEndOfTurn } from '../lib/end-of-turn.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 
 export type GatherOptions<Item, Answer> = {
-  /** Items with the same key may travel together. */
+  /** Items with the same key may share a script. */
   keyOf(item: Item): string
-  /** One script for these items, which share a key; answers in their order. */
+  /** One script for these items, which share a key. Returns their answers in their order. */
   run(items: readonly Item[]): Promise<readonly Answer[]>
-  /** Most items of one script, so that none holds Redis for long. */
+  /** Most items of one script, so that no script holds Redis for long. */
   most: number
-  /** How large an item is, and how much one script may take; without it their number alone counts. */
+  /** The size of an item, and the largest sum of sizes in one script; absent: only their number counts. */
   size?: { of(item: Item): number; most: number }
   /**
-   * What travels together: what comes before the program waits for anything else (`tick`), at no delay, or what comes
-   * within one turn of the event loop (`turn`), from several sockets.
+   * Which items share a script: those that arrive before the program waits for anything else (`tick`, no delay), or
+   * those that arrive in one turn of the event loop, from several sockets (`turn`).
    */
   within: 'tick' | 'turn'
 }
 
 /**
- * Lets items of one moment travel in one script, and answers each by itself. Where a script fails for another reason than
- * the state of Redis, each of its items is sent alone: what fails one of them fails no other. So scripts have to be such
- * that may be sent twice.
+ * Sends items of one moment in one script, and answers each by itself. If a script fails for any reason but the state
+ * of Redis, each of its items is sent alone, so that an item that fails does not fail the others. So only scripts that
+ * may be sent twice can be used.
  */
 export function gatherCalls<Item, Answer>(
   options: GatherOptions<Item, Answer>,

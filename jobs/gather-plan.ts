@@ -1,7 +1,9 @@
 import type { JobType } from './job.ts'
 import type { GatherPlan } from './jobs.ts'
 
-/** As the record has it, and `jobs/lua/retry.lua` reads it: when it leaves (0: it need not), bytes, type. */
+/**
+ * The form in the record, which `jobs/lua/retry.lua` reads: the time at which the job leaves (0: never), bytes, type.
+ */
 export function encodeGatherPlan({ type, leaveAt, bytes }: GatherPlan): string {
   return `${leaveAt === null ? 0 : Math.round(leaveAt)} ${bytes} ${type}`
 }

@@ -3,19 +3,22 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { AnyBudget } from './budgets.ts'
 import type { Scripts } from './scripts.ts'
 
-/** A group's budgets are kept for so long, ms, after its latest job, or after they were set. As in lua/create.lua. */
+/**
+ * A group's budgets are kept this long after its latest job, or after they were set, ms. It must be the same as in
+ * lua/create.lua.
+ */
 const KEPT_MS = 400 * 86_400_000
 
-/** Groups of a tenant that may have budgets. */
+/** How many groups of a tenant may have budgets. */
 export const MOST_GROUPS_WITH_BUDGETS = 10_000
 
-/** Groups whose budgets a process knows. */
+/** How many groups' budgets a process remembers. */
 const MOST_KNOWN = 1000
 
-/** Budgets of a group. `version` tells them from those that were set before. */
+/** Budgets of a group. `version` differs each time that they are set. */
 export type GroupBudgets = { version: string; budgets: readonly AnyBudget[] }
 
-/** Key: `<version> <JSON>`, the budgets of a group. */
+/** Key: the budgets of a group, as `<version> <JSON>`. */
 function groupBudgetKey(root: string, group: string): string {
   return `${root}:group-budget:${group}`
 }
@@ -30,24 +33,27 @@ function readGroupBudgets(stored: string): GroupBudgets | null {
       }
 }
 
-/** Key: the groups that have budgets. */
+/** Key: the names of the groups that have budgets. */
 function groupNamesKey(root: string): string {
   return `${root}:group-budgets`
 }
 
 /** Budgets of groups in Redis. */
 export type GroupBudgetStore = {
-  /** Null: the group has none. Adds the group to `names` where it is missing: a version before may have set its budgets. */
+  /**
+   * Null: the group has no budgets. Adds the group to `names` if it is missing there, because an earlier release may
+   * have set its budgets.
+   */
   get(root: string, group: string): Promise<GroupBudgets | null>
-  /** The groups that have or had budgets, in the order of their names. */
+  /** The groups that have or had budgets, sorted by name. */
   names(root: string): Promise<string[]>
-  /** False: as many groups have budgets as may have. */
+  /** False: no further group may have budgets. */
   set(root: string, group: string, budgets: readonly AnyBudget[]): Promise<boolean>
-  /** False: there was none. */
+  /** False: the group had no budgets. */
   remove(root: string, group: string): Promise<boolean>
 }
 
-/** @param deps.most groups of a tenant that may have budgets */
+/** @param deps.most how many groups of a tenant may have budgets */
 export function createGroupBudgetStore(deps: {
   redis: RedisClient
   scripts: Pick<Scripts, 'run'>
@@ -62,7 +68,7 @@ export function createGroupBudgetStore(deps: {
         redis.get(groupBudgetKey(root, group)),
         redis.zscore(groupNamesKey(root), group),
       ])
-      // While Redis takes no writes it is read all the same; the next read adds the name.
+      // Reading works even while Redis takes no writes. The next read adds the name.
       if (stored !== null && named === null) await write(root, group, 'name').catch(() => {})
       return stored === null ? null : readGroupBudgets(stored)
     },
@@ -76,7 +82,8 @@ export function createGroupBudgetStore(deps: {
 }
 
 /**
- * What this process knows of groups' budgets. It may be old: create.lua says so, and what holds then.
+ * The budgets of groups that this process has seen. They may be old: then create.lua says so, and returns the current
+ * ones.
  */
 export function createKnownGroupBudgets() {
   const known = new Map<string, GroupBudgets>()
@@ -84,7 +91,7 @@ export function createKnownGroupBudgets() {
   return {
     get: (root: string, group: string | null) =>
       group === null ? null : (known.get(nameOf(root, group)) ?? null),
-    /** @param stored what the group's key holds; '' nothing */
+    /** @param stored what the group's key holds; '' for nothing */
     learn(root: string, group: string, stored: string): void {
       const name = nameOf(root, group)
       known.delete(name)

@@ -6,8 +6,9 @@ import type { Scripts } from './scripts.ts'
 const PAGE = 1000
 
 /**
- * Moves groups whose names end like a part of a group (`nightly:jobs`) to keys of their own: earlier versions kept them where the
- * parts of `nightly` stand. Any number of processes may do it at once; where nothing is to be moved it only reads.
+ * Moves groups whose names end like a part of a group (`nightly:jobs`) to keys of their own. Earlier releases kept such
+ * a group at the key that also holds a part of `nightly`. Any number of processes may do this at once. If there is
+ * nothing to move, it only reads.
  */
 export async function moveGroups(deps: {
   redis: RedisClient

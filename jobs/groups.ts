@@ -6,16 +6,16 @@ import { groupKey } from './keys.ts'
 import type { Reader } from './read.ts'
 import { isoTime } from './record.ts'
 
-/** Newest jobs of a group that are asked for its end. */
+/** How many of a group's newest jobs are asked for its end. */
 const TAIL = 50
 
 export type Groups = {
   one(tenant: string, group: string): Promise<GroupSummary | null>
-  /** By their last change, newest first; only those that stand behind `after`. */
+  /** By their last change, newest first; only those that come after `after` in this order. */
   list(tenant: string, limit: number, after?: GroupPlace): Promise<Page<GroupEntry>>
 }
 
-/** Reads groups. `…:groups` names those of a tenant by their last change; the scripts keep it. */
+/** Reads groups. `…:groups` lists those of a tenant by their last change; the scripts maintain it. */
 export function createGroups(deps: {
   redis: RedisClient
   reader: Pick<Reader, 'summaries'>
@@ -24,8 +24,8 @@ export function createGroups(deps: {
   const { redis, reader, rootOf } = deps
 
   /**
-   * When the last waiting job of a group starts: within a lane and a tenant the newest come last, so a look at
-   * these is enough. Null when none of them waits or nothing is known of their lanes.
+   * When the last waiting job of a group starts. Within a lane and a tenant the newest jobs start last, so it is enough
+   * to look at these. Null if none of them waits, or nothing is known about their lanes.
    */
   async function finishOf(
     root: string,
@@ -39,7 +39,7 @@ export function createGroups(deps: {
     return starts.sort().at(-1) ?? null
   }
 
-  /** Of those that changed in one millisecond the last by name comes first. */
+  /** Groups that changed in the same millisecond come in descending order of their names. */
   async function readPlaces(key: string, most: number, after?: GroupPlace): Promise<GroupPlace[]> {
     const equals = after === undefined ? 0 : await redis.zcount(key, after.at, after.at)
     const found = await redis.zrevrangebyscore(
@@ -65,7 +65,7 @@ export function createGroups(deps: {
       const page = await readPlaces(`${root}:groups`, limit + 1, after)
       const found = await Promise.all(
         page.slice(0, limit).map(async ({ group, at }) => {
-          // Null: its last job was forgotten just now.
+          // Null: the last job of the group was deleted just now.
           const figures = toFigures(await redis.hgetall(groupKey(root, group)))
           return figures === null ? [] : [{ group, ...figures, updated_at: isoTime(at) }]
         }),
@@ -82,7 +82,7 @@ function toFigures(
   const counts = Object.fromEntries(
     Object.values(JobStatus).map((status) => [status, Number(fields[status] ?? 0)]),
   ) as Record<JobStatus, number>
-  // Releases before counted in dollars.
+  // Earlier releases counted in dollars.
   const nano = Number(fields.cost_nano ?? 0) + Math.round(Number(fields.cost_usd ?? 0) * 1e9)
   const unpriced = Number(fields.unpriced_calls ?? 0)
   return { total: Number(fields.total ?? 0), counts, ...showCostSum(nano, unpriced) }

@@ -2,28 +2,28 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { AnswerStore } from './answer-store.ts'
 import type { Scripts } from './scripts.ts'
 
-/** An ended job as Redis holds it. What is encrypted stays encrypted. */
+/** An ended job as Redis holds it. Encrypted parts stay encrypted. */
 export type EndedJob = {
   id: string
-  /** Without body, result, and what holds for the job in Redis only. */
+  /** Without body and result, and without fields that only matter in Redis. */
   record: Record<string, string>
-  /** As JSON: the record, fields of its attempts, and those of its deliveries, the oldest first. */
+  /** JSON texts: the record, the fields of its attempts, and those of its deliveries, the oldest first. */
   texts: { record: string; attempts: string; deliveries: string }
   calls: number
-  /** Those of them without a price. */
+  /** How many of these calls have no price. */
   unpricedCalls: number
   eventCount: number
-  /** `<status> <billionths>` as the history has it already; '': it has not. */
+  /** `<status> <billionths>` that the history has already; '': the history does not have the job. */
   copied: string
-  /** Null: not asked for, or it has none. */
+  /** Null: it was not asked for, or there is none. */
   body: Buffer | null
-  /** `key`: where the history keeps it; jobs that got the same answer name the same. */
+  /** `key`: where the history keeps the result. Jobs with the same answer have the same key. */
   result: { key: string; value: Buffer } | null
 }
 
 /**
- * What was copied, for the mark: when the job had ended, how long it stays in Redis from then on, what it cost (billionths), and its
- * calls without a price.
+ * What was copied, to mark the job: when it ended, how long it stays in Redis from then on, what it cost (billionths of
+ * a USD), and how many of its calls have no price.
  */
 export type CopiedJob = {
   id: string
@@ -33,63 +33,67 @@ export type CopiedJob = {
   unpricedCalls: number
 }
 
-/** A job that the history has, for Redis to have again. */
+/** A job from the history that Redis gets back. */
 export type RestoredJob = {
   id: string
   record: ReadonlyMap<string, Buffer | string>
   attempts: Record<string, string>
-  /** As JSON, the oldest first. */
+  /** As JSON text, the oldest first. */
   deliveries: string
   eventCount: number
-  /** As JSON. */
+  /** As JSON text. */
   lastEvent: string
   costNano: number
 }
 
-/** Jobs that one script reads, and bytes of bodies and results after which it stops, so that it never holds Redis for long. */
+/**
+ * Jobs that one script reads, and bytes of bodies and results after which it stops, so that it does not hold Redis for
+ * long.
+ */
 const SCRIPT_JOBS = 50
 const SCRIPT_BYTES = 1024 * 1024
-/** The same for one block. */
+/** The bytes after which one block ends. */
 const BLOCK_BYTES = 8 * 1024 * 1024
 
-/** A key that the script's answer may take; restoring more than so many events would hold Redis for long. */
+/** More events than this are not restored, because that would hold Redis for long. */
 const MOST_EVENTS = 20_000
 
 /**
- * The newest block that is done, as Redis has it. Where it knows of none, because it was emptied, all older ones are: their numbers
- * are times, and none that begins from now on has a number below.
+ * The newest block that is done, from what Redis stores. If Redis was emptied, it stores none, and all older blocks
+ * count as done. Numbers of blocks are times, and no block that begins from now on has a smaller one.
  */
 export function toDoneBlock(stored: string | null | undefined, now: number): number {
   return stored == null ? now - CLOCK_ERROR_MS : Number(stored)
 }
 
-/** How far a process's view of Redis' time may be off at the most. */
+/** How far a process' view of Redis' time may be off at most, ms. */
 const CLOCK_ERROR_MS = 1000
 
-/** Stands before the id of a job that the history has to forget. */
+/** Prefix for the id of a job that the history has to delete. */
 const DELETE = 'delete:'
 
-/** Stands before the id of a delivery that was sent again and is to be copied to its job in the history. */
+/** Prefix for the id of a delivery that was sent again and has to be copied to its job in the history. */
 const DELIVERY = 'delivery:'
 
 /** A delivery that is sent again is kept in Redis for this long, ms. */
 const REDELIVERY_MS = 2 * 86_400_000
 
-/** Until then the process that noted a deletion is about to do it itself, ms. */
+/** The process that noted a deletion does it itself within this time, ms. */
 const DELETE_AFTER_MS = 1000
 
-/** What is due for the history: ended jobs and deliveries that are to be copied, and deleted jobs. */
+/** What is due for the history: ended jobs and deliveries to copy, and deleted jobs. */
 export type DueForHistory = { block: number; ids: string[]; deliveries: string[]; deleted: string[] }
 
-/** What the history had of a job that it has forgotten, which Redis forgets too. */
+/** What the history knew about a job that it has deleted. Redis deletes it too. */
 export type RemovedJob = { idempotencyKey: string | null; deliveries: string[] }
 
-/** The side of Redis of what moves to the history and back. `root` is the tenant's. */
+/** The Redis side of what moves to the history and back. `root` is the tenant's. */
 export type HistorySource = {
-  /** What is due next, and the number of the block that it is; null: nothing is. */
+  /** What is due next, with the number of its block; null: nothing is due. */
   due(root: string, most: number): Promise<DueForHistory | null>
   /**
-   * Of the first of these ids, those that are still ended. `looked`: how many ids that are, for at some megabytes it stops.
+   * Reads those of the first of these ids that are still ended jobs. `looked`: how many ids were looked at, because it
+   * stops after some megabytes.
    *
    * @param keepsContent with bodies and results
    */
@@ -99,8 +103,8 @@ export type HistorySource = {
     keepsContent: boolean,
   ): Promise<{ looked: number; jobs: EndedJob[] }>
   /**
-   * The history has these jobs and deliveries, and the block is done: to be called once for a block. Those with files stay for `lifeMs`
-   * after their end.
+   * Marks these jobs and deliveries as copied, and the block as done. Call it once for a block. Jobs with files stay in
+   * Redis for `lifeMs` after their end.
    */
   mark(
     root: string,
@@ -109,25 +113,25 @@ export type HistorySource = {
     copied: readonly CopiedJob[],
     deliveries: readonly string[],
   ): Promise<void>
-  /** Leaves these alone for a while. */
+  /** Nothing is done about these until then (Unix ms). */
   postpone(root: string, due: Partial<Omit<DueForHistory, 'block'>>, until: number): Promise<void>
-  /** The history has to forget this job, even if this process dies. */
+  /** Notes that the history has to delete this job, even if this process dies. */
   noteDeletion(root: string, id: string, now: number): Promise<void>
-  /** The history has forgotten it, and had this of it. */
+  /** The history has deleted the job. `removed` is what it knew about it. */
   endDeletion(root: string, id: string, removed: RemovedJob | null): Promise<void>
-  /** Fields of deliveries, of those that Redis has. */
+  /** Fields of those of these deliveries that Redis has. */
   deliveries(root: string, ids: readonly string[]): Promise<Record<string, string>[]>
-  /** Redis has the delivery of a moved job again, for some days. What it has of it already is kept. */
+  /** Puts the delivery of a moved job back into Redis for some days. Fields that Redis has already are kept. */
   restoreDelivery(root: string, fields: Record<string, string>): Promise<void>
-  /** Of these ids, those that Redis has, and those that the history has to forget. */
+  /** Those of these ids that Redis has, and those that the history has to delete. */
   known(root: string, ids: readonly string[]): Promise<Set<string>>
-  /** Of these ids, those that the history has to forget and may still have. */
+  /** Those of these ids that the history has to delete and may still have. */
   deleted(root: string, ids: readonly string[]): Promise<Set<string>>
-  /** How many wait, and when the first of them had ended (Unix ms). */
+  /** How many jobs wait, and when the first of them ended (Unix ms). */
   backlog(root: string): Promise<{ count: number; since: number | null }>
   /** The newest block that is marked as copied. */
   doneBlock(root: string): Promise<number>
-  /** False: it is there already, or deleted. */
+  /** False: Redis has the job already, or it was deleted. */
   restore(root: string, job: RestoredJob, hotMs: number): Promise<boolean>
 }
 
@@ -153,7 +157,7 @@ export function createHistorySource(deps: {
         if (job.result === null || job.result.value !== null) return job as EndedJob
         const { hash, answer } = job.record
         const [value] = await answers.read(root, [{ hash: hash!, by: answer! }])
-        // It is gone, for its job was deleted just now.
+        // The answer is gone, because the job was deleted just now.
         return value == null ? null : { ...job, result: { key: job.result.key, value } }
       }),
     )
@@ -225,7 +229,7 @@ export function createHistorySource(deps: {
 
     async endDeletion(root, id, removed) {
       const { idempotencyKey: key = null, deliveries: ids = [] } = removed ?? {}
-      // The key makes a new job from now on.
+      // From now on, the idempotency key makes a new job.
       if (key !== null && (await redis.hget(`${root}:idempotency:${key}`, 'id')) === id) {
         await redis.hdel(`${root}:idempotency:${key}`, 'moved')
       }
@@ -284,23 +288,23 @@ export function createHistorySource(deps: {
   }
 }
 
-/** Says that nothing of it is to be marked, and that it waits no more. */
+/** The job waits for the history no more, and nothing of it is marked as copied. */
 export function toUnmarked(id: string): CopiedJob {
   return { id, finishedAt: '-', hotMs: 0, costNano: 0, unpricedCalls: 0 }
 }
 
-/** What stands behind this in those names that begin with it. */
+/** Of the names that start with `start`, the rest. */
 function behind(start: string, names: readonly string[]): string[] {
   return names.flatMap((name) => (name.startsWith(start) ? [name.slice(start.length)] : []))
 }
 
-/** As history-read.lua answers it. */
+/** A job in the answer of history-read.lua. */
 type ReadJob = [
   ...[record: Buffer, attempts: Buffer, deliveries: Buffer, calls: number, unpricedCalls: number],
   ...[eventCount: number, copied: Buffer, body: Buffer | null, place: Buffer, result: Buffer | null],
 ]
 
-/** The value of its result is null where it is to be read for itself. */
+/** If the result has to be read separately, its value is null. */
 function toEndedJob(
   id: string,
   found: ReadJob,

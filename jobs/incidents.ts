@@ -1,12 +1,15 @@
-/** What the store's scripts find out about a job while no process works on it. */
+/** What scripts find out about a job while no worker has it. */
 export type Incident = {
-  /** `failed`: it ended without a call; `lost`: the worker of its last call is gone, and the outcome of the call is unknown. */
+  /**
+   * `failed`: the job ended without a call. `lost`: the worker of its last call is gone, and the outcome of that call
+   * is unknown.
+   */
   kind: 'failed' | 'lost'
   tenant: string
   job: string
   lane: string
-  /** Of the request that created it; null if that is not known. */
+  /** The id of the request that created the job; null if it is not known. */
   requestId: string | null
-  /** Of the error, or of the call that was lost. */
+  /** The code of the error, or the number of the lost call. */
   detail: { code: string } | { attempt: number }
 }

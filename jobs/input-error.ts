@@ -1,7 +1,7 @@
-/** A job that cannot be made because of a file that its body names. Asking again cannot help. */
+/** A job cannot be made because of a file that its body names. Sending the request again does not help. */
 export class InputError extends Error {
   override readonly name = 'InputError'
-  /** The place in the body, as `body.file`. */
+  /** The place in the body, such as `body.file`. */
   readonly param: string
 
   constructor(member: string, id: string) {

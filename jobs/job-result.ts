@@ -6,18 +6,18 @@ import type { Job } from './job.ts'
 import { decodePayload, decodePayloadText } from './payload.ts'
 
 /**
- * A job's result is parsed when code reads its members; most code passes it on as text. Parsing is one step, so code
- * that may read a large result calls `parseLargeResult` first.
+ * The result of a job. It is parsed when code reads its members; most code passes it on as text. Parsing is one step,
+ * so code that may read a large result calls `parseLargeResult` first.
  */
 type KeptResult = {
-  /** As `encodeResult` wrote it. */
+  /** The form that `encodeResult` writes. */
   payload: Buffer
-  /** Gives the result the requested form; null: as stored. */
+  /** Gives the result the form that the client asked for; null: the stored form. */
   render: ((result: JsonObject) => JsonObject) | null
   parsed: JsonObject | null
 }
 
-/** Texts from here on, in characters, are parsed in pieces. */
+/** Texts of this length or more, in characters, are parsed in pieces. */
 const LARGE_TEXT = 1024 * 1024
 
 const RESULT = Symbol('result')
@@ -41,15 +41,18 @@ export function keepResult(job: Job, { payload, render }: Omit<KeptResult, 'pars
   })
 }
 
-/** The text of a job's result, without parsing it; null if it must be made from the result, or there is none. */
+/**
+ * The text of a job's result, without parsing it; null if the text has to be made from the result, or there is no
+ * result.
+ */
 export function readResultText(job: Job): string | null {
   const kept = keptOf(job)
   return kept?.render === null ? decodePayloadText(kept.payload) : null
 }
 
 /**
- * A job for code that writes it and does not read its result: the result is an empty object with the text as its source.
- * Other values stay the same.
+ * A job for code that writes it and does not read its result. The result is an empty object with the text as its
+ * source. Other values are returned unchanged.
  */
 export function withUnparsedResult<Value>(value: Value): Value {
   const kept = keptOf(value)

@@ -6,7 +6,7 @@ import type { Usage } from '../lib/usage.ts'
 export const JobType = CallType
 export type JobType = CallType
 
-/** The states of a job; docs/architecture.md draws the ways between them. */
+/** The states of a job; docs/architecture.md shows the transitions. */
 export const JobStatus = {
   scheduled: 'scheduled',
   queued: 'queued',
@@ -27,11 +27,11 @@ export function isTerminal(status: JobStatus): status is TerminalStatus {
 export const Priority = { high: 'high', normal: 'normal', low: 'low' } as const
 export type Priority = (typeof Priority)[keyof typeof Priority]
 
-/** How a job may be served; `auto`: by the cheapest way that meets its deadline. */
+/** How a job may be served; `auto`: in the cheapest way that meets its deadline. */
 export const Tier = { standard: 'standard', flex: 'flex', batch: 'batch', auto: 'auto' } as const
 export type Tier = (typeof Tier)[keyof typeof Tier]
 
-/** How a job wants to use earlier answers: take them, replace them, or neither. */
+/** Whether a job takes earlier answers (`use`), replaces them (`refresh`), or neither (`off`). */
 export const CacheMode = { use: 'use', refresh: 'refresh', off: 'off' } as const
 export type CacheMode = (typeof CacheMode)[keyof typeof CacheMode]
 
@@ -44,16 +44,19 @@ export type WebhookTarget = { url: string; events: WebhookEvent[] }
 export type JobError = {
   code: string
   message: string
-  /** HTTP status of the provider, null when none answered. */
+  /** HTTP status of the provider; null: no provider answered. */
   provider_status: number | null
   retryable: boolean
-  /** The provider's own error object; absent where it gave none. */
+  /** The provider's own error object; absent: it gave none. */
   provider_error?: JsonObject
 }
 
 /**
- * `budget`: the calls under way may come to what is left of the tenant's budget. `provider_batch`: the next batch of the provider.
- * `fair_key`: the limits of its fair key. `tenant_pause`: its tenant is paused by hand.
+ * What a job waits for. Some of them:
+ * - `budget`: the calls under way may use up what is left of a budget;
+ * - `provider_batch`: the next batch of the provider;
+ * - `fair_key`: the limits of its fair key;
+ * - `tenant_pause`: an operator has paused its tenant.
  */
 export type WaitingFor =
   | 'requests'
@@ -76,16 +79,16 @@ export type Job = {
   model: string
   lane: string
   group: string | null
-  /** Whose job it is inside the tenant; null: nobody's, or it cannot be decrypted. */
+  /** Whom the job is for inside the tenant; null: no one in particular, or it cannot be decrypted. */
   fair_key: string | null
-  /** The step of a durable run that it belongs to; absent where there is none. */
+  /** The step of a durable run that the job belongs to; absent: none. */
   durable?: { id: string; step: string }
-  /** The flow that it belongs to, and its place there; absent where there is none. */
+  /** The flow that the job belongs to, and its place there; absent: none. */
   flow?: { id: string; step: string; index: number }
   priority: Priority
-  /** As asked, or by the lane's default. */
+  /** The tier that was asked for, or the lane's default. */
   tier: Tier
-  /** The tier of service that gave the answer, as the provider names it; null: there is no answer. */
+  /** The tier of service that gave the answer, in the provider's words; null: there is no answer. */
   served_tier: string | null
   metadata: Record<string, string>
   created_at: string
@@ -95,27 +98,27 @@ export type Job = {
   deadline: string | null
   attempts: number
   max_attempts: number
-  /** How often the configuration had it queued again after it had failed. */
+  /** How often the setting `redrive` queued the job again after a failure. */
   redrives: number
   next_attempt_at: string | null
   estimated_start_at: string | null
   waiting_for: WaitingFor | null
   cache: CacheOutcome
   result: JsonObject | null
-  /** There is a result, and this answer does without it; absent everywhere else. */
+  /** The job has a result, but this response leaves it out; absent everywhere else. */
   result_omitted?: true
-  /** Where an omitted result is to be had: the path of the job. */
+  /** The path of the job, where an omitted result can be read. */
   result_url?: string
   usage: Usage | null
-  /** True: the provider did not tell all of it. */
+  /** True: the provider did not report the whole usage, and a part of it is estimated. */
   usage_is_estimate: boolean
-  /** Of all calls made for it. */
+  /** The cost of all calls made for the job, USD; null: not known. */
   cost_usd: number | null
-  /** What the provider's prompt cache saved; absent: nothing. */
+  /** What the provider's prompt cache saved, USD; absent: nothing. */
   prompt_cache_saved_usd?: number
-  /** Members of the body that the lane's provider had no counterpart for, and that were left out. */
+  /** Members of the body that were left out, because the lane's provider has no counterpart for them. */
   dropped_members: string[]
-  /** True: what one of its calls cost is not known for certain. */
+  /** True: the cost of one of its calls is not known for certain. */
   cost_is_estimate: boolean
   error: JobError | null
 }
@@ -125,29 +128,29 @@ export type Attempt = {
   attempt: number
   provider: string
   model: string
-  /** The source of the lane that was called; null: none, or not known yet. */
+  /** The source of the lane that was called; null: the lane has none, or the source is not known yet. */
   source: string | null
   started_at: string
   latency_ms: number | null
-  /** `running` until its outcome is known; `lost` when the worker died with it. */
+  /** `running` until the outcome is known; `lost` if the worker died during the call. */
   outcome: 'running' | 'completed' | 'throttled' | 'retryable' | 'timeout' | 'failed' | 'aborted' | 'lost'
   status: number | null
   error_code: string | null
-  /** The tier of service that the call asked for, and the one that its answer names; null: it has none. */
+  /** The tier of service that the call asked for, and the one that its answer names; null: the answer names none. */
   tier: Tier
   served_tier: string | null
   usage: Usage | null
-  /** True: the provider did not tell all of it. */
+  /** True: the provider did not report the whole usage, and a part of it is estimated. */
   usage_is_estimate: boolean
-  /** Null: not known, or none. */
+  /** USD; null: the cost is not known, or there is none. */
   cost_usd: number | null
   cost_is_estimate: boolean
-  /** How long the job had waited when this call left, and what it waited for last. */
+  /** How long the job had waited when this call started, and what it waited for last. */
   waited_ms: number
   waited_for: WaitingFor | null
-  /** True when it is not known whether the provider did (and billed) the work. */
+  /** True if it is not known whether the provider did (and billed) the work. */
   ambiguous: boolean
-  /** How many jobs the provider request carried. */
+  /** How many jobs shared the request. */
   coalesced: number
 }
 
@@ -160,7 +163,7 @@ export type JobEventType =
   | 'job.failed'
   | 'job.cancelled'
 
-/** One event of a job as subscribers get it. `cursor` is what `Last-Event-ID` names. */
+/** One event of a job as subscribers get it. `cursor` is the value for `Last-Event-ID`. */
 export type JobEvent = {
   cursor: string
   event: JobEventType
@@ -171,24 +174,24 @@ export type GroupSummary = {
   group: string
   total: number
   counts: Record<JobStatus, number>
-  /** Of the calls whose lanes have a price; null: of no call it is known. */
+  /** The cost of the calls whose lanes have a price, USD; null: no call's cost is known. */
   cost_usd: number | null
   unpriced_calls: number
   estimated_finish_at: string | null
 }
 
-/** Where a group stands among those of its tenant: by its last change, Unix ms. */
+/** The place of a group in its tenant's list, which is ordered by the last change, Unix ms. */
 export type GroupPlace = { group: string; at: number }
 
 /** A group as lists show it. */
 export type GroupEntry = Omit<GroupSummary, 'estimated_finish_at'> & {
-  /** When a job of it last changed its state. */
+  /** When one of its jobs last changed its state. */
   updated_at: string
 }
 
 export type Delivery = {
   id: string
-  /** Of the job, of the flow, or of what is told of a budget. */
+  /** The id of the job or flow, or of the events of a budget. */
   job_id: string
   event:
     | WebhookEvent

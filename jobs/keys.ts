@@ -1,9 +1,9 @@
-/** The root of everything kept for a tenant; its braces are the hash tag that keeps it on one cluster slot. */
+/** The prefix of all keys of a tenant. Its braces are the hash tag that keeps them in one slot of a cluster. */
 export function tenantRoot(prefix: string, tenant: string): string {
   return `${prefix}:{t:${tenant}}`
 }
 
-/** How many jobs of the tenant wait for the limits of their fair keys. */
+/** Key: how many jobs of the tenant wait for the limits of their fair keys. */
 export function parkedKey(root: string): string {
   return `${root}:fair-keys:parked`
 }
@@ -14,14 +14,16 @@ export function tenantOf(prefix: string, root: string): string {
 }
 
 /**
- * What stands behind a group's own key, each in a key of its own. A name may end like one of these; `groupKey` and `group_key` of
- * `lua/common.lua` see to it that this names no other group's part. A further part begins with a character that no name has.
+ * The parts of a group that have keys of their own, which end with these names. The name of another group may end in
+ * the same way. `groupKey` and `group_key` of `lua/common.lua` make sure that its key is not such a part. A new part
+ * must begin with a character that no name contains.
  */
 export const GROUP_PARTS = ['jobs', 'events'] as const
 
 /**
- * The hash of a group, by its name: letters, digits and `_ . : -`. The parts of `nightly` stand at `…:nightly:jobs` and so on, so
- * that of a group `nightly:jobs` the last colon becomes `%`, which no name has. All other names stand as they are.
+ * The key of a group's hash. A name consists of letters, digits and `_ . : -`. For example, the parts of `nightly` are
+ * at `…:nightly:jobs` and so on. So in the key of a group `nightly:jobs` the last colon is replaced by `%`, which no
+ * name contains. Other names are not changed.
  */
 export function groupKey(root: string, group: string): string {
   const colon = group.lastIndexOf(':')
@@ -34,22 +36,22 @@ export function scheduleJobsKey(root: string, schedule: string): string {
   return `${root}:schedule:${schedule}:jobs`
 }
 
-/** The set of all tenants that ever had a job; sweepers walk it. */
+/** The set of all tenants that ever had a job; the maintainer walks it. */
 export function tenantsKey(prefix: string): string {
   return `${prefix}:tenants`
 }
 
-/** The set of all lanes that ever had work; workers find lanes of models `"*"` here. */
+/** The set of all lanes that had work; workers find lanes of models `"*"` here. */
 export function lanesKey(prefix: string): string {
   return `${prefix}:lanes`
 }
 
-/** Pub/sub channel on which lanes that got work are named. */
+/** Pub/sub channel that names lanes which got work. */
 export function wakeChannel(prefix: string): string {
   return `${prefix}:wake`
 }
 
-/** Pub/sub channel on which calls to abort are named, as `<tenant> <job id>`. */
+/** Pub/sub channel that names calls to abort, as `<tenant> <job id>`. */
 export function abortChannel(prefix: string): string {
   return `${prefix}:abort`
 }
@@ -69,12 +71,12 @@ export function webhookChannel(root: string): string {
   return `${root}:webhooks:wake`
 }
 
-/** Pub/sub channel of a worker for direct dispatch; its messages are those that direct-dispatch.ts reads. */
+/** Pub/sub channel of a worker for direct dispatch; direct-dispatch.ts reads its messages. */
 export function directChannel(prefix: string, worker: string): string {
   return `${prefix}:express:${worker}`
 }
 
-/** Pub/sub channel on which workers announce their lanes for direct dispatch, as `formatOpenLanes` writes it. */
+/** Pub/sub channel on which workers announce their lanes for direct dispatch, in the form of `formatOpenLanes`. */
 export function openLanesChannel(prefix: string): string {
   return `${prefix}:open`
 }
@@ -84,16 +86,24 @@ export function answersChannel(prefix: string, process: string): string {
   return `${prefix}:answers:${process}`
 }
 
-/** Among the lanes that a worker names: it takes jobs that were started for it. Releases before take it for a lane that nobody asks for. */
+/**
+ * A worker that takes jobs that were started for it puts this among its lanes. To earlier releases it is a lane that no
+ * job asks for.
+ */
 const TAKES_STARTED = 'started'
 
-/** `<worker> started <lane> <lane> …`, and the worker alone when it takes no more; blanks in names of models are written `%20`. */
+/**
+ * `<worker> started <lane> <lane> …`, or only the worker if it takes no more. Blanks in names of models become `%20`.
+ */
 export function formatOpenLanes(worker: string, lanes: readonly string[]): string {
   if (lanes.length === 0) return worker
   return [worker, TAKES_STARTED, ...lanes.map((lane) => lane.replaceAll(' ', '%20'))].join(' ')
 }
 
-/** What `formatOpenLanes` wrote, of this release or an earlier one. No name has a `%` of its own, and each lane's has a slash. */
+/**
+ * Reads what `formatOpenLanes` wrote, in this release or an earlier one. No name contains a `%`, and each lane's
+ * contains a slash.
+ */
 export function readOpenLanes(message: string): { worker: string; takesStarted: boolean; lanes: string[] } {
   const [worker = '', ...names] = message.split(' ')
   const lanes = names.filter((name) => name.includes('/')).map((lane) => lane.replaceAll('%20', ' '))

@@ -1,4 +1,4 @@
-// One lane's queue as a worker has it. Only queue.ts, queue-scripts.ts and this file know BullMQ.
+// One lane's queue as a worker uses it. Only queue.ts, queue-scripts.ts and this file know BullMQ.
 import { type Job, Worker } from 'bullmq'
 import { runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
@@ -15,31 +15,31 @@ import {
 } from './queue-entry.ts'
 import { type FetchedEntry, loadTurnsScript, type QueueScripts } from './queue-scripts.ts'
 
-/** One queue a lane; its prefix carries the lane's hash tag. */
+/** Every lane has one queue of this name. The prefix of its keys has the lane's hash tag. */
 export const QUEUE_NAME = 'calls'
 
 /**
- * Longest delay that a lane's pause gives an entry at a time, ms. An operator who ends a pause makes the delayed entries due
- * at once (`Queues.promote`); this bound is for entries that missed it.
+ * Longest time for which a pause of a lane delays an entry at once, ms. An operator who ends a pause makes the delayed
+ * entries due at once (`Queues.promote`). This bound is for entries that missed that.
  */
 export const LONGEST_PAUSE_DELAY_MS = 30 * 60_000
 
-/** A tier of service that is shut; `tenant`: for this one alone, null: for all. */
+/** A tier of service that is shut, for one tenant or, with null, for all. */
 export type ShutTier = [tier: string, tenant: string | null]
 
-/** A worker's side of one lane's queue. Methods throw when Redis is unavailable; a lost lock is not an error. */
+/** A worker's side of one lane's queue. Methods throw if Redis is unavailable. A lost lock is not an error. */
 export type LaneQueue = {
-  /** Up to `count` due entries; fewer when there are no more. */
+  /** Up to `count` due entries; fewer if there are no more. */
   fetch(count: number): Promise<Held[]>
   /** Whether no entry waits, due or not. Entries that workers hold do not count. */
   isEmpty(): Promise<boolean>
-  /** When the next delayed entry is due, Unix ms; null when none is delayed. */
+  /** When the next delayed entry is due, Unix ms; null: none is delayed. */
   nextDue(): Promise<number | null>
-  /** The job ended or no longer needs its entry. */
+  /** The job has ended, or needs this entry no more. */
   acknowledge(held: Held): Promise<void>
   /**
-   * The job was claimed: from now on its place holds it for this worker, as answered. Its entry leaves the queue in the
-   * background. If Redis fails and the entry stays, the next worker finds it stale.
+   * The job was claimed: from now on its place in the outbox holds it for this worker, as the result says. Its entry
+   * leaves the queue in the background. If Redis fails and the entry stays, the next worker finds that it is stale.
    */
   claimed(held: Held): Held
   /** Delays the entry until the given time (Unix ms). */
@@ -49,26 +49,32 @@ export type LaneQueue = {
   /** These acknowledged entries were not served. */
   left(held: readonly Held[]): void
   /**
-   * Moves an entry to the front whose call may show whether the provider works: one of another tenant than these, else one
-   * that has not broken yet; none of a tier that is shut. True: it belongs to another tenant, or goes at another tier.
+   * Moves an entry to the front whose call may show whether the provider works. It is an entry of another tenant than
+   * these, or else one whose call has not failed yet, and its tier is not shut. True: it belongs to another tenant, or
+   * asks for another tier.
    */
   bringForward(tenants: string[], shut: readonly ShutTier[]): Promise<boolean>
-  /** Moves up to so many entries to the front that ask for another tier than standard, and for none that is shut. */
+  /**
+   * Moves up to `count` entries to the front that ask for another tier than standard, except those whose tier is shut.
+   * `seen`: how many entries it looked at.
+   */
   bringOtherTiers(count: number, shut: readonly ShutTier[]): Promise<{ moved: number; seen: number }>
-  /** Returns the entry to its place at the front. */
+  /** Returns the entry to the front of its priority. */
   giveBack(held: Held): Promise<void>
   close(): Promise<void>
 }
 
 const bringForwardScript = loadTurnsScript(new URL('./lua/bring-forward.lua', import.meta.url))
 
-/** BullMQ's Worker without its second, blocking connection: pub/sub wakes the lanes, and they fetch entries themselves. */
+/**
+ * BullMQ's Worker without its second, blocking connection. Pub/sub wakes the lanes, and they fetch entries themselves.
+ */
 class FetchingWorker extends Worker {
   protected override createBackend(): void {
     this.backend = this.backendFactory(this.name, this.opts, {})
   }
 
-  /** Requeues entries that are active without a lock; returns them. */
+  /** Requeues active entries that have no lock, and returns them. */
   recoverStalled(): Promise<string[]> {
     return this.backend.moveStalledJobsToWait()
   }
@@ -79,7 +85,7 @@ class FetchingWorker extends Worker {
     await this.backend.moveToDelayed(id, Math.max(1, Math.round(at) - 1), 1, token, { skipAttempt: true })
   }
 
-  /** To the front of the entries of its priority. */
+  /** Moves an entry to the front of the entries of its priority. */
   async giveBack({ id, token }: Locked): Promise<void> {
     await this.backend.moveJobFromActiveToWait(id, token)
   }
@@ -110,7 +116,7 @@ export function createLaneQueue(deps: {
     autorun: false,
     lockDuration,
     stalledInterval: deps.stalledInterval,
-    // The record counts lost workers and quarantines the job (jobs/lua/start.lua); the queue always requeues.
+    // The record counts lost workers, and quarantines the job (jobs/lua/start.lua). The queue requeues it every time.
     maxStalledCount: Number.MAX_SAFE_INTEGER,
     removeOnComplete: { count: 0 },
     skipVersionCheck: true,
@@ -120,7 +126,7 @@ export function createLaneQueue(deps: {
   let isClosed = false
 
   const queue = `${prefix}:${QUEUE_NAME}`
-  // BullMQ's own timer would run its script even when no entry is active.
+  // BullMQ's own timer would run its script even if no entry is active.
   const stalledChecks = repeat(
     deps.stalledInterval,
     async () => {
@@ -140,7 +146,7 @@ export function createLaneQueue(deps: {
   let released: Locked[] = []
   let releasing: Promise<void> | null = null
 
-  /** One script releases the entries of one turn of the event loop. */
+  /** One script releases the entries that are acknowledged in one turn of the event loop. */
   function acknowledge(held: Held): Promise<void> {
     released.push(bullOf(held))
     releasing ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
@@ -158,8 +164,8 @@ export function createLaneQueue(deps: {
       const fetched = await scripts.fetch<EntryData>(queue, { count, token, lockMs: lockDuration })
       return fetched.map((entry) => toHeld(entry, deps.leaseMs))
     },
-    // Fetched entries do not count: they may be rerouted or delayed, and that must not move the others' turns. Delayed
-    // entries keep their first tag, so that a retry does not lose its turn.
+    // Only entries that get a call count. Fetched ones may still be rerouted or delayed, and that must not move others'
+    // turns. A delayed entry keeps its first tag, so that a retry does not lose its turn.
     served(held, anew) {
       const data = held.flatMap((one) => (one.bull ? [one.bull.data] : []))
       if (data.length === 0) return
@@ -188,7 +194,7 @@ export function createLaneQueue(deps: {
     },
     async nextDue() {
       const [, score] = await connection.zrange(`${prefix}:${QUEUE_NAME}:delayed`, '0', '0', 'WITHSCORES')
-      // BullMQ orders equal times by the twelve bits below the time.
+      // BullMQ orders entries of the same time by twelve bits below the time.
       return score === undefined ? null : Math.floor(Number(score) / 0x1000)
     },
     acknowledge,
@@ -196,7 +202,7 @@ export function createLaneQueue(deps: {
       const bull = bullOf(held)
       const earlier = releasing
       const releasingThis = acknowledge(held)
-      // Report an error once, however many entries leave together.
+      // Reports an error once, even if several entries leave together.
       releasingThis.catch(releasingThis === earlier ? () => {} : deps.onError)
       return { ...held, bull: null, placed: toEntry(held, bull, deps.lane) }
     },
@@ -217,7 +223,10 @@ export function createLaneQueue(deps: {
   }
 }
 
-/** BullMQ's codes for: no such entry, no lock, not active, locked by another. Another worker has the entry, or it is done. */
+/**
+ * BullMQ's codes for: no such entry, no lock, not active, locked by another worker. Either another worker has the
+ * entry, or the entry is done.
+ */
 const LOST = new Set([-1, -2, -3, -6])
 
 async function unlessLost(operation: Promise<unknown>): Promise<void> {

@@ -3,7 +3,10 @@ import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot } from './keys.ts'
 import { createScripts } from './scripts.ts'
 
-/** An outbox entry this old was left by a crash or an outage: its writer had its chance to queue it. */
+/**
+ * The process that put an entry into the outbox has queued it after this time, ms. An older entry was left by a crash
+ * or an outage.
+ */
 export const OUTBOX_GRACE_MS = 2000
 
 /** A lane's queue entry under the lock of the worker that fetched it. */
@@ -11,38 +14,38 @@ export type Lock = { entry: string; token: string }
 
 /**
  * How long the lock of an entry lasts, ms: two thirds of `stalledAfterMs`. A check runs every third of that time, so it
- * finds the entry before all of it is over.
+ * finds an entry without a lock before all of that time is over.
  */
 export function lockLease(stalledAfterMs: number): number {
   return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
 }
 
 /**
- * How long a claim or a renewal keeps a job's place in the outbox, ms. With the sweeper's grace that is as long as a queue
- * entry stays locked without a renewal.
+ * How long a claim or a renewal keeps a job's place in the outbox, ms. Together with the grace of the sweep, this is as
+ * long as a queue entry stays locked without a renewal.
  */
 export function placeLease(stalledAfterMs: number): number {
   const lockMs = lockLease(stalledAfterMs)
-  // At least half a lock: renewals come every third of a lock.
+  // At least half a lock, because renewals come every third of a lock.
   return Math.max(Math.round(lockMs / 2), lockMs - OUTBOX_GRACE_MS)
 }
 
 /**
- * A worker holds jobs by leases: the locks of queue entries, and the places of claimed or directly dispatched jobs in the
- * outbox. Each expires unless it is renewed. This file knows only where BullMQ keeps its locks; the thread that renews
- * them needs no more.
+ * A worker holds jobs by leases: the locks of queue entries, and the places of claimed or directly dispatched jobs in
+ * the outbox. Each expires unless it is renewed. This file knows only where BullMQ keeps its locks, because the thread
+ * that renews them needs no more.
  */
 export type Leases = {
   /** Returns the entries whose locks are lost. */
   renewLocks(lane: string, locks: readonly Lock[]): Promise<string[]>
-  /** `entries` are `<id>-<number>` each. */
+  /** Each of `entries` is `<id>-<number>`. */
   renewPlaces(tenant: string, entries: readonly string[]): Promise<void>
 }
 
 export function createLeases(deps: {
   redis: RedisClient
   prefix: string
-  /** How long a lock, and a place, lasts from its renewal, ms. */
+  /** How long a lock and a place last after a renewal, ms. */
   lockMs: number
   placeMs: number
 }): Leases {

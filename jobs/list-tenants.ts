@@ -1,13 +1,13 @@
 import type { Job } from './job.ts'
 import type { JobFilter, JobPlace, Jobs } from './jobs.ts'
 
-/** About as many jobs as one page looks at, over all tenants. */
+/** Most jobs that one page looks at over all tenants, roughly. */
 const MOST_SCANNED = 10_000
 
-/** Of each tenant, at first and in each further step. */
+/** Jobs of each tenant that are looked at first, and in each further step. */
 const FIRST_SCANNED = { least: 10, most: 500 }
 const FURTHER_SCANNED = 500
-/** Jobs of each tenant that are read at first, at the least. */
+/** At least this many jobs of each tenant are read first. */
 const FIRST_READ = 4
 
 /** Tenants that are read at once. */
@@ -15,7 +15,10 @@ const AT_ONCE = 32
 
 export type OwnedJob = { tenant: string; job: Job }
 
-/** `scanned`: set if the page is not full though there is more, about how many jobs were looked at. `end`: where the next page begins. */
+/**
+ * `scanned`: about how many jobs were looked at, if the page is not full although there is more. `end`: where the next
+ * page begins.
+ */
 export type TenantsPage = {
   data: OwnedJob[]
   hasMore: boolean
@@ -23,15 +26,15 @@ export type TenantsPage = {
   scanned: number | null
 }
 
-/** What was read of a tenant: all that match up to `end`, or all there are. */
+/** How far a tenant was read: all matching jobs up to `end` are known, or all there are. */
 type Source = { tenant: string; end: JobPlace | null; isDone: boolean }
 type Found = OwnedJob & { place: JobPlace }
 
 /**
- * Lists the jobs of several tenants in one order, newest first. Each tenant's list is read only as far as the page needs: always that one
- * goes on which stands at the newest place, for nothing older can be shown before it.
+ * Lists the jobs of several tenants in one order, newest first. Each tenant's list is read only as far as the page
+ * needs. The list that ends at the newest place is read on first, because nothing older can be shown before that.
  *
- * @param from the place behind which the page begins
+ * @param from the place after which the page begins
  * @param mostScanned about how many jobs to look at in all
  */
 export async function listOfTenants(
@@ -77,7 +80,7 @@ export async function listOfTenants(
   )
   for (;;) {
     const open = sources.filter(({ isDone }) => !isDone)
-    // Up to here all is known.
+    // Up to this place, all jobs are known.
     const horizon = open.map(({ end }) => end).sort(compareEnds)[0]
     const known =
       horizon === undefined
@@ -99,7 +102,7 @@ export async function listOfTenants(
     if (scanned >= mostScanned || signal?.aborted) {
       return { data: known.map(withoutPlace), hasMore: true, end: horizon, scanned }
     }
-    // Those that may have something that belongs before the last job of a full page.
+    // Lists that may still have a job before the last one of a full page.
     const last = found[limit - 1]?.place
     const behind = open
       .filter(({ end }) => end === null || last === undefined || comparePlaces(end, last) < 0)
@@ -108,12 +111,12 @@ export async function listOfTenants(
   }
 }
 
-/** Negative: `one` comes first in lists, for it is newer. */
+/** Negative: `one` comes first in lists, because it is newer. */
 function comparePlaces(one: JobPlace, other: JobPlace): number {
   return other.createdAt - one.createdAt || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0)
 }
 
-/** Null is before everything. */
+/** Null comes before everything. */
 function compareEnds(one: JobPlace | null, other: JobPlace | null): number {
   if (one === null || other === null) return Number(one !== null) - Number(other !== null)
   return comparePlaces(one, other)
@@ -128,7 +131,8 @@ function withoutPlace({ tenant, job }: Found): OwnedJob {
 }
 
 /**
- * Finds the tenant of a job. Of tenants whose history does not answer, the error is thrown if no other has the job.
+ * Finds the tenant of a job. If the history of some tenant does not answer, that error is thrown unless another tenant
+ * has the job.
  */
 export async function findTenantOfJob(
   statuses: Jobs['statuses'],

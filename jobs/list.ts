@@ -16,7 +16,7 @@ const MOST_SCANNED = 10_000
 /** Jobs looked at in one script call, about half a millisecond of Redis. */
 const BLOCK = 500
 
-/** At most so many bytes of results a page, as they rest and as JSON. */
+/** Most bytes of results a page, both as they are stored and as JSON. */
 const PAGE_RESULT_BYTES = 4 * 1024 * 1024
 
 const NOTHING: JobPage = { data: [], hasMore: false, cursor: null, scanned: null, end: null }
@@ -25,8 +25,9 @@ type Deps = { redis: RedisClient; scripts: Scripts; reader: Reader }
 type Found = { ids: string[] } & Omit<JobPage, 'data'>
 
 /**
- * Lists a tenant's jobs, newest first, without their results unless asked for. Walks the shortest index that the filter names
- * and checks the other members on the records, up to `MOST_SCANNED` of them. Within a millisecond the order is that of the ids.
+ * Lists a tenant's jobs, newest first, and without results unless they are asked for. It walks the shortest index that
+ * the filter names, and checks the other members on the records, up to `MOST_SCANNED` of them. Jobs of the same
+ * millisecond are ordered by their ids.
  */
 export async function listJobs(
   deps: Deps,
@@ -74,9 +75,9 @@ function withResultsOf({ redis, reader }: Deps, root: string, summaries: readonl
   return bringResults({ redis, answers: reader.answers, view: reader.view(root) }, summaries, bounds)
 }
 
-/** Every index is by creation, so that a cursor of one serves for another. */
+/** Every index is ordered by creation, so a cursor of one is valid for another. */
 async function chooseIndex(redis: RedisClient, root: string, filter: JobFilter): Promise<string> {
-  // What it names is in no other, and in no record.
+  // Only this index knows which jobs a schedule made.
   if (filter.schedule) return scheduleJobsKey(root, filter.schedule)
   const byGroup = filter.group ? `${groupKey(root, filter.group)}:jobs` : null
   const byStatus = filter.status ? `${root}:status:${filter.status}` : null
@@ -93,11 +94,11 @@ async function findPlace(
 ): Promise<IndexEntry | 'unknown'> {
   const score = await redis.hget(`${root}:job:${id}`, 'created_at')
   if (score === null && !hasIdTime(id)) return 'unknown'
-  // Forgotten since: the list goes on from where it stood.
+  // The job was deleted meanwhile. The list continues where the job was.
   return { id, score: score ?? (await findLostPlace(redis, index, id)) ?? '+inf' }
 }
 
-/** Where the client has left, what was found so far. */
+/** If the client is gone, it returns what was found so far. */
 async function findJobs(
   { redis, scripts }: Deps,
   root: string,
@@ -124,7 +125,7 @@ async function findJobs(
   })
   for await (const entries of walkIndex(redis, index, { order: 'desc', after: place, block })) {
     const some = entries.slice(0, mostScanned - scanned)
-    // Of the block that was just read none is looked at any more.
+    // The client is gone, so the block that was just read is dropped.
     if (signal?.aborted || some.length === 0) return finish(true, last, scanned)
     const asked = [status, type, lane, group, ...some.map(({ id }) => id)]
     const chosen = (await scripts.run('select', root, asked)) as number[]

@@ -3,19 +3,20 @@ import type { RedisClient } from '../lib/redis.ts'
 
 /** The worker that is the maintainer. */
 export type MaintainerView = {
-  /** Of its process, as its host names it. */
+  /** The name of its process, as operators know it. */
   worker: string
   /** Unix ms, by Redis' clock. */
   since: number
 }
 
 /**
- * Who of all workers is the maintainer: the holder of one key, which ends by itself. Throws when Redis is away.
+ * Decides which worker is the maintainer: the holder of one key, which expires unless it is renewed. Throws if Redis is
+ * unavailable.
  */
 export type MaintainerLease = {
-  /** Takes or renews it, where nobody else has it. */
+  /** Takes or renews the lease, unless another worker has it. */
   hold(): Promise<{ isOurs: boolean; holder: MaintainerView | null }>
-  /** Lets go, so that another worker takes over at its next look. Does nothing where another has it. */
+  /** Gives the lease up, so that another worker takes over at its next look. Does nothing if another worker has it. */
   release(): Promise<void>
 }
 
@@ -26,9 +27,9 @@ function maintainerRoot(prefix: string): string {
 }
 
 /**
- * @param deps.worker of this process, among all
- * @param deps.shown what people are told of it
- * @param deps.leaseMs from the latest `hold` to its end
+ * @param deps.worker identifies this process among all
+ * @param deps.shown the name that operators see
+ * @param deps.leaseMs time from the latest `hold` to the end of the lease, ms
  */
 export function createMaintainerLease(deps: {
   redis: RedisClient
@@ -54,7 +55,7 @@ export function createMaintainerLease(deps: {
   }
 }
 
-/** Who is the maintainer now; null: nobody, for the moment. */
+/** The worker that is the maintainer now; null: no worker is, at the moment. */
 export async function readMaintainer(redis: RedisClient, prefix: string): Promise<MaintainerView | null> {
   const [worker, since] = await redis.hmget(`${maintainerRoot(prefix)}:lease`, 'shown', 'since')
   return worker && since ? { worker, since: Number(since) } : null

@@ -12,7 +12,7 @@ import type { Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 import { createTenantWatch, type TenantWatch } from './tenant-watch.ts'
 
-/** Tenants looked after at the same time in one pass. */
+/** How many tenants one pass handles at the same time. */
 const TENANTS_AT_ONCE = 8
 
 /** Housekeeping over all jobs of a tenant. Any number of processes may run it at once. */
@@ -21,13 +21,15 @@ export type Maintenance = {
   watch: TenantWatch
   /** Queues what is due in outboxes: jobs of dead workers, jobs left there by a crash, scheduled jobs whose time has come. */
   sweepOutboxes(signal?: AbortSignal): Promise<void>
-  /** Fails the waiting jobs whose deadline passed. */
+  /** Fails waiting jobs whose deadline has passed. */
   expireDeadlines(signal?: AbortSignal): Promise<void>
-  /** Ends the remaining followers of an ended leader after a worker died in between. */
+  /** Ends the remaining followers of an ended leader, if the worker that ended them died. */
   endFollowers(signal?: AbortSignal): Promise<void>
   /** Does all of these for all tenants, without asking what is due. A failure affects only its tenant or its job. */
   sweep(): Promise<void>
-  /** The tenants of all processes, and those given to `register`, which are announced again if Redis does not know them. */
+  /**
+   * The tenants of all processes, and those given to `register`, which are announced again if Redis does not know them.
+   */
   tenants(): Promise<string[]>
   /** Sets the tenants of this process and announces them to the maintainer. If that fails, `tenants` does it later. */
   register(tenants: string[]): Promise<void>
@@ -39,7 +41,7 @@ export function createMaintenance(deps: {
   outbox: Outbox
   prefix: string
   retainMs: () => number
-  /** Ended jobs are to be copied to the history. */
+  /** Ended jobs are copied to the history. */
   keepsHistory: boolean
   /** Tenants that something was written for lately. */
   active?: ActiveTenants
@@ -53,7 +55,7 @@ export function createMaintenance(deps: {
   const deadlines = createDeadlines(deps)
   let own: readonly string[] = []
 
-  /** Redis may have started after this process, or have been emptied: missing tenants are written again. */
+  /** Redis may have started after this process, or may have been emptied. So missing tenants are written again. */
   async function tenants(): Promise<string[]> {
     const known = new Set(await redis.smembers(tenantsKey(prefix)))
     const missing = own.filter((name) => !known.has(name))

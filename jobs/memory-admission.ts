@@ -11,17 +11,17 @@ const LOOK_MS = 1000
  */
 export type MemoryAdmission = {
   /**
-   * True when a server, any master of a cluster, uses more of its `maxmemory` than new work may fill. Throws
-   * UnfitRedisError if a server may evict keys: stored data could disappear too early.
+   * True if a server, which is any master of a cluster, uses more of its `maxmemory` than new work may fill. Throws
+   * UnfitRedisError if a server may evict keys, because then stored data could disappear too early.
    */
   isShort(): Promise<boolean>
-  /** The share of its `maxmemory` that the fullest server uses; null: none has a limit, or tells of it. */
+  /** The share of its `maxmemory` that the fullest server uses; null: no server has a limit, or none tells it. */
   used(): Promise<number | null>
 }
 
 export function createMemoryAdmission(deps: {
   redis: RedisClient
-  /** Share of `maxmemory` from which on new work is refused. */
+  /** New work is refused from this share of `maxmemory` on. */
   share: number
   now: () => number
 }): MemoryAdmission {
@@ -70,7 +70,7 @@ export function createMemoryAdmission(deps: {
   }
 }
 
-/** A user that may not ask knows of no shortage. */
+/** If this user may not ask, nothing is known about a shortage. */
 function unlessForbidden(error: Error): string {
   if (error.message.startsWith('NOPERM')) return ''
   throw error

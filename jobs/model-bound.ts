@@ -2,18 +2,23 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { NewJob } from './jobs.ts'
 import type { Scripts } from './scripts.ts'
 
-/** How long a name counts after its last use. Longer than a lane without work lives (workers/worker.ts). */
+/**
+ * How long a name counts after its last use, ms. It must be longer than a lane without work lives (workers/worker.ts).
+ */
 const LIFE_MS = 2 * 60_000
-/** A process does not ask again for a name that was allowed within this, ms. */
+/** A process does not ask again about a name that was allowed within this time, ms. */
 const KNOWN_MS = 30_000
 /** Names that a process remembers. */
 const MOST_KNOWN = 10_000
 
-/** Bounds how many models that the configuration does not name a tenant has lanes of: each costs workers and the store something. */
+/**
+ * Bounds how many models a tenant may use that the configuration does not name. Each such lane costs workers and the
+ * store something.
+ */
 export type ModelBound = {
-  /** The lanes of these jobs that are too many, with the ms after which one more may be used. */
+  /** The jobs whose lanes are too many, with the ms after which one more may be used. */
   findRefused(jobs: readonly NewJob[]): Promise<Map<NewJob, number>>
-  /** What a tenant used of a provider lately. */
+  /** The names of a provider's models that a tenant used lately. */
   list(tenant: string, provider: string): Promise<string[]>
 }
 

@@ -1,14 +1,14 @@
 import { type Price, type Rates, ratesFor } from '../lib/price.ts'
 import type { JobCost, NewJob } from './jobs.ts'
 
-/** What a lane costs, and how long its answers may be. */
+/** What the calls of a lane cost, and how long its answers may be. */
 export type LanePrice = {
   id: string
-  /** Null: not known; then nothing is reserved. */
+  /** Null: the price is not known, and nothing is reserved. */
   price: Price | null
   /** The most output tokens that an answer of the model has. */
   max_output_tokens?: number
-  /** The cap of requests that set none, where the provider demands one. */
+  /** The cap for requests that set none, if the provider demands one. */
   default_max_tokens?: number
 }
 
@@ -16,25 +16,25 @@ export type LanePrice = {
 export type MoneyEstimate = Pick<NewJob, 'estimateUsd' | 'openOutput'>
 
 /**
- * Expected output tokens of an answer without a cap before any are known. A usual chat stays below it. Longer lengths are
- * learned from the first answers.
+ * Expected output tokens of an answer without a cap, before any lengths are known. A usual chat stays below it. Longer
+ * lengths are learned from the first answers.
  */
 const UNLEARNED_OUTPUT_TOKENS = 1024
 
-/** Estimated tokens may be that many times fewer than the provider counts: a step of the price that is so near may apply. */
+/** A provider may count this many times the estimated tokens. A price step that is this near may apply. */
 const STEP_MARGIN = 1.25
 
-/** As in common.lua: no call costs more, billionths of a dollar. */
+/** No call costs more, billionths of a USD. It must be the same as in common.lua. */
 const MOST_NANO = 5e12
 
 /**
  * Estimates the highest cost of a call: its input, and as many output tokens as its request allows for each of its
  * choices. Without a cap the store prices the output, because it knows how long answers are.
  *
- * Every token is priced at the highest rate that could apply: that of a long input, of writes to a prompt cache, of audio; at the
- * standard tier, because a job of a cheaper one may fall back to it.
+ * Every token is priced at the highest rate that could apply: that of a long input, of writes to a prompt cache, or of
+ * audio. It is always the standard tier's rate, because a job of a cheaper tier may fall back to standard.
  *
- * The gate uses another estimate: most providers do not count the cap against their limits.
+ * The gate uses another estimate, because most providers do not count the cap against their limits.
  */
 export function estimateMoney(lane: LanePrice, cost: JobCost): MoneyEstimate {
   const { max_output_tokens: most } = lane
@@ -60,7 +60,7 @@ export function estimateMoney(lane: LanePrice, cost: JobCost): MoneyEstimate {
   return { estimateUsd: input + (output * price.output) / 1e6 }
 }
 
-/** USD a million tokens of input and of output. */
+/** USD per million tokens of input and of output. */
 function highestRates(
   price: Price,
   { inputTokens, dearRates = [] }: JobCost,
@@ -79,7 +79,7 @@ function highestRates(
   }
 }
 
-/** The estimate as scripts read it (`read_estimate` in common.lua). */
+/** The estimate in the form that scripts read (`read_estimate` in common.lua). */
 export function encodeEstimate(lane: string, { estimateUsd, openOutput }: MoneyEstimate): string {
   const fixed = String(toNano(estimateUsd))
   if (openOutput === undefined) return fixed
@@ -88,7 +88,7 @@ export function encodeEstimate(lane: string, { estimateUsd, openOutput }: MoneyE
   return `${fixed} ${rate} ${unlearned} ${most ?? 0} ${choices} ${lane}`
 }
 
-/** Whole billionths of a dollar, rounded up; what floats add is not. */
+/** Whole billionths of a USD, rounded up. Errors of floating-point numbers are not rounded up. */
 function toNano(usd: number): number {
   return Math.min(MOST_NANO, Math.max(0, Math.ceil(usd * 1e9 - 1e-6)))
 }

@@ -1,15 +1,18 @@
 import { directChannel, openLanesChannel, readOpenLanes } from './keys.ts'
 import type { PubSub } from './pubsub.ts'
 
-/** How long what a worker said holds, ms; it says it every second. */
+/** How long an announcement of a worker is valid, ms. Workers announce every second. */
 const HOLDS_MS = 2500
 
-/** A worker that takes jobs by direct dispatch. `takesStarted`: also those that were started for it; workers of earlier releases do not. */
+/**
+ * A worker that takes jobs by direct dispatch. `takesStarted`: also jobs that were started for it, which workers of
+ * earlier releases do not take.
+ */
 export type DirectWorker = { name: string; channel: string; takesStarted: boolean }
 
-/** Which workers take a lane's jobs by direct dispatch, as they announce it. */
+/** Which workers take a lane's jobs by direct dispatch, from their announcements. */
 export type OpenLanes = {
-  /** One of them, in turns; null: none is known. The lane may have closed since. */
+  /** One of these workers, in turns; null: none is known. Its lane may have closed since. */
   pick(lane: string): DirectWorker | null
 }
 
@@ -26,7 +29,7 @@ export function createOpenLanes(deps: { pubsub: PubSub; prefix: string; now: () 
     else workers.set(name, { worker, lanes: new Set(lanes), until: now() + HOLDS_MS })
   }
 
-  // Until the subscription is active no worker is known, and jobs go through the queue.
+  // Until the subscription is active, no worker is known, and jobs go through the queue.
   pubsub.keepListening(openLanesChannel(prefix), hear)
 
   return {

@@ -9,16 +9,19 @@ import type { QueueEntry } from './queue-entry.ts'
 import type { Scripts } from './scripts.ts'
 
 /**
- * The step from a tenant's records to the lanes' queues, which are in other slots. The script that writes a record also
- * puts the job into the tenant's outbox. The job leaves the outbox only after the queue has it. Adding an entry
- * twice is harmless, so after a crash the rest is simply added again.
+ * The step from a tenant's records to the queues of lanes, which are in other slots. The script that writes a record
+ * also puts the job into the tenant's outbox. The job leaves the outbox only after the queue has it. Adding an entry
+ * twice is harmless, so after a crash the rest is added again.
  */
 export type Outbox = {
-  /** Queues entries whose content the caller has; calls of the same moment go together. Resolves when they are queued. */
+  /**
+   * Queues entries whose content the caller has. Calls of the same moment share a script. Resolves when they are
+   * queued.
+   */
   dispatch(entries: QueueEntry[]): Promise<void>
-  /** Queues the job that a script promoted; '' is none. */
+  /** Queues the job that a script promoted; '' for none. */
   dispatchById(tenant: string, id: string): Promise<void>
-  /** Queues what has been in the outbox for longer than `olderThanMs`, until the signal aborts; returns how many. */
+  /** Queues what has been in the outbox for longer than `olderThanMs`, until the signal aborts. Returns how many. */
   sweep(tenant: string, olderThanMs: number, signal?: AbortSignal): Promise<number>
   /** Resolves when nothing is under way. */
   idle(): Promise<void>
@@ -33,7 +36,7 @@ const SWEEP_BLOCK = 250
 export function createOutbox(deps: {
   redis: RedisClient
   scripts: Scripts
-  /** Takes the entries: into their lanes' queues, or where they are gathered for a provider batch. */
+  /** Takes the entries: into the queues of their lanes, or to be gathered for a provider batch. */
   queues: Pick<Queues, 'add'>
   prefix: string
   now: () => number
@@ -62,12 +65,12 @@ export function createOutbox(deps: {
     await queues.add(batch)
     for (const [tenant, entries] of Map.groupBy(batch, (entry) => entry.tenant)) {
       const members = entries.map((one) => `${one.id}-${one.entry}`)
-      // Not awaited: the sweeper adds an entry that stays here once more, which is harmless.
+      // This is not awaited: if an entry stays here, a sweep adds it once more, which is harmless.
       takeOut(tenant, members).catch(() => {})
     }
   }
 
-  /** Removes entries that are in their queues now; entries claimed meanwhile stay. */
+  /** Removes entries that are in their queues now. Entries that were claimed meanwhile stay. */
   async function takeOut(tenant: string, members: string[]): Promise<void> {
     for (let from = 0; from < members.length; from += MOST_TAKEN_OUT) {
       const some = members.slice(from, from + MOST_TAKEN_OUT)
@@ -101,7 +104,10 @@ export function createOutbox(deps: {
     })
   }
 
-  /** Queues the jobs of outbox members, lane by lane, and removes the members; those of a failed job or lane stay. */
+  /**
+   * Queues the jobs of these members of the outbox, lane by lane, and removes the members. Members of a job or lane
+   * that failed stay.
+   */
   async function queueAgain(tenant: string, members: string[], time: number): Promise<number> {
     const toRemove: string[] = []
     const found: { member: string; entry: QueueEntry }[] = []
@@ -117,7 +123,7 @@ export function createOutbox(deps: {
       await find(members)
     } catch (error) {
       if (isRedisUnavailable(error)) throw error
-      // One of the records cannot be read; read each job alone to find the others.
+      // A record among them cannot be read, so each job is read alone to find the others.
       await visitAll(members, (member) => find([member]), onJob, { atOnce: members.length })
     }
     const lanes = [...Map.groupBy(found, ({ entry }) => entry.lane)]
@@ -138,11 +144,11 @@ export function createOutbox(deps: {
     },
     async sweep(tenant, olderThanMs, signal) {
       const key = `${tenantRoot(prefix, tenant)}:outbox`
-      // By the scripts' clock: a sweeper must not mistake a direct dispatch for a job left behind.
+      // By the clock of the scripts, because a sweep must not mistake a direct dispatch for a job that a crash left.
       const [seconds, micros] = await redis.time()
       const time = Math.floor(Number(seconds) * 1000 + Number(micros) / 1000)
       let queued = 0
-      // Jobs that could not be queued are still there.
+      // Jobs that could not be queued are still in the outbox, and are skipped.
       for (let skipped = 0; !signal?.aborted; ) {
         const block = ['LIMIT', skipped, SWEEP_BLOCK] as const
         const members = await redis.zrangebyscore(key, '-inf', time - olderThanMs, ...block)

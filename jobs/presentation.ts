@@ -2,7 +2,7 @@ import { asksForKnownForm, normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 
-/** Members of a body that only say how its answer is delivered, and how soon; they do not change the answer. */
+/** Members of a body that only say how, and how soon, its answer is delivered. They do not change the answer. */
 const PRESENTATION: Record<JobType, readonly string[]> = {
   chat: ['stream', 'stream_options', 'service_tier'],
   response: ['stream', 'stream_options', 'background', 'service_tier'],
@@ -19,12 +19,12 @@ const PRESENTATION: Record<JobType, readonly string[]> = {
   translation: ['stream'],
 }
 
-/** Whether a member of the body only says how the answer is delivered. False for vectors that we do not render. */
+/** Whether a member of the body only says how the answer is delivered. False for vectors whose form we do not know. */
 export function isPresentation(type: JobType, name: string, body: JsonObject): boolean {
   return PRESENTATION[type].includes(name) && (type !== 'embedding' || formatOf(type, body) !== null)
 }
 
-/** The body without the members about the form of its answer, and these members by themselves. */
+/** The body without the members about the form of its answer, and these members. */
 export function splitPresentation(
   type: JobType,
   body: JsonObject,
@@ -41,8 +41,8 @@ export function splitPresentation(
 }
 
 /**
- * How to render a job's result: vectors as `base64` or, by OpenAI's default, `float`. Null: as stored, because the provider got
- * the client's own words.
+ * The form in which to show a job's vectors: `base64` or, by OpenAI's default, `float`. Null: the stored form, because
+ * the provider got the client's own request.
  */
 export function formatOf(type: JobType, body: JsonObject): 'base64' | 'float' | null {
   if (type !== 'embedding' || !asksForKnownForm(body) || normalizeInputs(body) === null) return null

@@ -4,43 +4,46 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { AtRest } from './at-rest.ts'
 
 /**
- * The name of a prefix (`hashPrefix`) in keys and entries of Redis. Where encryption is configured it is keyed, so that nobody who reads
- * Redis can tell whether a guessed prompt is in use.
+ * The name of a prefix (`hashPrefix`) in keys and entries of Redis. If encryption is configured, it is keyed. So a
+ * reader of Redis cannot test whether a guessed prompt is in use.
  */
 export function digestPrefix(prefix: string, atRest: Pick<AtRest, 'digests'>): string {
   const [digest] = atRest.digests(hash('sha256', `prefix\n${prefix}`))
   return hash('sha256', digest, 'base64url').slice(0, 16)
 }
 
-/** The longest that a call waits for the first token of another one with its prefix. */
+/** Longest time that a call waits for the first token of another call with its prefix, ms. */
 const WAIT_MS = 2000
-/** Providers drop a prefix that nobody asked for in five to ten minutes. */
+/** Providers drop a prefix that was not used for five to ten minutes. */
 const KEPT_MS = 5 * 60_000
-/** While it is used, other processes are told so at most this often. */
+/** While a prefix is used, other processes hear of that at most this often, ms. */
 const TELL_MS = 60_000
-/** Between two looks at what another process warms. */
+/** Time between two looks at a prefix that another process warms, ms. */
 const LOOK_MS = 50
-/** Prefixes that a process remembers. */
+/** How many prefixes a process remembers. */
 const MOST_KNOWN = 5000
 
-/** What a call says of its prefix once it may leave. Either may be called again, and changes nothing then. */
+/** What a call reports about its prefix after it may start. A second call of `answered` or `failed` changes nothing. */
 export type PrefixTurn = {
-  /** Its answer has begun: the provider has the prefix. */
+  /** The answer has begun, so the provider has the prefix. */
   answered(): void
-  /** There will be no answer: another call goes first. */
+  /** There will be no answer, so another call goes first. */
   failed(): void
-  /** Input tokens that the call read from the provider's cache. */
+  /** How many input tokens the call read from the provider's cache. */
   learn(cachedTokens: number): void
 }
 
-/** Lets one of the calls with a long common prefix go first, over all processes. */
+/** Lets one of the calls with the same long prefix go first, over all processes. */
 export type PromptPrefixes = {
   /**
-   * Resolves when the call may leave: at once where the prefix is warm or nobody warms it, else at the first token of the call that does,
-   * after 2 s in any case, and at the abort of `signal`. Never rejects: without Redis every call goes at once.
+   * Resolves when the call may start: at once if the prefix is warm, or if no other call warms it. Otherwise at the
+   * first token of the call that does, after 2 s, or when `signal` aborts. Never rejects: without Redis every call
+   * starts at once.
    */
   enter(lane: string, prefix: string, signal: AbortSignal): Promise<PrefixTurn>
-  /** Input tokens that a call with the prefix would read from the cache now, as the last one did; 0: not known. */
+  /**
+   * How many input tokens a call with the prefix would read from the cache now, by the last such call; 0: not known.
+   */
   cachedTokens(lane: string, prefix: string): number
 }
 
@@ -48,7 +51,7 @@ type Known = { warmUntil: number; toldAt: number; first: Promise<void> | null; c
 
 export function createPromptPrefixes(deps: {
   redis: RedisClient
-  /** Of all keys. */
+  /** The prefix of all keys. */
   prefix: string
   onError: (error: unknown, what: string) => void
 }): PromptPrefixes {
@@ -76,7 +79,7 @@ export function createPromptPrefixes(deps: {
     redis.set(key, 'warm', 'PX', KEPT_MS).catch((error: unknown) => onError(error, 'noting a warm prefix'))
   }
 
-  /** Whether this process goes first (true), or the prefix is warm (false); waits while another process warms it. */
+  /** True: this process goes first. False: the prefix is warm. Waits while another process warms it. */
   async function ask(key: string, one: Known, until: number, signal: AbortSignal): Promise<boolean> {
     while (now() < until && !signal.aborted) {
       if ((await redis.set(key, 'warming', 'PX', WAIT_MS, 'NX')) === 'OK') return true
@@ -92,12 +95,12 @@ export function createPromptPrefixes(deps: {
 
   function learnFor(one: Known): PrefixTurn['learn'] {
     return (cachedTokens) => {
-      // The first call reads nothing, and says nothing of the others.
+      // The first call reads nothing, which says nothing about the others.
       if (cachedTokens > 0) one.cachedTokens = cachedTokens
     }
   }
 
-  /** The turn of a call that need not wait; it keeps the prefix warm. */
+  /** The turn of a call that need not wait. Its answer keeps the prefix warm. */
   function follow(key: string, one: Known): PrefixTurn {
     return { answered: () => tell(key, one), failed: () => {}, learn: learnFor(one) }
   }
@@ -115,7 +118,7 @@ export function createPromptPrefixes(deps: {
       answered: () => over(() => tell(key, one)),
       failed: () =>
         over(() => {
-          redis.del(key).catch((error: unknown) => onError(error, 'giving a prefix up'))
+          redis.del(key).catch((error: unknown) => onError(error, 'giving up a prefix'))
         }),
     }
   }
@@ -138,7 +141,7 @@ export function createPromptPrefixes(deps: {
         one.first = promise
         try {
           if (await ask(key, one, until, signal)) {
-            // Others go after this time, whatever becomes of the call.
+            // Others start after this time, whatever happens to the call.
             setTimeout(end, WAIT_MS).unref()
             return lead(key, one, end)
           }

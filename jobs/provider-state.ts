@@ -1,25 +1,25 @@
 import type { RedisClient } from '../lib/redis.ts'
 
-/** How long an id is known after it was used last, ms. Providers keep completions for 30 days. */
+/** How long an id is known after its last use, ms. Providers keep completions for 30 days. */
 const KNOWN_MS = 30 * 24 * 60 * 60 * 1000
 
 /**
- * Whose what is that providers keep: conversations, and completions that were asked to be stored. Key: `<root>:provider-state:<id>`, a
- * string, the name of the provider; its time to live begins again with each use.
+ * Which tenant owns what a provider stores: conversations, and completions that were to be stored. Key:
+ * `<root>:provider-state:<id>`, a string with the name of the provider. Each use renews its time to live.
  */
 export type ProviderState = {
   remember(tenant: string, id: string, provider: string): Promise<void>
-  /** The provider that keeps it; null: the tenant has no such thing. */
+  /** The provider that stores it; null: the tenant has nothing with this id. */
   find(tenant: string, id: string): Promise<string | null>
   forget(tenant: string, id: string): Promise<void>
 }
 
-/** Ids of other forms name nothing. */
+/** An id of another form names nothing. */
 export function isStateId(id: unknown): id is string {
   return typeof id === 'string' && /^[A-Za-z0-9_-]{1,128}$/.test(id)
 }
 
-/** @param deps.root names a tenant's root key, hash tag included */
+/** @param deps.root gives the root of a tenant's keys, with the hash tag */
 export function createProviderState(deps: {
   redis: RedisClient
   root: (tenant: string) => string

@@ -3,47 +3,47 @@ import type { RedisClient } from '../lib/redis.ts'
 
 type MessageListener = (message: Buffer) => void
 
-/** A subscription for as long as the process runs, or until it is ended. */
+/** A subscription that lasts until it is ended, or the process ends. */
 export type Subscription = {
-  /** Whether Redis has it. */
-  stands(): boolean
-  /** Ends it: the listener hears nothing more. */
+  /** Whether Redis has confirmed it. */
+  isActive(): boolean
+  /** Ends it. The listener hears nothing more. */
   leave(): void
-  /** Ends it once Redis sends nothing more: the listener hears what comes until then. */
+  /** Ends it when Redis sends nothing more. The listener hears what comes until then. */
   drain(): Promise<void>
 }
 
 /**
- * Pub/sub over one connection a process, for any number of listeners. Messages are hints that something changed. They
- * may be lost with a connection, so every listener reads the store after subscribing, and `onReconnect` listeners
- * read it again.
+ * Pub/sub over one connection of the process, for any number of listeners. Messages are hints that something changed.
+ * They may be lost with a connection. So every listener reads the store after it has subscribed, and `onReconnect`
+ * listeners read it again.
  */
 export type PubSub = {
-  /** Resolves once the subscription is active; later messages are heard. */
+  /** Resolves when the subscription is active. From then on messages are heard. The result ends it. */
   listen(channel: string, listener: (message: string) => void): Promise<() => void>
   /**
-   * Listens for as long as the process runs. It returns at once. If Redis refuses or is unavailable, it subscribes when it can
-   * and calls the listener once with '', for missed messages.
+   * Listens for as long as the process runs, and returns at once. If Redis refuses or is unavailable, it subscribes as
+   * soon as it can, and then calls the listener once with '' for missed messages.
    */
   keepListening(channel: string, listener: (message: string) => void): Subscription
-  /** The same for messages that are no text; missed ones are an empty message. */
+  /** The same for binary messages. Missed messages are an empty message. */
   keepListeningToBytes(channel: string, listener: (message: Buffer) => void): Subscription
-  /** The same as `listen` for messages that are no text. */
+  /** The same as `listen` for binary messages. */
   listenBytes(channel: string, listener: (message: Buffer) => void): Promise<() => void>
-  /** Called after the connection was lost and every subscription is active again. */
+  /** Called when every subscription is active again after the connection was lost. */
   onReconnect(listener: () => void): () => void
 }
 
-/** Between two tries to subscribe while Redis refuses, ms. */
+/** Time between two tries to subscribe while Redis refuses, ms. */
 const AGAIN_MS = 500
 
-/** The message that stands for missed messages. */
+/** The message for missed messages. */
 const NOTHING = Buffer.alloc(0)
 
 export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
   const { subscriber } = deps
   const channels = new Map<string, { listeners: Set<MessageListener>; ready: Promise<unknown> }>()
-  /** The last listeners of channels that Redis was told to end. */
+  /** The last listeners of channels whose end was sent to Redis. */
   const draining = new Set<{ channel: string; listener: MessageListener }>()
   const reconnects = new Set<() => void>()
   let connectedBefore = subscriber.status === 'ready'
@@ -54,7 +54,7 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     for (const one of draining) if (one.channel === name) one.listener(message)
   })
   subscriber.on('ready', () => {
-    // ioredis subscribes again by itself; a PING after those commands answers when the subscriptions are active.
+    // ioredis subscribes again by itself. A PING after those commands answers when the subscriptions are active.
     if (connectedBefore) {
       subscriber.ping().then(
         () => {
@@ -68,7 +68,7 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     connectedBefore = true
   })
 
-  async function join(channel: string, listener: MessageListener): Promise<Omit<Subscription, 'stands'>> {
+  async function join(channel: string, listener: MessageListener): Promise<Omit<Subscription, 'isActive'>> {
     let entry = channels.get(channel)
     if (!entry) {
       entry = { listeners: new Set(), ready: subscriber.subscribe(channel) }
@@ -76,11 +76,11 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     }
     const own = entry
     own.listeners.add(listener)
-    /** Resolves when Redis sends nothing more, at once where others listen. */
+    /** Resolves when Redis sends nothing more, or at once if others still listen. */
     const end = async () => {
       own.listeners.delete(listener)
       if (own.listeners.size > 0 || channels.get(channel) !== own) return
-      // Who listens to the channel from now on subscribes to it again, after this.
+      // A listener that comes from now on subscribes to the channel again, after this.
       channels.delete(channel)
       await subscriber.unsubscribe(channel).catch(() => {})
     }
@@ -113,7 +113,7 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     listenBytes(channel, (message) => listener(message.toString()))
 
   function keepListeningToBytes(channel: string, listener: MessageListener): Subscription {
-    let joined: Omit<Subscription, 'stands'> | null = null
+    let joined: Omit<Subscription, 'isActive'> | null = null
     let isLeft = false
     async function subscribe(): Promise<void> {
       for (let attempt = 0; !isLeft && subscriber.status !== 'end'; attempt++) {
@@ -129,7 +129,7 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     }
     subscribe()
     return {
-      stands: () => joined !== null,
+      isActive: () => joined !== null,
       leave() {
         isLeft = true
         joined?.leave()

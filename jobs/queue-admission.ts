@@ -1,17 +1,17 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot } from './keys.ts'
 
-/** The open jobs of all tenants are counted this often, ms; between two counts a process adds its own. */
+/** How often the open jobs of all tenants are counted, ms. Between two counts a process adds its own. */
 const COUNT_MS = 1000
 
 /**
- * The limit on open jobs of all tenants together. Tenants are in different slots, so the create script cannot check it:
- * each process may exceed it by the jobs that the others admit within a second. A tenant's own limit is exact.
+ * The limit on open jobs of all tenants together. Tenants are in different slots, so the create script cannot check it.
+ * Each process may exceed it by the jobs that others admit within a second. A tenant's own limit is exact.
  */
 export type QueueAdmission = {
-  /** True when no further job fits. */
+  /** True if no further job fits. */
   isFull(): Promise<boolean>
-  /** This process admitted so many jobs. */
+  /** This process has admitted this many jobs. */
   fill(jobs: number): void
 }
 

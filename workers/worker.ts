@@ -149,7 +149,7 @@ export async function startWorker(
   const announce = async () => {
     if (stopped) return
     const open = [...loops].filter(([, loop]) => loop.isOpen()).map(([id]) => id)
-    if (open.length > 0 && directListener.stands()) await channels.announce(open)
+    if (open.length > 0 && directListener.isActive()) await channels.announce(open)
   }
 
   ensureListed()

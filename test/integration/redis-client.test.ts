@@ -204,7 +204,7 @@ test('a subscription that is drained gets everything that Redis sent it', async 
   const pubsub = createPubSub({ subscriber: connect({ url, role: 'subscriber' }) })
   let heard = 0
   const subscription = pubsub.keepListeningToBytes(`${prefix}:drained`, () => heard++)
-  while (!subscription.stands()) await new Promise((resolve) => setTimeout(resolve, 5))
+  while (!subscription.isActive()) await new Promise((resolve) => setTimeout(resolve, 5))
   const sent = Array.from({ length: 500 }, () => redis.publish(`${prefix}:drained`, 'one'))
   await sent[0]
   await subscription.drain()
