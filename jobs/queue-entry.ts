@@ -9,20 +9,20 @@ export type QueueEntry = {
   entry: number
   lane: string
   priority: Priority
-  /** Not before this Unix time in ms; null: at once. */
+  /** Not due before this time, Unix ms; null: due at once. */
   notBefore: number | null
   cost: JobCost
-  /** How it is gathered for a provider batch, if it does not go into its lane's queue. */
+  /** How the job is gathered for a provider batch, if it does not go into its lane's queue. */
   gather?: GatherPlan
   /** What an earlier call of the job told about it. */
   mark?: EntryMark
-  /** The turn that the entry keeps from before. Without it the lane's order decides. */
+  /** The turn that the entry had before. Without it, the lane's order decides. */
   turn?: Turn
 }
 
 /**
- * An entry that this worker holds. Until the claim the queue's lock holds it, then the job's place in its tenant's
- * outbox does. A directly dispatched entry (direct-dispatch.ts) is held by its place from the beginning.
+ * An entry that this worker holds. Until the claim, the queue's lock holds it; after that, the job's place in its
+ * tenant's outbox does. The place of a directly dispatched entry (direct-dispatch.ts) holds it from the beginning.
  */
 export type Held = {
   tenant: string
@@ -30,39 +30,41 @@ export type Held = {
   entry: number
   cost: JobCost
   token: string
-  /** Most jobs in its next request, itself included, because a shared request broke; null: no limit. */
+  /** Most jobs in its next request, this one included, because a shared request failed; null: no limit. */
   apart: number | null
-  /** How many of its calls met a 429 on this lane, and since when (Unix ms); null: none. */
+  /** How many calls of the job met a 429 on this lane, and since when (Unix ms); null: none. */
   throttles: Throttles | null
-  /** From then on it goes at standard instead of flex, Unix ms; null: nothing said so yet. */
+  /** From this time on the job goes at standard and no longer at flex, Unix ms; null: not decided yet. */
   fallsBackAt: number | null
-  /** How long its place holds it after a claim, ms. */
+  /** How long its place holds the job after a claim, ms. */
   leaseMs: number
-  /** The queue's entry; null once its place holds it. */
+  /** The queue's entry; null while its place holds the job. */
   bull: FetchedEntry<EntryData> | null
-  /** The entry to queue if the job has to wait; null while the queue's lock holds it. */
+  /** The entry to queue if the job has to wait; null while the queue's lock holds the job. */
   placed: QueueEntry | null
-  /** True: it was dispatched directly and is not claimed yet. */
+  /** True: the job was dispatched directly, and is not claimed yet. */
   isDirect: boolean
-  /** The call that the script which made the job started for this worker; null: the worker starts it. */
+  /** The call, if the script that created the job also started it for this worker; null: the worker starts the call. */
   started: StartedCall | null
 }
 
-/** A call that was started for the worker that hears of it, with its permit (lua/start-here.lua). */
+/**
+ * A call that was started for this worker, with its permit, by the script that created the job (lua/start-here.lua).
+ */
 export type StartedCall = {
   permit: string
-  /** When, Unix ms. */
+  /** When the call was started, Unix ms. */
   at: number
-  /** How long its place holds the job from then on, ms: as the process that made it reckons. */
+  /** How long its place holds the job from then on, ms, by the settings of the process that created it. */
   leaseMs: number
   /** See `Claimed`. */
   reservedUsd: number | null
   fields: StartedFields
-  /** The body as it is stored; null: it is large, and has to be read. */
+  /** The body as it is stored; null: the body is large, and has to be read. */
   body: Buffer | null
 }
 
-/** What the worker has to know of the job. */
+/** What the worker has to know about the job. */
 export type StartedFields = {
   type: JobType
   model: string
@@ -78,22 +80,24 @@ export type StartedFields = {
 
 /** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
 export type Order = {
-  /** Priority (1 first) and start tag of each entry. `held`: keys that are all empty once the lane is idle. */
+  /**
+   * Gives each entry its priority (1 first) and its start tag. `held`: keys that are all empty when the lane is idle.
+   */
   place(lane: string, entries: QueueEntry[], held: { sets: string[]; lists: string[] }): Promise<QueuePlace[]>
   /**
-   * Entries up to this start tag, of so many seconds in all, are being served. `waiting`: the key of the others.
-   * `anew`: the lane served nothing for a while, so earlier measurements do not count.
+   * Entries up to this start tag, which take this many seconds together, are being served. `waiting`: the key of the
+   * others. `anew`: the lane served nothing for a while, so earlier measurements do not count.
    */
   served(lane: string, start: number, seconds: number, waiting: string, anew: boolean): void
-  /** Whether entries with these start tags still have their place. Without this method all do. */
+  /** Whether entries with these start tags keep their places. Without this method all do. */
   holds?(lane: string, starts: number[]): Promise<boolean[]>
-  /** These entries leave the lane unserved. */
+  /** These entries leave the lane without having been served. */
   left?(lane: string, entries: { tenant: string; flow: string; share: number }[]): void
 }
 
 /**
- * An entry's place in the order. `flow` and `share` (s): the part of the tenant's turns that it takes, for `Order.left`. `turn`: its
- * place among the tenant's entries, where the tenant's turns go round fair keys.
+ * An entry's place in the order. `flow` and `share` (s): the part of the tenant's turns that the entry takes, for
+ * `Order.left`. `turn`: its place among the tenant's entries, if the tenant's turns rotate among fair keys.
  */
 type QueuePlace = {
   priority: number
@@ -104,13 +108,13 @@ type QueuePlace = {
   turn?: number
 }
 
-/** 429s that an entry met on its lane. */
+/** How many 429s an entry met on its lane, and since when, Unix ms. */
 export type Throttles = { count: number; since: number }
 
-/** What an entry keeps about a call that broke or met a 429, and about its time at flex. */
+/** What an entry remembers of a call that failed or met a 429, and of its time at flex. */
 export type EntryMark = ({ broken: true; apart: number } | { throttles: Throttles } | object) & {
   fallsBackAt?: number
-  /** How long it was put off in all because flex was shut, ms. */
+  /** How long the entry was put off in all because flex was shut, ms. */
   putOffMs?: number
 }
 
@@ -126,14 +130,17 @@ export type Turn = QueuePlace & {
 /** What BullMQ stores with an entry. */
 export type EntryData = JobCost & Omit<Turn, 'priority'>
 
-/** Where an entry stands: its start tag, or its place among its tenant's entries where these go round fair keys. */
+/** The place of an entry: its start tag, or its place among its tenant's entries if these rotate among fair keys. */
 export type Start = { start: number } | { tenant: string; ahead: number; of: number }
 
 export function toData({ cost, mark }: QueueEntry, { priority: _, ...turn }: Turn): EntryData {
   return { ...cost, ...turn, ...mark }
 }
 
-/** Where the entry stands among its tenant's of the same band, as the scripts of the queue read it; '' where fair keys have no part in it. */
+/**
+ * The entry's place among its tenant's entries of the same band, in the form that the scripts of the queue read; '' if
+ * turns do not rotate among fair keys.
+ */
 export function turnInside({ priority }: QueueEntry, { turn }: Turn): string {
   return turn === undefined ? '' : `${priority}:${turn}`
 }
@@ -143,14 +150,18 @@ export function toLeft(tenant: string, { flow, share }: EntryData) {
 }
 
 /**
- * An entry whose call broke and that is retried later has had its turn. It gets a new one among its tenant's retries,
- * from where the lane is now: with their old turns, many retries would go before all entries of other tenants.
+ * Whether an entry has had its turn, because its call failed and is retried later. It gets a new turn among its
+ * tenant's retries, counted from where the lane is now. With their old turns, many retries would go before all entries
+ * of other tenants.
  */
 export function hadItsTurn({ mark, notBefore }: Pick<QueueEntry, 'mark' | 'notBefore'>): boolean {
   return mark !== undefined && 'broken' in mark && notBefore !== null
 }
 
-/** The queue entry of a claimed job that has to wait: it keeps its turn and its marks, as if it had never left. */
+/**
+ * The queue entry of a claimed job that has to wait. It keeps its turn and its marks, as if it had never left the
+ * queue.
+ */
 export function toEntry(
   { tenant, id, entry }: Held,
   bull: FetchedEntry<EntryData>,

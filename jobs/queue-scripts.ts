@@ -1,17 +1,17 @@
 import { type LuaScript, loadScript, loadScripts, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 
-/** Most entries that one script adds, so that it blocks Redis for about a millisecond at most. */
+/** Most entries that one script adds, so that it holds Redis for about a millisecond at most. */
 const MOST_ADDED = 100
 
-/** An entry about to be added; `data` is what BullMQ stores with it. */
+/** An entry to be added. `data` is what BullMQ stores with it. */
 export type NewEntry = {
   id: string
   tenant: string
   data: object
   priority: number
   notBefore: number | null
-  /** `<band>:<tag>`: its place among the tenant's entries; '' where turns do not go round fair keys. */
+  /** `<band>:<tag>`: its place among the tenant's entries; '' if turns do not rotate among fair keys. */
   turn: string
 }
 
@@ -19,10 +19,10 @@ export type NewEntry = {
 export type FetchedEntry<Data> = { id: string; tenant: string; data: Data; priority: number; token: string }
 
 /**
- * Scripts for many entries of a lane's queue at a time; BullMQ has them for one entry only. `queue` is the root of its keys.
- * They write BullMQ's own format, so that its other scripts (delay, return, removal, the check for ended locks) work on
- * the entries. All may be sent twice: an existing entry stays, a missing one is skipped, and the entries of a lost fetch answer
- * come again when their locks end.
+ * Scripts for many entries of a lane's queue at once, which BullMQ has for single entries only. `queue` is the root of
+ * its keys. They write BullMQ's own format, so that its other scripts (delay, return, removal, the check for ended
+ * locks) work on the entries. All may be sent twice: an entry that exists stays, and one that is missing is skipped. If
+ * the answer to a fetch is lost, its entries come again when their locks end.
  */
 export type QueueScripts = {
   /** @param eventsKept see `EVENTS_KEPT` */
@@ -33,11 +33,11 @@ export type QueueScripts = {
     options: { count: number; token: string; lockMs: number },
   ): Promise<FetchedEntry<Data>[]>
   release(queue: string, locks: readonly { id: string; token: string }[]): Promise<void>
-  /** Removes waiting entries, and answers those that were there and that no worker has fetched. */
+  /** Removes waiting entries. Returns those that were there and that no worker had fetched. */
   remove<Data>(queue: string, ids: readonly string[]): Promise<{ tenant: string; data: Data }[]>
 }
 
-/** Reads a script that knows of turns of fair keys. */
+/** Reads a script that knows the turns of fair keys. */
 export function loadTurnsScript(file: URL): LuaScript {
   return loadScripts([new URL('./lua/turns.lua', import.meta.url), file])
 }

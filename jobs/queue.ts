@@ -1,5 +1,6 @@
-// Only this file, lane-queue.ts and queue-scripts.ts know BullMQ. A queue entry carries the tenant (as its name), the job's id with the
-// entry's number, and the job's cost, which a lane must know before it starts the job. The record holds everything else.
+// Only this file, lane-queue.ts and queue-scripts.ts know BullMQ. A queue entry contains the tenant (as its name), the
+// job's id with the number of the entry, and the job's cost, which a lane must know before it starts the job. The
+// record has everything else.
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
@@ -18,30 +19,36 @@ import {
 } from './queue-entry.ts'
 import { createQueueScripts } from './queue-scripts.ts'
 
-/** Length of BullMQ's own event stream. Nothing reads it, and BullMQ would keep old events. */
+/** Length of BullMQ's own event stream. Nothing reads it, and without a bound BullMQ would keep old events. */
 const EVENTS_KEPT = 1
 
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Idempotent. */
   add(entries: QueueEntry[]): Promise<void>
-  /** Removes an entry that still waits; a held entry stays. */
+  /** Removes an entry that still waits. An entry that a worker holds stays. */
   remove(lane: string, id: string, entry: number): Promise<void>
-  /** The same for many of one lane. Each costs Redis some microseconds. */
+  /** The same for many entries of one lane. Each costs Redis some microseconds. */
   removeMany(lane: string, entries: readonly { id: string; entry: number }[]): Promise<void>
-  /** Start tags of waiting entries; null for one that is not there, or whose turn follows from its tenant's fair keys. */
+  /**
+   * Start tags of waiting entries; null for an entry that is not there. If turns rotate among fair keys, it gives the
+   * place among the tenant's entries.
+   */
   starts(lane: string, entries: { id: string; entry: number }[]): Promise<(Start | null)[]>
-  /** How many entries of a lane wait, due and for later. */
+  /** How many entries of a lane are due, are delayed, and are held by workers. */
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
-  /** Makes entries due now that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are delayed again. */
+  /**
+   * Makes entries due now that are delayed until `dueBy` (Unix ms) at the latest. Those that come too early are delayed
+   * again.
+   */
   promote(lane: string, dueBy: number): Promise<void>
   /**
-   * Keys that exist only while entries of the lane wait in its queue and are due, and last the one that exists while workers have some: waiting in
-   * their hands, or claimed and not taken out yet.
+   * Keys of which all but the last exist only while due entries of the lane wait in its queue. The last exists while
+   * workers have some: entries that wait in their hands, or that are claimed and not removed yet.
    */
   waitingKeys(lane: string): string[]
   /** Every lane that had an entry and has not been retired since. */
   lanes(): Promise<string[]>
-  /** Forgets a lane without entries. False: it has some, and stays. */
+  /** Forgets a lane that has no entries. False: it has some, and stays. */
   retire(lane: string): Promise<boolean>
   consume(lane: string, options: { onStalled(): void; onError(error: Error): void }): LaneQueue
 }
@@ -52,7 +59,7 @@ const promoteScript = loadScript(new URL('./lua/promote.lua', import.meta.url))
 export function createQueues(deps: {
   connection: RedisClient
   prefix: string
-  /** Longest time from a worker's death until its jobs are fetched again, ms. */
+  /** Longest time from the death of a worker until its jobs are fetched again, ms. */
   stalledAfterMs: number
   order: Order
   /** Whether the configuration names the lane, so that workers know it anyway. Without this function it names none. */
@@ -66,7 +73,10 @@ export function createQueues(deps: {
   const queueRoot = (lane: string) => `${lanePrefix(lane)}:${QUEUE_NAME}`
   const queueScripts = createQueueScripts(connection)
 
-  /** Announces a lane to the workers: each time if the configuration does not name it, because it may have been retired. */
+  /**
+   * Announces a lane to the workers. If the configuration does not name it, each entry announces it again, because it
+   * may have been retired.
+   */
   async function announce(lane: string): Promise<void> {
     if (deps.isNamed?.(lane)) {
       if (!announced.has(lane)) await connection.sadd(lanesKey(prefix), lane)
@@ -154,7 +164,7 @@ export function createQueues(deps: {
       )
     },
     async backlog(lane) {
-      // Not through BullMQ's Queue, which would write keys of its own.
+      // This does not use BullMQ's Queue, which would write keys of its own.
       const key = (name: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
       const [wait, prioritized, delayed, active] = await Promise.all([
         connection.llen(key('wait')),
@@ -177,7 +187,7 @@ export function createQueues(deps: {
       const retire = async () => (await runScript(connection, retireScript, root, [])) === 1
       if (!(await retire())) return false
       await connection.srem(lanesKey(prefix), lane)
-      // An entry may have come in between, and been announced before the lane was removed.
+      // An entry may have come meanwhile, and may have been announced before the lane was removed.
       if (await retire()) return true
       await connection.sadd(lanesKey(prefix), lane)
       return false

@@ -22,12 +22,12 @@ import { readSummaries } from './summary.ts'
 
 /** When waiting jobs will start; ratelimit/forecaster.ts implements it. */
 export type Forecaster = {
-  /** Where the entries stand in their lane's queue; null where there is no entry. */
+  /** The places of entries in their lane's queue; null where there is no entry. */
   entries(
     lane: string,
     positions: readonly ((Start & { band: Priority }) | null)[],
   ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }[]>
-  /** A job of this tenant that is queued now. `fairKey`: the digest of its fair key. */
+  /** The place of a job of this tenant that is queued now. `fairKey`: the digest of its fair key. */
   newcomer(
     lane: string,
     tenant: string,
@@ -37,22 +37,22 @@ export type Forecaster = {
 }
 
 export type Reader = {
-  /** What it takes to read records of a tenant. */
+  /** What is needed to read a tenant's records. */
   view(root: string): View
   answers: AnswerStore
-  /** One job as it stands; null when there is none. */
+  /** One job in its present state; null: there is no such job. */
   one(root: string, id: string): Promise<Job | null>
-  /** The jobs of these ids without their results; those that are gone are left out. See `omitResult`. */
+  /** The jobs of these ids without their results. Jobs that are gone are left out. See `omitResult`. */
   summaries(root: string, ids: readonly string[]): Promise<Summary[]>
-  /** Whole records, with their results. */
+  /** Whole records with their results, in the order of the ids; null where there is no such job. */
   records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]>
   /** How jobs ended, in the order of the ids; null where there is no such job. */
   outcomes(root: string, ids: readonly string[]): Promise<(JobOutcome | null)[]>
-  /** Jobs out of their records, those that wait with a forecast. */
+  /** Jobs from their records. Those that wait get a forecast. */
   jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]>
 }
 
-/** All that tells how a job ended. */
+/** The fields that tell how a job ended. */
 const OUTCOME_FIELDS = ['status', 'created_at', 'deleted', 'cache', 'error', ...RESULT_FIELDS]
 
 function toOutcome({ id, status, result, error }: Job): JobOutcome {
@@ -81,7 +81,7 @@ export function createReader(deps: {
     )
   }
 
-  /** The queue entry of a waiting job: its own, or that of its leader, which may be in another lane now. */
+  /** The queue entry of a waiting job: its own, or that of its leader, which may be in another lane by now. */
   async function placeOf(root: string, { job, record }: Waiting): Promise<WaitingPlace> {
     const leader = textOf(record, 'leader')
     if (leader === null) {
@@ -107,7 +107,7 @@ export function createReader(deps: {
       )
       for (const [index, { job }] of group.entries()) {
         const { startAt, waitingFor } = forecasts[index]!
-        // The job's own reason to wait comes before its lane's.
+        // The job's own reason to wait comes before the lane's.
         const notBefore = Math.max(
           Date.parse(job.next_attempt_at ?? job.run_at ?? job.created_at),
           startAt ?? 0,

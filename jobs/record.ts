@@ -9,10 +9,10 @@ import { keepResult } from './job-result.ts'
 import type { JobCost } from './jobs.ts'
 import { withoutOmission } from './omission.ts'
 
-/** A record as Redis holds it: names to bytes; to texts where it was put together here. Bodies and results are bytes. */
+/** A record as Redis holds it: names to bytes, or to texts if it was built here. Bodies and results are bytes. */
 export type JobRecord = Map<string, Buffer | string>
 
-/** Turns a flat HGETALL answer into a record; null when there was none (or only a tombstone is left). */
+/** Turns a flat HGETALL answer into a record; null if there is none, or only the mark of a deleted job. */
 export function toRecord(flat: unknown): JobRecord | null {
   const list = flat as (Buffer | string)[]
   if (!Array.isArray(list) || list.length === 0) return null
@@ -38,7 +38,7 @@ function jsonOf<T>(record: JobRecord, name: string): T | null {
   return value === null ? null : (JSON.parse(value) as T)
 }
 
-/** Unix milliseconds as the API writes times. */
+/** Unix ms in the form in which the API writes times. */
 export function isoTime(ms: number): string {
   return new Date(ms).toISOString()
 }
@@ -48,7 +48,7 @@ function timeOf(record: JobRecord, name: string): string | null {
   return ms === null ? null : isoTime(ms)
 }
 
-/** Throws `UnreadableError`. */
+/** The body of a job. Throws `UnreadableError` if it cannot be decrypted. */
 export function bodyOf(id: string, record: JobRecord, { root, atRest }: Omit<View, 'render'>): JsonObject {
   return atRest.openBody(root, id, record.get('body') as Buffer)
 }
@@ -58,15 +58,15 @@ export function costOf(record: JobRecord): JobCost {
 }
 
 /**
- * Turns results at rest into what the client asked for; `format` is what the job asked for. Injected, for what
- * a result looks like is the providers' knowledge.
+ * Turns a stored result into what the client asked for. `format` is what the job asked for. It is injected, because
+ * only the providers' code knows what a result looks like.
  */
 export type ResultRenderer = (stored: JsonObject, format: string | null) => JsonObject
 
-/** What it takes to read a tenant's records. */
+/** What is needed to read a tenant's records. */
 export type View = { root: string; atRest: AtRest; render: ResultRenderer }
 
-/** The job as clients see it. A result that cannot be decrypted is null, and the error says so. */
+/** The job as clients see it. If its result cannot be decrypted, the result is null and the error says so. */
 export function toJob(id: string, record: JobRecord, view: View): Job {
   const status = textOf(record, 'status') as JobStatus
   const error = jsonOf<StoredError>(record, 'error')
@@ -107,7 +107,9 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
   return result === null ? job : keepResult(job, result)
 }
 
-/** A job that is gathered for a provider batch waits for that, unless it waits for another try. */
+/**
+ * What a job waits for. A job that is gathered for a provider batch waits for that, unless it waits for another try.
+ */
 function readWaitingFor(status: JobStatus, record: JobRecord): Job['waiting_for'] {
   const stored = textOf(record, 'waiting_for') as Job['waiting_for']
   if (stored !== null || status !== 'queued') return stored
@@ -124,12 +126,12 @@ function showDurable(record: JobRecord): Pick<Job, 'durable'> {
   return id === undefined ? {} : { durable: { id, step: step! } }
 }
 
-/** A usage as it is stored; kept answers bring it with them. */
+/** A usage as it is stored. Cached answers contain theirs. */
 export type StoredUsage = Usage & {
   is_estimate?: true
   /** The tier of service that the answer names; absent: standard. */
   tier?: string
-  /** What the prompt cache saved, billionths of a dollar; absent: nothing. */
+  /** What the prompt cache saved, billionths of a USD; absent: nothing. */
   saved_nano?: number
 }
 
@@ -143,7 +145,7 @@ function readUsage(
     return { usage: null, usage_is_estimate: false, served_tier: isAnswered ? 'standard' : null }
   }
   const { is_estimate, tier = 'standard', saved_nano: saved, ...usage } = stored
-  // Answers that others paid for saved nothing here.
+  // An answer that another job paid for saved nothing here.
   const isPaid = saved !== undefined && !['hit', 'shared'].includes(textOf(record, 'cache') ?? '')
   return {
     usage,
@@ -168,7 +170,7 @@ function readResult(
   const stored = record.get('result') as Buffer | undefined
   if (stored === undefined) return NO_RESULT
   const cache = textOf(record, 'cache')
-  // Only an answer that was shared or kept may have been another job's.
+  // Only an answer that was shared or cached may have been sealed for another job.
   const from = cache === 'hit' || cache === 'shared' ? null : id
   try {
     const payload = atRest.openResultPayload(root, from, textOf(record, 'hash') ?? '', stored)
@@ -192,14 +194,14 @@ type StoredEvent = {
 } & JsonObject
 
 /**
- * A stored event as subscribers get it. A terminal event carries the whole job; where the job was retried since,
- * the event still shows it as it ended then.
+ * A stored event as subscribers get it. A terminal event contains the whole job. If the job was retried since, the
+ * event still shows it as it ended then.
  */
 export function toEvent(
   id: string,
   seq: number,
   stored: string,
-  jobAsItStands: () => Job,
+  currentJob: () => Job,
   { root, atRest }: Omit<View, 'render'>,
 ): JobEvent {
   const told = parseWithSource(stored) as StoredEvent
@@ -211,7 +213,7 @@ export function toEvent(
   if (sealed !== undefined) data.chunk = atRest.openChunk(root, id, Number(members.attempt), sealed)
   const status = event.slice('job.'.length)
   if (isTerminalEvent(event)) {
-    const job = jobAsItStands()
+    const job = currentJob()
     data.job =
       job.status === status
         ? job

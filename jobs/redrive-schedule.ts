@@ -3,36 +3,40 @@ import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { type FailedJob, walkFailed } from './failed-jobs.ts'
 import { goesOn, type Redrive, type RedriveRule, ruleFor } from './redrive.ts'
 
-/** Between two walks over the failed jobs of a tenant, for all workers together, ms. */
+/** Longest and shortest time between two walks over the failed jobs of a tenant, for all workers together, ms. */
 const LONGEST_PAUSE_MS = 60_000
 const SHORTEST_PAUSE_MS = 1000
-/** Walks between a failure and its redrive: a redrive may be late by a share of its delay. */
+/** How many walks fit between a failure and its redrive, so that a redrive is late by a part of its delay at most. */
 const WALKS = 10
-/** After a walk comes a pause of this many times its duration, so that a million failures cost a worker only a share. */
+/**
+ * The pause after a walk lasts this many times as long as the walk, so that a million failures take only a part of a
+ * worker's time.
+ */
 const REST_FACTOR = 20
 
 /** A tenant's limits in the current configuration; see `TenantLimits`. */
 export type Room = { maxQueued: number; budgetUsdPerDay: number | null }
 
-/** What is queued again, as the configuration says now. */
+/** What the current configuration queues again. */
 export type RedrivePolicy = {
   rules(): readonly RedriveRule[]
-  /** Null for a tenant that the configuration does not know any more. */
+  /** Null for a tenant that the configuration no longer knows. */
   roomOf(tenant: string): Room | null
-  /** False for a lane that the configuration does not have any more: a job would wait there for ever. */
+  /** False for a lane that the configuration no longer has, where a job would wait for ever. */
   isServed(lane: string): boolean
-  /** False for a job whose answer nobody would read any more. */
+  /** False for a job whose answer no one would read any more. */
   isWanted(job: FailedJob): boolean
 }
 
 export type RedriveSchedule = {
-  /** Queues again what is due, of every tenant whose turn it is, until the signal aborts; answers how many jobs. */
+  /** Queues again what is due, for each tenant whose turn it is, until the signal aborts. Returns how many jobs. */
   run(signal?: AbortSignal): Promise<number>
 }
 
 /**
- * Requeues failed jobs by the rules of the configuration. Any number of workers may run it: a key of each tenant lets only
- * one of them walk. If two do walk (the first was slow), the script of each redrive lets only one of them through.
+ * Requeues failed jobs by the rules of the configuration. Any number of workers may run it, because a key of each
+ * tenant lets only one of them walk. If two walk after all (the first was slow), the script of each redrive lets only
+ * one of them through.
  */
 export function createRedriveSchedule(deps: {
   redis: RedisClient
@@ -40,22 +44,22 @@ export function createRedriveSchedule(deps: {
   rootOf: (tenant: string) => string
   tenants: () => Promise<string[]>
   /**
-   * Those that something was written for lately: of the others nothing has failed since they were looked at. Null: not known, and all are
-   * looked at.
+   * Tenants that something was written for lately. In the others, no job has failed since they were looked at. Null:
+   * not known, and all are looked at.
    */
   activeTenants: (() => Promise<string[]>) | null
   policy: RedrivePolicy
   isMemoryShort: () => Promise<boolean>
   now: () => number
-  /** Some jobs of a tenant were queued again. */
+  /** This many jobs of a tenant were queued again. */
   onRedriven: (tenant: string, count: number) => void
-  /** Told of each tenant whose failed jobs could not be walked. */
+  /** Called for each tenant whose failed jobs could not be walked. */
   onFailure: OnUpkeepFailure
 }): RedriveSchedule {
   const { redis, redrive, rootOf, policy, now } = deps
   /**
-   * Until when a tenant has nothing to redrive unless something is written for it, as `performance.now` tells it; of the runs of one
-   * signal, for between two another process may have run it.
+   * Until when a tenant has nothing to redrive unless something is written for it, by `performance.now`. It is valid
+   * during one signal's runs, because another process may run the task between those of two signals.
    */
   const restUntil = new Map<string, number>()
   let latest: AbortSignal | undefined
@@ -87,7 +91,8 @@ export function createRedriveSchedule(deps: {
         { atOnce: due.length },
       )
       count += answers.filter(goesOn).length
-      // The next walk finds the rest. What the budget has no room for may be dearer than what comes behind it.
+      // The next walk finds the rest. A job for which the budget has no room may cost more than those after it, so the
+      // walk continues then.
       if (answers.includes('queue_full')) break
     }
     return { count, nextDue }
@@ -137,7 +142,9 @@ export function createRedriveSchedule(deps: {
   }
 }
 
-/** Spares the script where the answer is known: what the process takes for Redis' time may be off a little, and Redis decides. */
+/**
+ * Saves the script if the answer is known. This process' view of Redis' time may be off a little, and Redis decides.
+ */
 function mayBeDue(job: FailedJob, rule: RedriveRule, now: number): boolean {
   return job.failedAt + rule.afterMs <= now + SHORTEST_PAUSE_MS
 }

@@ -4,20 +4,20 @@ import { type FailedJob, matches, walkFailed } from './failed-jobs.ts'
 import type { Outbox } from './outbox.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
-/** When the configuration requeues a failed job; `retry.lua` checks it by Redis' clock. */
+/** When the configuration requeues a failed job. `retry.lua` checks it by Redis' clock. */
 export type Terms = {
-  /** Time of the failure that is meant, Unix ms: a script that is sent twice must not retry a later failure. */
+  /** Time of the failure that is meant, Unix ms. So a script that is sent twice does not retry a later failure. */
   failedAt: number
-  /** Not sooner after the failure, ms. */
+  /** Shortest time after the failure, ms. */
   afterMs: number
   maxTimes: number
-  /** Open jobs of the tenant. */
+  /** Most open jobs of the tenant. */
   maxQueued: number
-  /** USD a UTC day; null: no limit. */
+  /** The tenant's budget, USD a UTC day; null: no limit. */
   budgetUsdPerDay: number | null
 }
 
-/** What `retry.lua` answers: the first four say that the job goes on, the last two that the tenant has no room. */
+/** What `retry.lua` answers. With the first four the job continues, and with the last two the tenant has no room. */
 type RetryAnswer =
   | 'queued'
   | 'shared'
@@ -44,7 +44,10 @@ export function createRedrive(deps: {
   outbox: Pick<Outbox, 'dispatchById'>
   rootOf: (tenant: string) => string
   retainMs: () => number
-  /** Hears of each job that goes on, for the history, which may have it as it ended then (Unix ms); null: there is none. */
+  /**
+   * Hears of each job that continues, for a history that may have it as it ended before (Unix ms); null: there is no
+   * history.
+   */
   onAgain: ((root: string, id: string, endedAt: number) => void) | null
   onError: (error: unknown, what: string) => void
 }): Redrive {
@@ -55,14 +58,14 @@ export function createRedrive(deps: {
     const [kind, endedAt] = (await scripts.run('retry', rootOf(tenant), args)) as Buffer[]
     const answer = kind!.toString() as RetryAnswer
     if (goesOn(answer)) deps.onAgain?.(rootOf(tenant), id, Number(endedAt))
-    // The job goes on even if the queue cannot take it now: the sweeper queues what is in the outbox.
+    // The job continues even if the queue cannot take it now: the sweep queues what is in the outbox.
     if (answer === 'queued') {
       await outbox.dispatchById(tenant, id).catch((error) => deps.onError(error, 'queueing a job again'))
     }
     return answer
   }
 
-  /** Null for one that failed; where all of them did, the error of the first is thrown. */
+  /** Null for each job that failed. If all of them did, it throws the first error. */
   async function againEach(tenant: string, jobs: readonly { id: string }[]): Promise<(RetryAnswer | null)[]> {
     const settled = await Promise.allSettled(jobs.map(({ id }) => again(tenant, id)))
     const errors = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
@@ -102,14 +105,17 @@ function toArguments({ failedAt, afterMs, maxTimes, maxQueued, budgetUsdPerDay }
   return [failedAt, afterMs, maxTimes, maxQueued, budgetUsdPerDay ?? '']
 }
 
-/** Rules of the configuration for failed jobs. The first rule that names a job's error code and lane applies. */
+/**
+ * A rule of the configuration for failed jobs. For each job, the first rule that matches its error code and lane
+ * applies.
+ */
 export type RedriveRule = {
   errorCodes: readonly string[]
-  /** Null: all. */
+  /** Null: all lanes. */
   lanes: readonly string[] | null
   /** How long after a failure the job is queued again, ms. */
   afterMs: number
-  /** How often it is requeued, altogether. */
+  /** How often a job is requeued in all. */
   maxTimes: number
 }
 

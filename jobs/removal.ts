@@ -6,12 +6,12 @@ import type { Keyspace } from './keyspace.ts'
 import type { Outbox } from './outbox.ts'
 import type { Queues } from './queue.ts'
 
-/** Ends jobs from outside: cancels one, or deletes it with all that belongs to it. */
+/** Ends jobs from outside: cancels a job, or deletes it with everything that belongs to it. */
 export function createRemoval(deps: {
   keyspace: Pick<Keyspace, 'redis' | 'scripts' | 'rootOf' | 'atRest' | 'retainMs'>
   queues: Queues
   outbox: Outbox
-  /** Tells the worker that has the job's call to end it. */
+  /** Tells the worker that makes the job's call to end it. */
   abort: (tenant: string, id: string) => Promise<unknown>
   read: Jobs['get']
   sweepFiles: (tenant: string) => Promise<unknown>
@@ -31,10 +31,10 @@ export function createRemoval(deps: {
     const [, was, abort, promoted] = answer
     if (abort?.toString() === '1') await deps.abort(tenant, id)
     await outbox.dispatchById(tenant, promoted?.toString() ?? '')
-    // The entry of a running job stays until its call ends. If the worker dies, the entry leads to the job and to the
+    // The entry of a running job stays until its call ends. If the worker dies, the entry leads to the job, and to the
     // followers of its call.
     if (was?.toString() === JobStatus.running) return
-    // A worker would skip an ended job anyway; removing the entry saves its lane that step.
+    // A worker would skip an ended job anyway. Without the entry, its lane saves that step.
     queues.remove(lane, id, entry).catch((error) => deps.onError(error, 'removing a queue entry'))
   }
 
@@ -43,7 +43,7 @@ export function createRemoval(deps: {
     return [lane ?? '', Number(entry ?? 0)]
   }
 
-  /** Digests under which the answers to the single inputs of an embedding job are cached. */
+  /** The digests at which the answers to the single inputs of an embedding job are cached. */
   async function inputsOf(tenant: string, id: string, lane: string): Promise<string[]> {
     const key = `${rootOf(tenant)}:job:${id}`
     if ((await redis.hget(key, 'type')) !== 'embedding') return []
@@ -76,7 +76,7 @@ export function createRemoval(deps: {
       const answer = (await scripts.run('remove', rootOf(tenant), [id, ...inputs])) as Buffer[]
       if (answer[0]!.toString() === 'none') return false
       await release(tenant, id, lane, entry, answer)
-      // Deleted means gone. What fails here, the maintainer does within a minute.
+      // A deleted job must be gone at once. If this fails, the maintainer does it within a minute.
       if (answer[4]!.toString() === '1') {
         await deps.sweepFiles(tenant).catch((error) => deps.onError(error, 'removing the files of a job'))
       }

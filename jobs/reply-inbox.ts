@@ -5,51 +5,54 @@ import { answersChannel } from './keys.ts'
 import type { PubSub } from './pubsub.ts'
 import { type JobRecord, type ResultRenderer, toEvent, toJob, type View } from './record.ts'
 
-/** Jobs without a message are looked at this often, ms: messages may be lost. */
+/** How often jobs without a message are looked at, ms, because messages may be lost. */
 const LOOK_MS = 5000
 
-/** How long a client waits for the subscription to its process' channel, ms. */
+/** Longest time that a client waits for the subscription to its process' channel, ms. */
 const OPEN_MS = 2500
 
-/** An end that nobody asked for is kept this long, ms. */
+/** How long an end is kept that no one has asked for, ms. */
 const KEPT_MS = 60_000
 
-/** How a job ended, from its message; null: read the job. */
+/** How a job ended, from its message; null: the job has to be read. */
 type End = { job: Job; seq: number } | null
 
 type Awaited = {
   root: string
   key: string
   since: number
-  /** The record as it was created; none until then. */
+  /** The record as it was created; null before that. */
   record: JobRecord | null
   ended: PromiseWithResolvers<End>
   isOver: boolean
-  /** Only one follower gets its events. */
+  /** A follower gets its events; there is only one for each job. */
   isFollowed: boolean
-  /** Events that arrived and that nobody has taken yet. */
+  /** Events that have arrived and that no one has taken yet. */
   events: { seq: number; text: string }[]
   /** Wakes the follower. */
   changed: () => void
 }
 
 /**
- * Receives the ends of jobs whose clients wait in this process, and the events of jobs that are shown live. The scripts send
- * all of it to the process' own channel, so that a job needs neither a read nor a subscription.
+ * Receives the ends of jobs whose clients wait in this process, and the events of jobs that are shown live. The scripts
+ * send both to a channel of the process, so that a job needs neither a read nor a subscription.
  */
 export type ReplyInbox = {
-  /** The channel to send to. Resolves once this process listens to it. */
+  /** The channel to send to. Resolves when this process listens to it. */
   open(): Promise<string>
-  /** Announces a job of a tenant, by the tenant's root. Call it before anything can happen to the job. */
+  /** Announces a job of a tenant, given by the tenant's root. Call it before anything can happen to the job. */
   expect(id: string, root: string): void
   /** Gives the record from which the ended job will be built. */
   complete(id: string, record: JobRecord): void
   forget(id: string): void
-  /** The ended job of a tenant, or null if you must read it. Returns null for a job that was not expected. */
+  /**
+   * The ended job of a tenant; it resolves to null if you must read the job. Returns null for a job that was not
+   * announced.
+   */
   find(id: string, root: string): Promise<Job | null> | null
   /**
-   * The events of an expected job of a tenant from the first, until it ends or the signal aborts; null: they are not sent, or
-   * another follower gets them.
+   * The events of an announced job of a tenant from the first, until it ends or the signal aborts; null: they are not
+   * sent, or another follower gets them.
    *
    * @param goOn reads the events after a cursor, if some were missed
    */
@@ -66,7 +69,7 @@ export function createReplyInbox(deps: {
   redis: RedisClient
   pubsub: PubSub
   prefix: string
-  /** Of this process. */
+  /** The name of this process. */
   process: string
   atRest: AtRest
   render: ResultRenderer
@@ -92,7 +95,7 @@ export function createReplyInbox(deps: {
     if (id === '') {
       lookAll() // some may have been missed
     } else if (one?.isOver) {
-      awaited.delete(id) // brought back, or deleted
+      awaited.delete(id) // the job was retried or deleted
     } else if (one) {
       const { head, rest } = cut(message, 3)
       const [, kind, seq] = head
@@ -165,7 +168,8 @@ export function createReplyInbox(deps: {
       })
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<never>((_, reject) => {
-        // Time out as a command would: a client waits, and the subscription waits for Redis without a limit.
+        // This fails after the same time as a command, because a client waits, and the subscription waits for Redis
+        // without a limit.
         timer = setTimeout(() => reject(new Error('Command timed out')), OPEN_MS)
       })
       listening.catch(() => {
@@ -201,7 +205,7 @@ export function createReplyInbox(deps: {
       const one = awaited.get(id)
       if (one?.root !== root) return null
       const { isOver } = one
-      // A job that ended before someone asked may have been retried since, unless it is completed.
+      // A job that ended before this question may have been retried since, unless it is completed.
       return one.ended.promise.then((how) => {
         if (how === null || (isOver && how.job.status !== 'completed')) return null
         return how.job
@@ -218,7 +222,7 @@ export function createReplyInbox(deps: {
 }
 
 function missing(): never {
-  throw new Error('only the end of a job shows it whole')
+  throw new Error('only an event that ends a job contains the job')
 }
 
 function toEnd(job: Job, seq: number): JobEvent {
@@ -230,10 +234,10 @@ function toEnd(job: Job, seq: number): JobEvent {
   }
 }
 
-/** The second line of a message about an event, not an end; see `emit` in common.lua. */
+/** The second line of a message about an event that is no end; see `emit` in common.lua. */
 const EVENT = 'event'
 
-/** Lines before the result in a message of `reply` in common.lua. */
+/** How many lines come before the result in a message of `reply` in common.lua. */
 const HEAD_LINES = 11
 
 function lineEnd(message: Buffer, from: number): number {

@@ -6,22 +6,24 @@ import type { Job } from './job.ts'
 import { withoutOmission } from './omission.ts'
 import { type JobRecord, toJob, type View } from './record.ts'
 
-/** Results read in one round trip, by their bytes at rest and by their number; one may be larger. */
+/** Results that are read in one round trip, by their stored bytes and by their number. A single one may be larger. */
 const BLOCK_BYTES = 256 * 1024
 const BLOCK_JOBS = 100
 
-/** Together with a summary, and the answer that they refer to, all that makes a job. */
+/** The fields that, with a summary and the answer that they refer to, make the whole job. */
 export const RESULT_FIELDS = ['result', 'hash', 'format', 'answer']
 
-/** A job read without its result, and the record it was read from. */
+/** A job that was read without its result, and the record from which it was made. */
 export type Summary = { job: Job; record: JobRecord }
 
-/** Most bytes of one result, and of all together; they hold at rest, for what is read, and as JSON, for what is shown. */
+/**
+ * Most bytes of one result, and of all together. Both bound what is read, as stored bytes, and what is shown, as JSON.
+ */
 export type ResultBounds = { eachBytes: number; allBytes: number }
 
 /**
- * The jobs in their order, with those results that the bounds have room for, the first ones first. The others stay omitted.
- * Other work has its turn between two blocks.
+ * The jobs in their order, with as many results as the bounds permit, the first ones first. The other results stay
+ * omitted. Other work gets a turn of the event loop between two blocks.
  */
 export async function bringResults(
   { redis, answers, view }: Deps,
@@ -38,14 +40,14 @@ export async function bringResults(
     const read = await Promise.all(block.map((one) => readResult({ redis, answers, view }, one)))
     for (const [at, { job, record, members }] of block.entries()) {
       const stored = read[at]
-      if (!stored) continue // it was forgotten just now
+      if (!stored) continue // it was deleted just now
       const { result, error } = toJob(
         job.id,
         new Map([...record, ...members, ['result', stored] as const]),
         view,
       )
       if (result === null) {
-        // It cannot be read, and its error says why.
+        // The result cannot be read, and the error says why.
         if (error !== null) jobs.set(job.id, { ...withoutOmission(job), error })
         continue
       }
@@ -62,7 +64,7 @@ export async function bringResults(
 
 type Deps = { redis: RedisClient; answers: AnswerStore; view: View }
 
-/** A summary, what else its record says of its result, and how many bytes that has at rest. */
+/** A summary, what else its record says about its result, and how many bytes the result takes in the store. */
 type Found = Summary & { members: JobRecord; bytes: number }
 
 const SMALL_FIELDS = RESULT_FIELDS.filter((name) => name !== 'result')
@@ -102,7 +104,7 @@ async function readResult({ redis, answers, view }: Deps, found: Found): Promise
   return answer!
 }
 
-/** Blocks of those whose bytes at rest the bounds have room for. */
+/** Blocks of those results whose stored bytes the bounds permit. */
 function divide(found: readonly Found[], { eachBytes, allBytes }: ResultBounds): Found[][] {
   const blocks: Found[][] = []
   let bytes = Number.POSITIVE_INFINITY

@@ -3,13 +3,18 @@ import { tenantRoot } from './keys.ts'
 import type { Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 
-/** Jobs forgotten in one script, which holds Redis for a millisecond or two then, and such scripts sent together. */
+/**
+ * BLOCK: jobs that one script deletes, which holds Redis for a millisecond or two. BLOCKS_AT_ONCE: scripts that are
+ * sent together.
+ */
 const BLOCK = 50
 const BLOCKS_AT_ONCE = 4
 
-/** Forgets jobs when their retention is over. Any number of processes may do so at once, and share the work. */
+/** Deletes jobs whose retention is over. Any number of processes may do so at once, and share the work. */
 export type Retention = {
-  /** Goes on until nothing of these tenants is over, or the signal aborts; answers how many jobs were forgotten. */
+  /**
+   * Continues until no retention of these tenants is over, or the signal aborts. Returns how many jobs were deleted.
+   */
   run(signal?: AbortSignal): Promise<number>
 }
 
@@ -17,14 +22,14 @@ export function createRetention(deps: {
   scripts: Scripts
   outbox: Outbox
   prefix: string
-  /** Those whose jobs may be over. */
+  /** The tenants that may have jobs whose retention is over. */
   tenants: () => Promise<string[]>
-  /** A tenant's jobs could not be forgotten; the others' are all the same. */
+  /** The jobs of this tenant could not be deleted. Those of others are deleted all the same. */
   onError: (error: unknown, tenant: string) => void
 }): Retention {
   const { scripts, outbox, prefix, onError } = deps
 
-  /** Answers how many there were. */
+  /** Deletes up to this many blocks. Returns how many jobs were deleted. */
   async function retire(tenant: string, blocks: number): Promise<number> {
     const call = { root: tenantRoot(prefix, tenant), args: [BLOCK] }
     const answers = await scripts.runAll(
@@ -52,7 +57,8 @@ export function createRetention(deps: {
     async run(signal) {
       let waiting = await deps.tenants()
       let total = 0
-      // A block of each tenant, then some more of each that has more: who else wants Redis gets it in between.
+      // First one block of each tenant, then several of each that has more, so that other clients of Redis get their
+      // turn in between.
       for (let blocks = 1; waiting.length > 0; blocks = BLOCKS_AT_ONCE) {
         const full: string[] = []
         for (const tenant of waiting) {

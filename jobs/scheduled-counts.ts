@@ -1,11 +1,14 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot } from './keys.ts'
 
-/** Counts serve for so long at the least, ms, and for so much longer with each tenant, whose counts stand in a slot of their own. */
+/**
+ * How long a count is valid, ms: this long, and this much longer for each tenant, because each tenant's counts are in a
+ * slot of its own.
+ */
 const SERVES_MS = 250
 const SERVES_MS_A_TENANT = 5
 
-/** How many jobs of each lane are scheduled for later, over all tenants; a moment old. */
+/** How many jobs of each lane are scheduled for later, over all tenants. The counts are a moment old. */
 export type ScheduledCounts = () => Promise<ReadonlyMap<string, number>>
 
 export function createScheduledCounts(deps: {

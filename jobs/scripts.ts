@@ -39,7 +39,7 @@ const NAMES = [
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 
-/** Parts that stand in front of scripts; those that forget jobs share one, and those that count copies of groups. */
+/** Parts that come before scripts: one for scripts that delete jobs, one for those that count copies of groups. */
 const PARTS: Partial<Record<ScriptName, string>> = {
   remove: 'forget',
   retire: 'forget',
@@ -49,28 +49,31 @@ const PARTS: Partial<Record<ScriptName, string>> = {
   'history-restore': 'group-copies',
 }
 
-/** What a script is called by that is made of another file. */
+/** The files of scripts that have another name than their file. */
 const FILES: Partial<Record<ScriptName, string>> = { 'create-and-start': 'create' }
 
-/** The script that needs the gate of the rate limiter in front of it. */
+/** The script that needs the gate of the rate limiter before it. */
 const WITH_GATE: ScriptName = 'create-and-start'
 
 export type Argument = string | number | Buffer
 export type ScriptCall = { root: string; args: Argument[] }
 type CustomCommands = Record<string, (...args: Argument[]) => Promise<unknown>>
 
-/** Calls the scripts of `jobs/lua`. Every one takes the tenant's root as its key and answers Buffers. */
+/** Calls the scripts of `jobs/lua`. Each takes the tenant's root as its key, and answers with Buffers. */
 export type Scripts = {
-  /** @param keys further ones to declare, of a script that is for a Redis that is no cluster */
+  /** @param keys more keys to declare, for a script that runs only without a cluster */
   run(name: ScriptName, root: string, args: Argument[], keys?: readonly string[]): Promise<unknown>
-  /** Calls a script once for each list of arguments, in one write; answers in their order, or throws the first error. */
+  /**
+   * Calls a script once for each list of arguments, in one write. Returns the answers in their order, or throws the
+   * first error.
+   */
   runAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<unknown[]>
-  /** The same, with each call's own answer or error. */
+  /** The same, with an answer or an error for each call. */
   settleAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<PromiseSettledResult<unknown>[]>
 }
 
 /**
- * The scripts by their names, as they are sent.
+ * The scripts by their names, in the form in which they are sent.
  *
  * @param gate Lua of the rate limiter's `open_gate`; null: without the script that needs it
  */
@@ -90,11 +93,11 @@ export function readScripts(gate: string | null = null): Map<ScriptName, string>
 }
 
 /**
- * Registers the scripts with a connection, which sends them by digest and loads them where they are missing.
+ * Registers the scripts with a connection. It sends them by digest, and loads those that are missing.
  *
- * @param following what of the events of the tenant with this root somebody follows; without it nobody is known to
- * @param onReleased hears of parked jobs whose turn a script gave them: they are in the outbox. Without it the sweeper queues them
- * @param keepsHistory ended jobs are to be copied to the history
+ * @param following which events of the tenant with this root have listeners here; without it none is known to have any
+ * @param onReleased called for parked jobs that a script released into the outbox; without it the sweep queues them
+ * @param keepsHistory ended jobs are copied to the history
  * @param gate see `readScripts`
  */
 export function createScripts(

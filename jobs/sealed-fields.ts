@@ -5,7 +5,10 @@ import { walkIndex } from '../lib/walk-index.ts'
 const BLOCK = 250
 const OPEN = ['scheduled', 'queued', 'running']
 
-/** What is encrypted of a tenant's open jobs and needed to go on with them: there is no time by which a job has ended. */
+/**
+ * The encrypted fields that a tenant's open jobs still need. They may be needed for any time, because nothing bounds
+ * how long a job stays open.
+ */
 export async function* sealedFields(redis: RedisClient, root: string): AsyncGenerator<SealedField[]> {
   for (const status of OPEN) {
     const index = `${root}:status:${status}`

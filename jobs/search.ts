@@ -8,14 +8,14 @@ const MOST_SCANNED = 10_000
 /** Jobs read at once. */
 const BLOCK = 500
 
-/** Members of a filter that no index of Redis knows: each job is looked at. */
+/** Members of a filter for which Redis has no index: each job has to be looked at. */
 const SEARCHED = ['model', 'errorCode', 'metadata', 'createdAfter', 'createdBefore', 'minCostUsd'] as const
 
 export function isSearch(filter: JobFilter): boolean {
   return SEARCHED.some((name) => filter[name] !== undefined)
 }
 
-/** What the indexes know of the filter. */
+/** The members of the filter that indexes know. */
 function withoutSearch(filter: JobFilter): JobFilter {
   const { model, errorCode, metadata, createdAfter, createdBefore, minCostUsd, ...rest } = filter
   return rest
@@ -31,7 +31,7 @@ function matchesSearch(job: Job, filter: JobFilter): boolean {
   return Object.entries(metadata).every(([name, value]) => job.metadata[name] === value)
 }
 
-/** Without a cursor the walk begins where the first job can be that was created before this time, Unix ms. */
+/** Without a cursor, the walk begins at the first job that may have been created before this time, Unix ms. */
 function beginBefore(
   createdBefore: number | undefined,
   start: Pick<JobListOptions, 'after' | 'from'>,
@@ -43,7 +43,7 @@ function beginBefore(
 
 type List = (filter: JobFilter, limit: number, options: JobListOptions) => Promise<JobPage>
 
-/** Looks at the jobs of a list one by one, `MOST_SCANNED` of them at the most. They come without results. */
+/** Looks at the jobs of a list one by one, at most `MOST_SCANNED` of them. The jobs found have no results. */
 export async function searchJobs(
   list: List,
   filter: JobFilter,
@@ -63,7 +63,7 @@ export async function searchJobs(
       ...(signal && { signal }),
     })
     for (const job of page.data) {
-      // All that follow were made earlier still.
+      // All further jobs were created earlier still.
       if (filter.createdAfter !== undefined && job.created_at < isoTime(filter.createdAfter)) {
         return finish(false, lastFound(), null)
       }

@@ -21,16 +21,16 @@ import { createRemoval } from './removal.ts'
 import { type Admission, createSubmit, type SubmitDeps } from './submit.ts'
 import { waitForJob } from './wait.ts'
 
-/** What jobs need of the webhook store, which implements it. */
+/** What jobs need from the webhook store, which implements it. */
 export type Deliveries = Pick<Jobs, 'redeliver'> & {
   list(tenant: string, jobId: string): ReturnType<Jobs['deliveries']>
 }
 
-/** What the store needs of a history. `root` is a tenant's. */
+/** What the job store needs from a history. `root` is a tenant's. */
 export type HistorySide = {
-  /** A job that Redis does not have any more; null: nor has the history. */
+  /** A job that Redis no longer has; null: the history does not have it either. */
   find(root: string, id: string): Promise<Job | null>
-  /** A job goes on in Redis that the history may have as it ended before, at `endedAt` (Unix ms). */
+  /** A job continues in Redis. The history may have it as it ended before, at `endedAt` (Unix ms). */
   onAgain(root: string, id: string, endedAt: number): void
   movedEvents: MovedEvents
 }
@@ -43,13 +43,16 @@ export type JobsDeps = Pick<SubmitDeps, 'newId' | 'events' | 'now' | 'onError'> 
   pubsub: PubSub
   render: ResultRenderer
   files: {
-    /** The job with what its files are, where its body names any. Throws `InputError`. */
+    /**
+     * The job with what is known about the files that its body names: digests and seconds of sound. Throws
+     * `InputError`.
+     */
     describeInputs: SubmitDeps['describeInputs']
     /** Removes the tenant's files that no job holds any more. */
     sweep: (tenant: string) => Promise<unknown>
   }
   deliveries: Deliveries
-  /** What moves on to a history, and what that knows; null: there is none. */
+  /** What ended jobs are copied to; null: there is no history. */
   history: HistorySide | null
 }
 

@@ -2,11 +2,11 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 
 /**
- * Members, with the values, that make an answer belong to one call: what they name changes by the call, or without it.
- * docs/concepts.md has the table.
+ * Members, with the values for which an answer belongs to one call only, because what they name changes by the call or
+ * without it. docs/concepts.md has the table.
  */
 const UNSHARED: Record<string, (value: JsonValue) => boolean> = {
-  // State at the provider that the call continues and changes.
+  // State at the provider, which the call continues and changes.
   conversation: isSet,
   previous_response_id: isSet,
   container: isSet,
@@ -17,7 +17,7 @@ const UNSHARED: Record<string, (value: JsonValue) => boolean> = {
   fallback_credit_token: isSet,
   // A template without a version is the latest saved one.
   prompt: (value) => isJsonObject(value) && !isSet(value.version ?? null),
-  // What the provider looks up, or does, while it answers.
+  // What the provider looks up or does while it answers.
   mcp_servers: isSet,
   web_search_options: isSet,
   search_parameters: isSet,
@@ -28,21 +28,21 @@ const UNSHARED: Record<string, (value: JsonValue) => boolean> = {
   enable_code_interpreter: (value) => value === true,
 }
 
-/** Objects that clients put members into that their package does not know; gateways look into them, Gemini's into both. */
+/** Objects into which clients put members that their SDK does not know. Gateways read them; Gemini's reads both. */
 const WRAPPERS = ['extra_body', 'google'] as const
 
 /**
- * Models that look things up for every answer, or act: OpenRouter's with `:online`, Perplexity's Sonar, OpenAI's search models, Groq's
- * Compound.
+ * Models that look things up for every answer, or act: OpenRouter's with `:online`, Perplexity's Sonar, OpenAI's search
+ * models, Groq's Compound.
  */
 const LOOKS_UP =
   /:online$|(?:^|\/)sonar(?:-[a-z0-9-]+)?$|-search-(?:preview|api)(?:-[\d-]+)?$|(?:^|\/)compound(?:-[a-z0-9-]+)?$/i
 
 /**
- * The part of a body because of which its answer is neither cached nor shared: it acts on something, or depends on something
- * that changes. Null: there is none, and equal jobs may share one answer.
+ * The part of a body for which its answer is neither cached nor shared, because it acts on something or depends on
+ * something that changes. Null: there is none, and equal jobs may share one answer.
  *
- * @param models names at their providers that may serve the job; the body's own may be an alias
+ * @param models names of the models at their providers that may serve the job; the body's own name may be an alias
  */
 export function findUnshared(type: JobType, body: JsonObject, models: readonly string[] = []): string | null {
   if (type === 'embedding') return null
@@ -73,7 +73,10 @@ function findUnsharedMember(body: JsonObject): string | null {
   return null
 }
 
-/** Whether a tool is only described: the model names it, and the client runs it. All other tools the provider runs itself. */
+/**
+ * Whether a tool is only described: the model names it, and the client runs it. The provider runs all other tools
+ * itself.
+ */
 function isAnsweredByClient(tool: JsonValue): boolean {
   if (!isJsonObject(tool)) return true // the provider will refuse it
   const { type } = tool
@@ -90,7 +93,7 @@ function isAnsweredByClient(tool: JsonValue): boolean {
   )
 }
 
-/** Null, false, and what is empty ask for nothing. */
+/** Null, false and empty values ask for nothing. */
 function isSet(value: JsonValue): boolean {
   if (value === null || value === false || value === '') return false
   return !Array.isArray(value) || value.length > 0

@@ -36,37 +36,42 @@ const MEMORY_SHORT_MS = 5000
 const MOST_CREATED = 16
 const MOST_CREATED_BYTES = 256 * 1024
 
-/** Budgets of a group that change so often while one job is submitted are not waited for. */
+/** A job is given up if the budgets of its group change this often while it is submitted. */
 const MOST_BUDGET_CHANGES = 5
 
-/** What submitting needs. The jobs' store brings it (service.ts). */
+/** What submitting needs. The job store provides it (service.ts). */
 export type SubmitDeps = {
   keyspace: Keyspace
   admission: Admission
   dispatch: Dispatch
   reader: Reader
-  /** The job with what its files are, where its body names any. Throws `InputError`. */
+  /**
+   * The job with what is known about the files that its body names: digests and seconds of sound. Throws `InputError`.
+   */
   describeInputs: (job: NewJob) => Promise<NewJob>
   newId: () => string
-  /** Finds a job that Redis does not have any more; null: there is no history. */
+  /** Finds a job that Redis no longer has; null: there is no history. */
   findMoved: ((root: string, id: string) => Promise<Job | null>) | null
-  /** Hears the outcome of each submission; null: nobody does. */
+  /** Hears the outcome of each submission; null: no listener. */
   events: Emit<{ 'job.submitted': SubmissionEvent }> | null
   now: () => number
   onError: (error: unknown, what: string) => void
 }
 
-/** Whether new work is let in. */
+/** Decides whether new work is accepted. */
 export type Admission = { queue: QueueAdmission; memory: MemoryAdmission; models: ModelBound }
 
-/** Accepts jobs: one script stores those that arrive together, and the answers are told apart by job. */
+/** Accepts jobs. One script stores those that arrive together, and answers each of them. */
 export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMany'> {
   const { keyspace, admission, dispatch, reader } = deps
   const { redis, scripts, rootOf, atRest } = keyspace
   const { outbox } = dispatch
   const groupBudgets = createKnownGroupBudgets()
 
-  /** Runs the create script. One script takes the jobs of one tenant that arrive in one turn of the event loop, of one lane where it starts them. */
+  /**
+   * Runs the create script. One script takes the jobs of one tenant that arrive in one turn of the event loop. If it
+   * starts their calls, they are also of one lane.
+   */
   const gathered = gatherCalls({
     keyOf: ({ job, direct }: PreparedJob) => (direct?.start ? `${job.tenant} ${job.lane}` : job.tenant),
     run: async (prepared) => {
@@ -103,7 +108,10 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     )
   }
 
-  /** Where the budgets of its group are others than were known here, the job is prepared and handed in again. */
+  /**
+   * If the budgets of the job's group are not those that were known here, the job is prepared again and submitted
+   * again.
+   */
   async function createOne(
     first: PreparedJob,
     prepareAgain: (prepared: PreparedJob) => PreparedJob,
@@ -117,14 +125,14 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
       groupBudgets.learn(rootOf(first.job.tenant), first.job.group!, String(answer[1]))
       prepared = prepareAgain(prepared)
     }
-    throw new Error('the budgets of the group of a job change all the time')
+    throw new Error("the budgets of the job's group change too often")
   }
 
   type Awaited = { id: string; replyTo: string }
   type Unsent = { job: NewJob; error: unknown }
   type Settled = Submitted | Unsent
 
-  /** Looks at the files that bodies name, which most do not. */
+  /** Looks at the files that bodies name. Most bodies name none. */
   function describeEach(jobs: NewJob[]): Promise<(NewJob | Unsent)[]> | (NewJob | Unsent)[] {
     if (!jobs.some(({ type }) => takesFiles(type))) return jobs
     return Promise.all(
@@ -139,7 +147,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
   ): Promise<Settled[]> {
     const described = await describeEach(asked)
     const jobs = described.map((one) => ('error' in one ? one.job : one))
-    // Without room the script still answers replays, and refuses the rest.
+    // If there is no room, the script still answers repeated requests, and refuses the rest.
     const [isFull, isShort, tooMany] = await Promise.all([
       admission.queue.isFull(),
       admission.memory.isShort(),
@@ -235,7 +243,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
       const settled = await submitEach(jobs, { isBrief: true }).catch((error) =>
         jobs.map((job): Settled => ({ job, error })),
       )
-      // The jobs are accepted even if the queue cannot take them now: the sweeper queues what is in the outbox.
+      // The jobs are accepted even if the queue cannot take them now: the sweep queues what is in the outbox.
       await outbox
         .dispatch(settled.flatMap((one) => ('kind' in one && one.kind === 'created' ? entriesOf(one) : [])))
         .catch((error) => deps.onError(error, 'queueing jobs'))
@@ -245,7 +253,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     },
   }
 
-  /** The queue entries of a new job: none for a scheduled job, which the maintainer queues when it is due. */
+  /** The queue entries of a new job. A scheduled job has none: the maintainer queues it when it is due. */
   function entriesOf(created: Submitted): QueueEntry[] {
     const entry = entryOf(created, timeOf(created))
     if (entry.notBefore === null) return [entry]
@@ -253,11 +261,11 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     return []
   }
 
-  /** Forecasts when a new job starts. A failed forecast leaves it out. */
+  /** Forecasts when a new job starts. If that fails, the job has no forecast. */
   async function forecast(job: Job, { tenant, lane, priority, gather, cost }: NewJob): Promise<void> {
     if (gather !== undefined) return
     if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
-    // A parked one has no place in its lane's queue yet.
+    // A parked job has no place in its lane's queue yet.
     if (job.status !== JobStatus.queued || job.waiting_for === 'fair_key') return
     try {
       const { startAt, waitingFor } = await dispatch.forecaster.newcomer(lane, tenant, priority, cost.fairKey)
@@ -268,7 +276,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     }
   }
 
-  /** Its key names a job that neither Redis nor the history has any more: it is as new. */
+  /** The idempotency key names a job that neither Redis nor the history has any more. So the job counts as new. */
   async function submitAnew(job: NewJob, { rest }: Submitted): Promise<CreateOutcome> {
     const key = `${rootOf(job.tenant)}:idempotency:${job.idempotencyKey}`
     if ((await redis.hget(key, 'id')) === String(rest[0])) await redis.hdel(key, 'moved')
@@ -292,12 +300,12 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
         return job && { kind: 'replayed', job }
       }
       const [whole] = await reader.answers.complete(root, [record])
-      // It may have been deleted meanwhile, but it existed when the client asked.
+      // The job may have been deleted meanwhile, but it existed when the client asked.
       return { kind: 'replayed', job: toJob(known.toString(), whole ?? record, view) }
     }
     if (kind === 'created') {
-      // The job is durable: its record and its outbox entry exist. If the queue cannot take it now, or the worker that got
-      // it makes no call, the sweeper queues it.
+      // The job is durable: its record and its outbox entry exist. If the queue cannot take it now, or the worker that
+      // got it makes no call, the sweep queues it.
       const [, heard] = rest as [Buffer, number]
       if (heard === 0)
         outbox.dispatch(entriesOf(submitted)).catch((error) => deps.onError(error, 'queueing a job'))
@@ -308,12 +316,12 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
   }
 }
 
-/** Whether a client waits for the job, which may begin at once. */
+/** Whether a client waits for the job, and the job may start at once. */
 function isUrgent(job: NewJob): boolean {
   return job.isAwaited === true && !isForLater(job) && job.gather === undefined
 }
 
-/** When a job was created, by the script's answer. */
+/** When a job was created, from the script's answer. */
 function timeOf({ rest }: Submitted): number {
   return Number(String(rest[0]))
 }

@@ -1,7 +1,7 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { type JobRecord, toRecord } from './record.ts'
 
-/** What of a record makes a job without its result: a few hundred bytes. Bodies and results stay where they are. */
+/** The fields of a record that make a job without its result: a few hundred bytes. Bodies and results are not read. */
 export const SUMMARY_FIELDS = [
   ...[
     'type',
@@ -19,11 +19,11 @@ export const SUMMARY_FIELDS = [
   ],
   ...['run_at', 'started_at', 'finished_at', 'deadline', 'attempts', 'max_attempts', 'redrives'],
   ...['next_attempt_at', 'waiting_for', 'cache', 'usage', 'cost_usd', 'cost_is_estimate', 'dropped', 'error'],
-  // What tells when it starts, and whether it is there.
+  // Fields that tell when the job starts, and whether it still exists.
   ...['leader', 'entries', 'deleted', 'gather'],
 ]
 
-/** Records without what may be large, in the order of the ids; null where there is no such job. */
+/** Records without the fields that may be large, in the order of the ids; null where there is no such job. */
 export async function readSummaries(
   redis: RedisClient,
   root: string,

@@ -4,19 +4,19 @@ import type { Queues } from './queue.ts'
 
 /** How long a pause without an end lasts, ms: ten years. */
 const ENDLESS_MS = 10 * 365 * 86_400_000
-/** Clocks of workers and of Redis are expected to differ by less, ms. */
+/** Clocks of workers and of Redis should differ by less than this, ms. */
 const CLOCKS_DIFFER_MS = 60_000
 
-/** Holds back the calls of one tenant, in all lanes and processes. `start.lua` heeds it. */
+/** Holds back the calls of one tenant, in all lanes and processes. `start.lua` enforces it. */
 export type TenantPauses = {
-  /** @param forMs null: until it is resumed */
+  /** @param forMs how long; null: until the tenant is resumed */
   pause(tenant: string, forMs: number | null, reason: string): Promise<void>
-  /** Jobs that waited for the end of the pause may leave at once. */
+  /** Jobs that wait for the end of the pause may start at once. */
   resume(tenant: string): Promise<void>
 }
 
 /**
- * @param deps.root what all keys of a tenant begin with
+ * @param deps.root gives the prefix of all keys of a tenant
  * @param deps.wake wakes the loops of a lane
  * @param deps.now Unix ms
  */

@@ -4,21 +4,21 @@ import { tenantRoot } from './keys.ts'
 import { isoTime } from './record.ts'
 import type { Scripts } from './scripts.ts'
 
-/** How far back a tenant's pace looks, ms. */
+/** The time over which a tenant's pace is measured, ms. */
 const PACE_MS = 60_000
 
-/** A tenant's statistics now. */
+/** A tenant's present statistics. */
 export type TenantStats = {
   tenant: string
   counts: Record<JobStatus, number>
-  /** USD: in this UTC day, and held for open jobs. */
+  /** USD: what was spent on this UTC day, and what is reserved for open jobs. */
   spentUsd: number
   reservedUsd: number
-  /** Jobs that ended in the last minute, in any way, without those deleted or retried since. */
+  /** Jobs that ended in the last minute, in any way, without those that were deleted or retried since. */
   finishedPerMinute: number
   /** Queued jobs that wait for the limits of their fair keys. */
   parked: number
-  /** Its calls are held back by hand until then, Unix ms; null: they are not. */
+  /** An operator holds its calls back until then, Unix ms; null: they are not held back. */
   pausedUntil: number | null
   pausedReason: string | null
 }
@@ -27,7 +27,7 @@ export type RecentGroup = { tenant: string; group: string; updatedAt: string }
 
 /** What operators see of many tenants at once. */
 export type TenantStatsReader = {
-  /** In the order of the names. One script call for each tenant. */
+  /** The statistics in the order of the names. One script call for each tenant. */
   read(tenants: readonly string[]): Promise<TenantStats[]>
   /** The groups of all these tenants that changed last, newest first. One command for each tenant. */
   recentGroups(tenants: readonly string[], limit: number): Promise<RecentGroup[]>
@@ -44,7 +44,7 @@ export function createTenantStatsReader(deps: {
   return {
     async read(tenants) {
       const retainMs = deps.retainMs()
-      // A job that is kept for less than a minute counts for as long as it is kept.
+      // If jobs are kept for less than a minute, the pace is measured over that time.
       const paceMs = Math.min(PACE_MS, retainMs)
       const calls = tenants.map((tenant) => ({ root: tenantRoot(prefix, tenant), args: [retainMs, paceMs] }))
       const answers = await scripts.runAll('tenant-stats', calls)

@@ -4,17 +4,17 @@ import type { ActiveTenants } from './active-tenants.ts'
 import { tenantRoot } from './keys.ts'
 import { OUTBOX_GRACE_MS } from './leases.ts'
 
-/** A tenant that something is written for is looked at this often, ms. */
+/** How often a tenant that something is written for is looked at, ms. */
 const ACTIVE_LOOK_MS = 400
 
-/** All tenants are read out of Redis this often, ms. */
+/** How often the names of all tenants are read from Redis, ms. */
 const NAMES_MS = 1000
 
-/** A walk over all tenants takes at least this long, ms, and looks at so many a second at the most. */
+/** A walk over all tenants takes at least WALK_MS, and looks at no more than MOST_A_SECOND tenants a second. */
 const WALK_MS = 10_000
 const MOST_A_SECOND = 100
 
-/** Every so many walks, each tenant is read as if nothing were known of it. */
+/** In one of this many walks, each tenant is read as if nothing were known about it. */
 const WHOLE_WALKS = 60
 
 /** Tenants read at the same time. */
@@ -37,21 +37,21 @@ export type UpkeepKind = (typeof UPKEEP_KINDS)[number]
 const SIGNS = ['outbox', 'deadlines', 'draining', 'webhooks', 'batches:active', 'history']
 
 /**
- * What the maintainer knows about every tenant: when its next work is due. It reads a tenant when it is active and when work
- * was due, and all tenants slowly in turn. An idle tenant costs one command in ten seconds.
+ * What the maintainer knows about every tenant: when its next work is due. It reads a tenant while the tenant is active
+ * and when work becomes due, and all tenants slowly in turn. An idle tenant costs one command in ten seconds.
  */
 export type TenantWatch = {
-  /** Reads the tenants that have a turn now. */
+  /** Reads the tenants whose turn it is. */
   look(): Promise<void>
   /** Reads these tenants now. */
   read(tenants: readonly string[]): Promise<void>
-  /** Tenants with work of this kind due; each is returned once, until it is read again. */
+  /** Tenants with due work of this kind. Each is returned once, until it is read again. */
   take(kind: UpkeepKind): string[]
   /** Reads the tenant at the next look, because its due work is done. */
   readSoon(tenant: string): void
 }
 
-/** @param deps.now Unix ms, by Redis' clock: what to look at. The scripts decide by that clock itself. */
+/** @param deps.now Unix ms, by Redis' clock: it chooses what to look at. The scripts decide by that clock itself. */
 export function createTenantWatch(deps: {
   redis: RedisClient
   prefix: string
@@ -59,15 +59,15 @@ export function createTenantWatch(deps: {
   active: ActiveTenants
   now: () => number
   onFailure: OnUpkeepFailure
-  /** Ended jobs are to be copied to the history. */
+  /** Ended jobs are copied to the history. */
   keepsHistory: boolean
-  /** How long a walk over all tenants takes at least, ms. */
+  /** Shortest time that a walk over all tenants takes, ms. */
   walkMs?: number
 }): TenantWatch {
   const { redis, prefix, active, now, walkMs = WALK_MS } = deps
-  /** By kind: tenants that have something, by when the first of it is due (Unix ms). */
+  /** By kind of work: when the first work of each tenant is due (Unix ms). */
   const due = new Map(UPKEEP_KINDS.map((kind) => [kind, new Map<string, number>()]))
-  /** When each tenant was read, as `performance.now` tells it. */
+  /** When each tenant was read, by `performance.now`. */
   const readAt = new Map<string, number>()
   const soon = new Set<string>()
   let names: string[] = []
@@ -114,7 +114,7 @@ export function createTenantWatch(deps: {
     await visitAll(tenants, readOne, fail, { atOnce: AT_ONCE, endsWithStore: true })
   }
 
-  /** Of tenants that nothing is known of: whether something is there all the same. */
+  /** Checks whether a tenant has work after all, if none is known. */
   async function glance(tenant: string): Promise<void> {
     const root = tenantRoot(prefix, tenant)
     if ((await redis.exists(...SIGNS.map((sign) => `${root}:${sign}`))) > 0) soon.add(tenant)
@@ -132,7 +132,7 @@ export function createTenantWatch(deps: {
     }
   }
 
-  /** The next of all tenants, in turn: as many as have a turn in the time since the last ones. */
+  /** Looks at the next tenants in turn: as many as are due in the time since the last call. */
   async function walk(): Promise<void> {
     const time = performance.now()
     const rate = Math.min(MOST_A_SECOND / 1000, names.length / walkMs)

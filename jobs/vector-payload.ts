@@ -3,25 +3,25 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource, stringifyJson, withMembers } from '../lib/json-source.ts'
 import { findMember } from '../lib/json-text.ts'
 
-/** The first byte of a packed answer; neither JSON nor zstd begins with it. */
+/** The first byte of a packed answer. Neither JSON nor zstd begins with it. */
 export const VECTORS_MARK = 1
 
-/** Mark and length of the text. */
+/** The mark, and the length of the text. */
 const PREFIX_BYTES = 5
 
-/** The answer without its vectors, and how many bytes each of these has. */
+/** The answer without its vectors, and the length of each vector in bytes. */
 type Packed = { body: JsonObject; bytes: number[] }
 
-/** False: it is surely none that `packVectors` packs. */
+/** False: `packVectors` does not pack this answer. */
 function packsVectors(answer: JsonObject): answer is JsonObject & { data: JsonValue[] } {
   return Array.isArray(answer.data) && answer.data.length > 0
 }
 
 /**
- * An embeddings answer as a mark, the length of the text that follows (32 bits, little-endian), the answer as JSON
- * without its vectors, and then these one after the other as bytes. Null for anything else, and where a vector is
- * no base64 as Node writes it: what comes back is what was given, to the character. Members of the provider's own keep
- * their text.
+ * An embeddings answer as bytes: a mark, the length of the text that follows (32 bits, little-endian), the answer as
+ * JSON without its vectors, and then the vectors one after another. Null for any other answer, and if a vector is not
+ * base64 as Node writes it, because unpacking must give back every character. Members of the provider's own keep their
+ * text.
  */
 export function packVectors(answer: JsonObject): Buffer | null {
   if (!packsVectors(answer)) return null

@@ -5,7 +5,7 @@ import type { PubSub } from './pubsub.ts'
 import type { Reader } from './read.ts'
 import type { ReplyInbox } from './reply-inbox.ts'
 
-/** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
+/** Resolves with the job in its present state when it is terminal, the time is up, or the signal aborts. */
 export async function waitForJob(
   deps: { redis: RedisClient; pubsub: PubSub; reader: Reader; replyInbox: ReplyInbox | null },
   root: string,
@@ -35,7 +35,7 @@ export async function waitForJob(
     look().catch(() => {})
   })
   try {
-    await look() // it may have ended before the subscription stood
+    await look() // the job may have ended before the subscription was active
     await ended.promise
     job = await reader.one(root, id)
   } finally {
@@ -44,10 +44,10 @@ export async function waitForJob(
   return job
 }
 
-/** The longest time that timers know; longer ones would end at once. */
+/** The longest time that timers can wait, ms. Longer ones would end at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-/** What comes of the promise in time and before the signal, else undefined. */
+/** The value of the promise if it comes in time and before the signal, else undefined. */
 async function within<T>(promise: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
   const over = Promise.withResolvers<undefined>()
   const end = () => over.resolve(undefined)

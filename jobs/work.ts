@@ -21,42 +21,47 @@ import type { Held } from './queue-entry.ts'
 import type { Scripts } from './scripts.ts'
 
 /**
- * For this long a job is requeued, ms, if its body is encrypted with a key that this process does not know yet. Only a new
- * job can be encrypted with a new key.
+ * NEW_KEY_MS: how long a job is requeued if its body is encrypted with a key that this process does not know yet. Only
+ * a new job can be encrypted with a new key. NEW_KEY_PAUSE_MS: the pause before each new try.
  */
 const NEW_KEY_MS = 10 * 60_000
 const NEW_KEY_PAUSE_MS = 5000
 
-/** The workers' side of the job store. Every method is idempotent; all throw when Redis is unavailable. */
+/** The workers' side of the job store. Every method is idempotent, and throws if Redis is unavailable. */
 export type Work = Claims &
   Finishes & {
-    /** Requeues the job. False: it ended or moved, and no longer needs this entry. */
+    /** Requeues the job. False: it has ended or moved, and needs this entry no more. */
     requeue(claimed: Omit<Claimed, 'body'>, end: AttemptEnd, next: Retry): Promise<boolean>
-    /** Moves a waiting job to another lane. Its entry here is no longer needed, even if the job does not move. */
+    /** Moves a waiting job to another lane. Its entry here is not needed any more, even if the job does not move. */
     reroute(held: Held, lane: string): Promise<void>
     /** Moves a job that waits for a provider batch to its lane's queue. */
     leaveBatch(job: Pick<Held, 'tenant' | 'id' | 'entry'>): Promise<void>
-    /** Appends chunks of the stream. False: the job ended or runs elsewhere, and the call is useless. */
+    /**
+     * Appends chunks of the stream. False: the job has ended or another call has it, and this call is not needed any
+     * more.
+     */
     stream(claimed: Claimed, chunks: JsonValue[]): Promise<boolean>
   }
 
-/** `lane`: another lane that serves the job from now on. */
+/** How a job continues. `lane`: another lane that serves the job from now on. */
 export type Retry = {
   lane?: string
-  /** For this long the worker keeps the job and sends it again itself; without it the job is queued. */
+  /** How long the worker keeps the job to send it again itself, ms; absent: the job is queued. */
   heldForMs?: number
   at: number
   countsAsAttempt: boolean
   reason: string
   waitingFor: WaitingFor
-  /** The slower way that it no longer goes: a provider's batch, or flex. */
+  /** The slower way that the job no longer takes: a provider batch, or flex. */
   leaves?: 'gather' | 'flex'
 }
 
-/** Events of a worker's jobs, emitted once the store has the change. */
+/** Events of a worker's jobs. They are emitted when the store has the change. */
 export type WorkEvents = ClaimEvents &
   FinishEvents & {
-    /** Requeued after a call. `waits`: in this lane; false: it moved to `next.lane`, or had ended. */
+    /**
+     * A job was requeued after a call. `waits`: it waits in this lane; false: it moved to `next.lane`, or had ended.
+     */
     'job.requeued': { claimed: Omit<Claimed, 'body'>; end: AttemptEnd; next: Retry; waits: boolean }
   }
 
@@ -67,11 +72,11 @@ export function createWork(deps: {
   prefix: string
   atRest: AtRest
   settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
-  /** USD a UTC day; null: no limit. Without it none has one. */
+  /** The tenant's budget, USD a UTC day; null: no limit. Without this function no tenant has one. */
   budgetOf?: (tenant: string) => number | null
-  /** Stores files of results, which nobody holds until the results are stored. Again: the same files. */
+  /** Stores the files of results. No job holds them until its result is stored. A second call stores the same files. */
   putFiles: (tenant: string, files: readonly ResultFile[]) => Promise<void>
-  /** What each fair key of the tenant may have; null: no limits. Without it none has any. */
+  /** The limits of the tenant's fair keys; null: none. Without this function no tenant has any. */
   fairKeyLimitsOf?: (tenant: string) => FairKeyLimits | null
   now: () => number
   events?: Emit<WorkEvents>
@@ -85,14 +90,14 @@ export function createWork(deps: {
   const { fail } = finishes
   const claims = createClaims({ ...parts, redis, budgetOf, fairKeyLimitsOf, leaveUnread })
 
-  /** Fails a job whose body cannot be decrypted, or requeues it while that may still change. */
+  /** Fails a job whose body cannot be decrypted, or requeues it while the key may still come. */
   async function leaveUnread(claimed: Omit<Claimed, 'body'>, error: UnreadableError): Promise<Started> {
     const failed = toUndecryptable(error)
     const end: AttemptEnd = { outcome: 'failed', latency_ms: 0, error_code: failed.code }
     const at = now() + NEW_KEY_PAUSE_MS
     if (error.missingKey === null || at > readIdTime(claimed.id) + NEW_KEY_MS) {
       atRest.onUnreadable(error, claimed.id)
-      // Jobs that share its call each have a body of their own.
+      // Jobs that share its call have bodies of their own.
       await fail(claimed, end, failed, true)
       return { kind: 'done' }
     }
