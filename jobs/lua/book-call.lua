@@ -1,11 +1,12 @@
--- Books what a call costs that is no job's.
+-- Books the cost of a call that belongs to no job.
 --
--- ARGV  1 budgets that it counts against, as create.lua has them ('' none)  2 billionths of a dollar: what it may cost; with 3 what it cost more
---       than was booked, which may be below 0  3 accounts that it was booked in, `-` none ('': see whether there is room, and book it)
---       4 with 3 the number of the UTC day that it was booked in
+-- ARGV  1 budgets that the call counts against, in the form that create.lua reads ('' none)
+--       2 billionths of a dollar: the estimate; with 3, what the call cost more than was booked (it may be below 0)
+--       3 accounts in which it was booked, `-` for none ('': check for room, and book it)
+--       4 with 3, the number of the UTC day in which it was booked
 -- Answer {'booked', accounts, number of the UTC day} | {'budget_exhausted', as create.lua answers it}
--- Invariants: what the call may cost is spent before it leaves. Should its process die, that stays. What it cost in the end counts in the
--- windows and the day that it was booked in, also when they are over.
+-- Invariants: the estimate is booked before the call is sent, and stays if its process dies. The final cost counts in
+-- the windows and the day in which the call was booked, even if they are over.
 
 local budgets, notify = read_budgets(ARGV[1])
 local nano, accounts, day = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]) or TODAY
@@ -17,7 +18,7 @@ if accounts == '' then
     if one.is_of_day then account_of(one.account).is_of_day = true end
     local spent, reserved = standing_of(one)
     if spent + reserved + nano > tonumber(one.limit) then
-      -- One that is larger than the whole budget says nothing of it.
+      -- A call that costs more than the whole budget says nothing about the budget.
       if nano <= tonumber(one.limit) or spent >= tonumber(one.limit) then account_of(one.account).refuses = true end
       local ends = end_of(one.account)
       return { 'budget_exhausted', ends and ms(math.max(1, ends - now)) or '', one.about, one.limit, ms(spent), ms(reserved), ms(nano), ends and ms(ends) or '' }

@@ -1,12 +1,13 @@
--- Moves waiting entries of a lane's queue to the front: those of a tenant that is not named, or that ask for another tier of service than
--- standard; of these preferably some that have not broken yet. Where only one is asked for, else one of any tenant that has not
--- broken yet. None asks for a tier that is shut.
+-- Moves waiting entries of a lane's queue to the front. These are entries whose calls have not failed yet, of tenants
+-- that are not named or of another tier of service than standard. If there are none, it moves one entry instead: one of
+-- those whose call has failed, or else one of a named tenant whose call has not. No entry that it moves asks for a tier
+-- that is shut.
 --
--- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
--- ARGV   1 how many at the most  2 '1': as if all tenants were named, and one of another tier or none
+-- KEYS   1 `<prefix>:{l:<lane>}:calls`, which never exists (see lib/script-keys.ts)
+-- ARGV   1 most entries to move  2 '1': only entries of other tiers, whether their calls have failed or not, and no entry instead
 --        3 how many shut tiers follow, as `<tier>:<its tenant, or nothing for all>`  then tenants
 -- Answer {how many were moved, 1: they are of another tenant or tier, how many were looked at}
--- Invariant: no entry is added or removed; one that is fetched and given back is in its own place again.
+-- Invariant: no entry is added or removed. An entry that is fetched and given back is in its own place again.
 
 local MOST_SEEN = 2000
 
@@ -19,7 +20,8 @@ local prioritized = KEYS[1] .. ':prioritized'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- The tier that it asks for as workers/tier-of-call.ts has it, flex until the entry falls back; nil: standard.
+-- The tier that the entry asks for, by the rules of workers/tier-of-call.ts; flex until the entry falls back; nil:
+-- standard.
 local function asked_tier(data)
   local of_body = string.match(data, '"serviceTier":"([^"]+)"')
   if of_body then return of_body end
@@ -28,7 +30,7 @@ local function asked_tier(data)
   if not till or now < till then return 'flex' end
 end
 
--- It is this entry that is to go, not the first one of its tenant.
+-- This entry itself has to go, and not the first one of its tenant.
 local function bring(entry)
   redis.call('ZADD', prioritized, 'XX', 0, entry)
   local v = redis.call('HMGET', KEYS[1] .. ':' .. entry, 'name', 'turn')

@@ -1,9 +1,9 @@
--- Cancels the open jobs among these that a filter names, for their owner; see cancel.lua.
+-- Cancels those of these open jobs that match a filter, for their owner; see cancel.lua.
 --
--- ARGV  1 retain ms  2 '1': only counts them  3 at most so many  4 status  5 type  6 lane  7 provider  8 group ('' any)  9… ids
--- Answer {how many the filter names, then for each that was cancelled: id, status before, '1' when a running call is to be aborted,
+-- ARGV  1 retain ms  2 '1': only count  3 most jobs  4 status  5 type  6 lane  7 provider  8 group ('' any)  9… ids
+-- Answer {how many match the filter, then for each cancelled job: id, status before, '1' if its call has to be aborted,
 --         promoted or '', lane, number of its queue entry}
--- Invariants: those of cancel.lua. A job that was promoted here and then cancelled too is not named as promoted.
+-- Invariants: those of cancel.lua. A job that was promoted here and then also cancelled is not named as promoted.
 
 local retain, counts_only, most = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3])
 local status, type_, lane, provider, group = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]

@@ -1,9 +1,9 @@
 -- Cancels an open job for its owner.
 --
 -- ARGV  1 id  2 retain ms
--- Answer {'none'} | {'terminal'} | {'cancelled', status before, '1' when a running call is to be aborted, promoted or ''}
--- Invariant: the cancel ends neither a follower nor a leader of the job. A running leader with followers is
--- cancelled, and its call goes on for them. A call that was sent is still paid for.
+-- Answer {'none'} | {'terminal'} | {'cancelled', status before, '1' if its call has to be aborted, promoted or ''}
+-- Invariant: the cancel ends neither a follower nor a leader of the job. A running leader with followers is cancelled,
+-- and its call continues for them. A call that was sent is still paid for.
 
 local job = load(ARGV[1])
 if not job then return { 'none' } end

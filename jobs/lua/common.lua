@@ -1,8 +1,7 @@
--- Shared by every script of this folder: the loader puts it in front of each.
+-- Shared by every script of this folder: the loader puts it before each.
 --
--- KEYS[1] is the tenant's root, `<prefix>:{t:<tenant>}`. Its hash tag is part of every key built here, so a
--- script touches one slot only. Times are Unix milliseconds of the Redis server's clock: the processes' own
--- clocks decide nothing.
+-- KEYS[1] is the tenant's root, `<prefix>:{t:<tenant>}`. Every key built here contains its hash tag, so a script touches
+-- one slot only. Times are Unix milliseconds of the Redis server's clock. The clocks of processes decide nothing.
 
 local root = KEYS[1]
 local time = redis.call('TIME')
@@ -11,7 +10,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Most followers that one script call completes, for all leaders together, so that no call blocks Redis for long.
 local FOLLOWERS_PER_CALL = 100
 local followers_left = FOLLOWERS_PER_CALL
--- Group events kept for replay.
+-- How many events of a group are kept for replay.
 local GROUP_EVENTS = 100000
 
 local function ms(value) return string.format('%d', value) end
@@ -21,7 +20,7 @@ local function followers_key(hash) return root .. ':followers:' .. hash end
 local function durable_key(run) return root .. ':durable:' .. run end
 local function flow_key(id) return root .. ':flow:' .. id end
 
--- As `groupKey` of jobs/keys.ts: no group's key equals the key of another group's part.
+-- The same as `groupKey` of jobs/keys.ts: no group's key equals the key of another group's part.
 local function group_key(group)
   local head, part = string.match(group, '^(.*):(%l+)$')
   if part == 'jobs' or part == 'events' then group = head .. '%' .. part end
@@ -29,15 +28,15 @@ local function group_key(group)
 end
 
 -- What is written once ----------------------------------------------------------------------------------------
--- A script may accept, start or end many jobs. It gathers its writes to the tenant's sorted sets and sums of money, and makes
--- them at its end, one command for each key (`write_gathered`, which also runs when the script fails).
--- Invariant: within the script all reads of these keys see the gathered writes: by `score_of` and `sum_of`.
+-- A script may accept, start or end many jobs. It gathers its writes to the tenant's sorted sets and sums of money, and
+-- makes them at its end, with one command for each key (`write_gathered`, which also runs if the script fails).
+-- Invariant: within the script, all reads of these keys see the gathered writes, through `score_of` and `sum_of`.
 
--- By key, by member: its score, or false if it is removed.
+-- By key and member: its score, or false if it is removed.
 local gathered_sets = {}
 -- By key: the amount to add, and how long a new sum lives, ms.
 local gathered_sums, sum_lives = {}, {}
--- Most members in one command: Lua's stack is limited.
+-- Most members in one command, because Lua's stack is limited.
 local MEMBERS_PER_COMMAND = 2000
 
 local function put(key, score, member)
@@ -58,7 +57,7 @@ local function add_to_sum(key, amount, life)
   sum_lives[key] = life
 end
 
--- The value read from this key, with the amount gathered for it.
+-- The value read from this key, plus the amount gathered for it.
 local function sum_of(key, value) return tonumber(value or 0) + (gathered_sums[key] or 0) end
 
 local function write_set(command, key, values, per_member)
@@ -93,9 +92,8 @@ local function is_terminal(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
 
--- The fields of a record that transitions read; nil when there is no such job (or only its tombstone is left
--- and `tombstones` is not set).
--- `more`: further fields to read in the same command; `job.more` has them in their order.
+-- The fields of a record that transitions read; nil if there is no such job (or only its tombstone, unless `tombstones`
+-- is set). `more`: further fields to read in the same command; `job.more` has them in their order.
 local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
@@ -119,12 +117,12 @@ local function event_text(event, members)
   return '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}'
 end
 
--- Tells of the event with this text that was just written as the job's `seq`-th.
+-- Announces an event with this text, which was just written as the job's `seq`-th.
 local function announce(job, event, seq, text)
   if event ~= 'job.delta' then refer(job.id, seq, event) end
-  -- Nobody can listen to a new job.
+  -- A new job has no listeners.
   if not job.is_new then redis.call('PUBLISH', root .. ':live:' .. job.id, seq) end
-  -- The process that shows the job live need not read the event; `reply` sends the end.
+  -- The process that shows the job live need not read the event. `reply` sends the end.
   if job.live and job.reply and not is_terminal(string.sub(event, 5)) then
     redis.call('PUBLISH', job.reply, job.id .. '\nevent\n' .. seq .. '\n' .. text)
   end
@@ -135,7 +133,7 @@ local function announce(job, event, seq, text)
   end
 end
 
--- Appends an event. The list's new length is the event's `seq`: gapless from 1 by construction.
+-- Appends an event. Its `seq` is the new length of the list, so numbers start at 1 and have no gaps.
 local function emit(job, event, members)
   local text = event_text(event, members)
   local seq = redis.call('RPUSH', job_key(job.id) .. ':events', text)
@@ -144,8 +142,9 @@ local function emit(job, event, members)
 end
 
 -- Flows -----------------------------------------------------------------------------------------------------
--- A job of a flow has `flow` in its record: `<flow> <step> <element> <attempt> - <name of the step>`. These
--- functions tell its flow that the job ended, and its cost; flows/lua/common.lua names the keys. They write nothing for a deleted flow.
+-- A job of a flow has `flow` in its record: `<flow> <step> <element> <attempt> - <name of the step>`. These functions
+-- tell its flow that the job ended, and its cost. flows/lua/common.lua names the keys. For a deleted flow they write
+-- nothing.
 
 -- Adds to a sum of the job's flow.
 local function add_to_flow(job, field, nano)
@@ -154,7 +153,7 @@ local function add_to_flow(job, field, nano)
   if redis.call('EXISTS', key) == 1 then redis.call('HINCRBY', key, field, ms(nano)) end
 end
 
--- Tells the job's flow that it ended: once, in the step that ends it.
+-- Tells the job's flow that the job ended, once, in the step that ends it.
 local function tell_flow(job, status, usage)
   local id, place = string.match(job.flow, '^(%S+) (%d+ %d+ %d+)')
   if redis.call('EXISTS', flow_key(id)) == 0 then return end
@@ -165,19 +164,21 @@ local function tell_flow(job, status, usage)
 end
 
 -- Money -----------------------------------------------------------------------------------------------------
--- Whole billionths of a dollar. Two sums count against a tenant's budget of a UTC day: the money spent (`money:spent:<day>`)
--- and the expected cost of open jobs with a call of their own (`money:reserved`), so that a thousand jobs cannot all be admitted
--- on the last cent. `money:running` is the reserved part whose calls are under way, for tenants with a budget.
--- Invariants: a call is booked once, even if a worker sends it twice: a second booking adds only the difference. The step that
--- ends a job releases its reservation and books the cost of its call, or an estimate until the cost is known.
+-- Amounts are whole billionths of a dollar. Two sums count against a tenant's budget of a UTC day: the money spent
+-- (`money:spent:<day>`), and the expected cost of open jobs with a call of their own (`money:reserved`). So a thousand
+-- jobs cannot all be admitted on the last cent. `money:running` is the reserved part whose calls are under way, for
+-- tenants with a budget.
+-- Invariants: a call is booked once, even if a worker sends it twice, because a second booking adds only the
+-- difference. The step that ends a job releases its reservation and books the cost of its call, or an estimate until
+-- the cost is known.
 
 local DAY_MS = 86400000
--- What is learned about a lane's answers is kept this long after the latest one.
+-- How long the lengths of a lane's answers are remembered after the latest one.
 local LEARNED_MS = 7 * DAY_MS
--- How many answers are remembered, and from how many on the configured expected output no longer counts.
+-- How many lengths are remembered, and from how many on the configured expectation no longer counts.
 local LEARNED_MOST = 64
 local LEARNED_LEAST = 10
--- How long the costs of a deleted job's calls are kept: no outcome arrives later.
+-- How long the costs of a deleted job's calls are kept. No outcome arrives later.
 local BOOKED_MS = DAY_MS
 -- Upper bound of an estimate, so that sums of a million estimates are exact.
 local MOST_NANO = 5e12
@@ -187,8 +188,8 @@ local function spent_key(day) return root .. ':money:spent:' .. (day or TODAY) e
 local function to_nano(usd) return math.floor((tonumber(usd) or 0) * 1e9 + 0.5) end
 local function to_usd(nano) return string.format('%.9f', nano / 1e9) end
 
--- Money spent today, expected cost of open jobs, and the part of it under way. Earlier releases counted in dollars under other
--- keys; those values count as well.
+-- Money spent today, expected cost of open jobs, and the part of it under way. Earlier releases counted in dollars
+-- under other keys; their values count too.
 local function read_money()
   local v = redis.call('MGET', spent_key(), root .. ':money:reserved', root .. ':money:running',
     root .. ':spent:' .. math.floor(now / DAY_MS), root .. ':reserved')
@@ -197,14 +198,16 @@ local function read_money()
     math.max(0, sum_of(root .. ':money:running', v[3]))
 end
 
--- Budgets of windows (a day, a week, a month of a time zone, or without an end) of a tenant, a key, a fair key, a group or a flow. Each window
--- of each is an account: a hash `budget:<whose>:<start>:<end>`. A job counts in the windows that it was accepted in, for good: its record names
--- their accounts in `accounts`. Jobs without such budgets have none, and no command more. Fields: `spent`, `reserved` for open jobs,
--- `running`, the part of that whose calls are under way; and as the latest accepted job said it: `limit`, `about` (whose budget it is, JSON),
--- `notify` (the address that hears of it); `told`: the level that was told of. `day` in `accounts` stands for the tenant's budget of a UTC
--- day, whose sums are above: the account of its day has none of its own.
--- Invariants: each level of a window is told of once. An account is kept for 40 days after its window, one without an end for 400 days after
--- its latest change.
+-- Budgets of windows (a day, a week or a month of a time zone, or without an end) of a tenant, a key, a fair key, a
+-- group or a flow. Each window has an account: a hash `budget:<owner>:<start>:<end>`. A job counts in the windows in
+-- which it was accepted, for good: `accounts` in its record names their accounts. Jobs without such budgets have no
+-- accounts, and cost no further command.
+-- Fields: `spent`; `reserved` for open jobs; `running`, the part of that whose calls are under way; from the latest
+-- accepted job: `limit`, `about` (whose budget it is, as JSON) and `notify` (the address for webhooks about it);
+-- `told`: the highest level that was reported. `day` in `accounts` means the tenant's budget of a UTC day, whose sums
+-- are above; there is no account for it.
+-- Invariants: each level of a window is reported once. An account is kept for 40 days after its window, and an account
+-- without an end for 400 days after its latest change.
 local ACCOUNT_MS = 40 * DAY_MS
 local MOST_WINDOW_MS = 360 * DAY_MS
 local DAY_BUDGET = '{"owner":"tenant","name":null,"per":"day","time_zone":"UTC"}'
@@ -220,7 +223,7 @@ local function end_of(account)
   return ends - now <= MOST_WINDOW_MS and ends or nil
 end
 
--- By name: what this script knows of accounts, and what it adds to them.
+-- By name: what this script knows about accounts, and what it adds to them.
 local accounts = {}
 local function account_of(account)
   local one = accounts[account]
@@ -245,24 +248,25 @@ local function add_to_accounts(job, field, nano)
   end
 end
 
--- Notes what the account's budget is.
+-- Stores what the account's budget is.
 local function keep_budget(account, limit, about, notify)
   local one = account_of(account)
   if one.limit == tonumber(limit) and one.about == about and (one.notify or '') == notify then return end
-  -- A budget that was raised may come near its end once more.
+  -- A budget that was raised may be reported once more.
   if one.limit and one.limit < tonumber(limit) then one.told = 0 end
   one.limit, one.about, one.notify = tonumber(limit), about, notify
   one.set = { 'limit', limit, 'about', about, 'notify', notify, 'told', one.told }
 end
 
--- Money spent and reserved in an account, the part of the latter under way, and its budget when a job was accepted last.
+-- Money spent and reserved in an account, the budget when a job was last accepted, and the reserved part under way.
 local function read_account(account)
   local one = account_of(account)
   return math.max(0, one.spent), math.max(0, one.reserved), one.limit, math.max(0, one.running)
 end
 
--- The budgets that a call counts against, as `encodeBudgets` of jobs/budgets.ts writes them, and the address that hears of them. `name`: as
--- `accounts` of a job has it. Budgets whose windows are the same, as days of two time zones may be, have one account; the least of them holds.
+-- The budgets that a call counts against, in the form of `encodeBudgets` in jobs/budgets.ts, and the address for
+-- webhooks about them. `name`: the name in `accounts` of a job. Budgets with the same window (such as days of two time
+-- zones) share one account, and the lowest of them applies.
 local function read_budgets(text)
   local daily, notify, windows = string.match(text, '^(%S+) (%S+)(.*)$')
   local found, by_account = {}, {}
@@ -284,13 +288,13 @@ local function read_budgets(text)
   return found, notify == '-' and '' or notify
 end
 
--- What is spent and reserved of a budget.
+-- The money spent and reserved in a budget.
 local function standing_of(budget)
   if budget.is_of_day then return read_money() end
   return read_account(budget.account)
 end
 
--- A budget in the words of a message.
+-- A budget as messages name it.
 local function describe_budget(about, limit)
   local owner, name, per, zone = string.match(about, '^{"owner":"([^"]+)","name":"?([^",]+)"?,"per":"([^"]+)","time_zone":"([^"]+)"}$')
   if not owner then return 'the budget' end
@@ -299,7 +303,8 @@ local function describe_budget(about, limit)
   return 'the budget of ' .. of .. ', ' .. string.format('%.10g', limit / 1e9) .. ' USD ' .. window
 end
 
--- What is told of a budget, once for each window and level: an event, and a delivery where the operations have an address for it.
+-- Reports the level of a budget, once for each window and level: as an event, and as a delivery if operations have an
+-- address for it.
 local BUDGET_LEVELS = { { 80, 'budget.warning' }, { 100, 'budget.exhausted' } }
 local function tell_of_budget(account, one, spent, reserved)
   if not one.limit or not one.about then return end
@@ -329,7 +334,7 @@ local function tell_of_budget(account, one, spent, reserved)
   write_last('HSET', key, 'told', reached)
 end
 
--- The fair keys that spent most in a window, by what they spent: so many of them.
+-- How many fair keys of a window are listed, by what they spent.
 local FAIR_KEYS_SHOWN = 100
 local function rank_fair_key(account, one)
   local digest, window = string.match(account, '^fair:([^:]+)(:%d+:%d+)$')
@@ -370,8 +375,8 @@ local function write_learned()
   end
 end
 
--- Expected output tokens of an answer of the lane: the 90th percentile of this tenant's latest answers, or their mean if
--- that is more. Until ten are known, `unlearned` counts as one of them. Second value: true if none is known.
+-- Expected output tokens of an answer of the lane: the 90th percentile of this tenant's latest answers, or their mean
+-- if that is more. Until ten are known, `unlearned` counts as one of them. Second value: true if none is known.
 local function expected_output(lane, unlearned)
   local samples, sum = {}, 0
   for sample in string.gmatch(redis.call('GET', root .. ':output:' .. lane) or '', '%d+') do
@@ -385,8 +390,8 @@ local function expected_output(lane, unlearned)
   return math.max(samples[math.ceil(#samples * 0.9)], math.ceil(sum / count)), false
 end
 
--- An estimate as jobs/money.ts writes it: billionths of a dollar. For a request without an output cap there follow:
--- billionths a token, tokens until any are learned, most tokens (0: any), choices, lane.
+-- An estimate in the form of jobs/money.ts: billionths of a dollar. For a request without an output cap, more follows:
+-- billionths a token, tokens until lengths are known, most tokens (0: any), choices, lane.
 local function read_estimate(text)
   local fixed, rate, unlearned, most, choices, lane = string.match(text, '^(%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
   if not fixed then return nil end
@@ -394,8 +399,8 @@ local function read_estimate(text)
     choices = tonumber(choices), lane = lane }
 end
 
--- Expected cost of a call, billionths of a dollar. Second value: true if it is a guess, because nothing is learned yet.
--- `learns` false: from the configuration alone.
+-- Expected cost of a call, billionths of a dollar. Second value: true if it is a guess, because no lengths are known
+-- yet. `learns` false: from the configuration alone.
 local function price_estimate(text, learns)
   local estimate = read_estimate(text)
   if not estimate then return math.min(MOST_NANO, tonumber(text) or 0), false end
@@ -424,7 +429,7 @@ local function estimate_of(job)
   return to_nano(job.estimate_usd)
 end
 
--- `job.nano`: the estimate, if known. `fields`: of a record that the caller writes afterwards.
+-- `job.nano`: the estimate, if known. `fields`: fields of a record that the caller writes afterwards.
 local function reserve(job, fields)
   if job.reserved or job.reserved_usd then return end
   local nano = job.nano or estimate_of(job)
@@ -435,7 +440,8 @@ local function reserve(job, fields)
   add_to_accounts(job, 'reserved', nano)
 end
 
--- Removes a field of the job's record: through `gone`, whose fields the caller removes; without `gone`, here.
+-- Removes a field of the job's record: by adding it to `gone`, whose fields the caller removes, or at once without
+-- `gone`.
 local function clear(job, field, gone)
   if gone then gone[#gone + 1] = field else redis.call('HDEL', job_key(job.id), field) end
 end
@@ -464,7 +470,7 @@ local function release(job, gone)
   end
 end
 
--- `job`: whose accounts it counts in. `day`: the number of the UTC day that it counts in; nil: today.
+-- `job`: the job in whose accounts it counts. `day`: the number of the UTC day in which it counts; nil: today.
 local function spend(nano, job, day)
   local key = spent_key(day)
   add_to_accounts(job, 'spent', nano)
@@ -472,13 +478,13 @@ local function spend(nano, job, day)
   add_to_sum(key, nano, 2 * DAY_MS)
 end
 
--- The id is hashed: nothing of a deleted job is kept.
+-- The id is hashed, so that nothing of a deleted job is kept.
 local function booked_key(id) return root .. ':booked:' .. redis.sha1hex(id) end
 
 local function cost_of(ending) return to_nano(string.match(ending or '', '"cost_usd":([%d.eE+-]+)')) end
 
--- Books the cost of a call whose end was `known` before (false: not at all), and is `ending` now. Returns the difference from what was
--- booked for it. A call that costs nobody knows what is counted in the group and the flow of its job.
+-- Books the cost of a call whose end is `ending` and was `known` before (false: not known). Returns the difference from
+-- what was booked for it. A call whose cost is not known is counted in the group and the flow of its job.
 local function book(job, id, call, nano, known, ending)
   local before = 0
   if job and not job.deleted then
@@ -500,7 +506,7 @@ local function book(job, id, call, nano, known, ending)
   return nano - before
 end
 
--- Adds to the cost in the job's record, and to that of its group.
+-- Adds to the cost in the job's record and in its group.
 local function add_cost(job, nano, is_estimate)
   if nano == 0 and not is_estimate then return end
   job.paid = job.paid + nano
@@ -508,27 +514,28 @@ local function add_cost(job, nano, is_estimate)
   if is_estimate then redis.call('HSET', job_key(job.id), 'cost_is_estimate', '1') end
   if is_terminal(job.status) then
     redis.call('HSET', job_key(job.id), 'cost_usd', to_usd(job.paid))
-    -- The history may have it without this.
+    -- The history may have the job without this cost.
     if keeps_history then put(root .. ':history', ms(now), job.id) end
   end
   if job.group then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(nano)) end
   add_to_flow(job, 'cost_nano', nano)
 end
 
--- The place of a job that create.lua has started ends with this until its worker renews it, which gives it a time in whole ms.
+-- The place of a job that create.lua has started ends with this until its worker renews it. A renewal sets a time in
+-- whole ms.
 local UNTOUCHED = '.5'
--- How the call of such a place ends, once the place has.
+-- The end of such a call after its place has ended.
 local UNREAD_END = '{"outcome":"lost","ambiguous":true}'
 
--- Whether nobody has renewed the place of a started job, since it was started. Then its worker has not heard of it, or has begun less than
--- a third of a lease ago, or died in that time.
+-- Whether the place of a started job was never renewed. Then its worker has not heard of it, has begun less than a
+-- third of a lease ago, or has died within that time.
 local function is_untouched(job)
   local at = score_of(root .. ':outbox', job.id .. '-' .. job.entries)
   return at and string.sub(at, -2) == UNTOUCHED
 end
 
--- For a job that is given up with a call under way. The cost is unknown until its worker reports it, and the worker may be
--- dead: until then the reserved amount is booked. Not where the call was perhaps never sent.
+-- For a job that is given up while its call is under way. The cost is unknown until its worker reports it, and the
+-- worker may be dead. Until then the reserved amount is booked, unless the call was perhaps never sent.
 local function book_unknown(job)
   if job.status ~= 'running' or not job.reserved or is_untouched(job) then return end
   local ending = '{"cost_usd":' .. to_usd(job.reserved) .. ',"cost_is_estimate":true}'
@@ -537,7 +544,8 @@ local function book_unknown(job)
   add_cost(job, job.reserved, true)
 end
 
--- Takes from the bucket of one minute's submissions, which refills continuously and starts full. Ms until there is room; 0: it is taken.
+-- Takes from the bucket of one minute's submissions, which starts full and refills continuously. Returns the ms until
+-- there is room; 0: it is taken.
 local function take_submission(rate)
   local bucket = redis.call('HMGET', root .. ':submissions', 'level', 'at')
   local level = math.min(rate, tonumber(bucket[1] or rate) + math.max(0, now - tonumber(bucket[2] or now)) * rate / 60000)
@@ -547,13 +555,15 @@ local function take_submission(rate)
 end
 
 -- Limits of fair keys ---------------------------------------------------------------------------------------
--- A job of a tenant that limits its fair keys (`per_fair_key`) has `fair` in its record, the digest of its key. `fair-key:<digest>` counts:
--- `open` jobs, those `running`, those with an entry in a lane's queue (`q:<lane>`), and those parked (`p:<lane>`): jobs without an entry, in
--- `fair-key:<digest>:<lane>` by when their turns come. The record says in `fair_turn` where the job counts.
--- Beside them: the limits as they were last told, and `level` at `at` of the bucket of a minute's calls, which refills continuously.
--- Invariants: a lane has a parked job of a key only while a job of the key has an entry in that lane's queue or as many run as may: the step
--- that ends this releases the next ones. So no job is looked at before its turn, however many wait. Jobs for provider batches, and those
--- that follow an equal job, are never parked. A key without open jobs is forgotten as soon as its bucket is full.
+-- If a tenant limits its fair keys (`per_fair_key`), the record of its job has `fair`, the digest of the job's key.
+-- `fair-key:<digest>` counts the key's jobs: `open`; `running`; with an entry in a lane's queue (`q:<lane>`); and
+-- parked (`p:<lane>`). Parked jobs have no entry, and are in `fair-key:<digest>:<lane>` by the time of their turns.
+-- `fair_turn` in the record says where the job counts. The hash also has the limits from the latest job, and `level` at
+-- `at` of the bucket of a minute's calls, which refills continuously.
+-- Invariants: a lane has parked jobs of a key only while a job of the key has an entry in that lane's queue, or as many
+-- run as may. The step that ends this releases the next ones. So no job is looked at before its turn, no matter how
+-- many wait. Jobs for provider batches and followers of equal jobs are never parked. A key without open jobs is
+-- forgotten as soon as its bucket is full.
 
 local fair = { known = {}, released = {}, left = 100 }
 -- `high` goes before `normal` and `low` for as long as in a lane's queue (see docs/rate-limits.md).
@@ -583,7 +593,7 @@ function fair.add(one, field, by)
   if string.sub(field, 1, 2) == 'p:' then add_to_sum(root .. ':fair-keys:parked', by) end
 end
 
--- `limits`: most running jobs and calls a minute, each '-' where there is no limit; '' none at all.
+-- `limits`: most running jobs and calls a minute, each '-' for no limit; '' for none at all.
 function fair.limit(one, limits)
   local running, rate = string.match(limits, '^(%S+) (%S+)')
   fair.set(one, 'max_running', tonumber(running or nil))
@@ -594,14 +604,15 @@ function fair.limit(one, limits)
   end
 end
 
--- Calls that may begin now; nil: any number.
+-- How many calls may begin now; nil: any number.
 function fair.level(one)
   local f = one.fields
   if not f.rate then return nil end
   return math.min(f.rate, (f.level or f.rate) + math.max(0, now - (f.at or now)) * f.rate / 60000)
 end
 
--- When a new job may begin at the earliest, by its key's calls a minute: those of its lane that go before it come first.
+-- The earliest time at which a new job may begin by its key's calls a minute. Jobs of its lane that go before it come
+-- first.
 function fair.earliest(digest, lane, priority)
   local one = fair.read(digest)
   local level, ahead = fair.level(one), one.fields['q:' .. lane] or 0
@@ -633,7 +644,7 @@ function fair.free(job)
   job.fair_turn = nil
 end
 
--- `fields`: of a record that the caller writes afterwards; without them this function writes the record.
+-- `fields`: fields of a record that the caller writes afterwards. Without them, this function writes the record.
 function fair.hold(job, turn, fields)
   local set = fields or {}
   fair.free(job)
@@ -652,7 +663,7 @@ function fair.park(job, fields)
   redis.call('ZADD', fair.key(job.fair) .. ':' .. lane, ms(at), job.id)
 end
 
--- The job wants an entry in its lane's queue. False: it is parked.
+-- Asks for an entry for the job in its lane's queue. False: the job is parked.
 function fair.join(job, fields)
   fair.free(job)
   local one, lane = fair.read(job.fair), job.lane or redis.call('HGET', job_key(job.id), 'lane')
@@ -668,7 +679,7 @@ end
 function fair.may_start(job)
   local one = fair.read(job.fair)
   local level = fair.level(one)
-  -- A job that was due a moment ago by a rounded time.
+  -- Without this margin, a job that is due by a rounded time would be refused.
   if level and level < 1 - one.fields.rate / 60000 then return false end
   return not one.fields.max_running or (one.fields.running or 0) < one.fields.max_running
 end
@@ -688,9 +699,9 @@ function fair.index(job, from, to)
   if from and to ~= 'running' then fair.free(job) end
 end
 
--- Gives parked jobs their entries, as many as may have one now.
+-- Gives as many parked jobs their entries as may have one now.
 function fair.release_lane(one, lane)
-  -- Of each key and lane one at least: nothing else would release the others.
+  -- At least one for each key and lane, because nothing else would release the others.
   local room = math.min(fair.room(one, lane), math.max(fair.left, 1))
   if room < 1 then return end
   local popped = redis.call('ZPOPMIN', one.key .. ':' .. lane, room)
@@ -717,7 +728,7 @@ end
 function fair.write(one)
   local set, gone, f = {}, {}, one.fields
   for field in pairs(one.changed) do
-    -- A count of 0 goes; a level of 0 stays, for a bucket without one is full.
+    -- A count of 0 is removed. A level of 0 stays, because a bucket without a level is full.
     if not f[field] or (f[field] == 0 and field ~= 'level') then gone[#gone + 1] = field else
       set[#set + 1] = field
       set[#set + 1] = string.format('%.17g', f[field])
@@ -733,7 +744,7 @@ function fair.write(one)
   if is_idle then redis.call('PEXPIRE', one.key, 60000) elseif one.changed.open and not one.is_new then redis.call('PERSIST', one.key) end
 end
 
--- At the end of each script, before what was gathered is written.
+-- Runs at the end of each script, before the gathered writes.
 local function write_fair_keys()
   for _, one in pairs(fair.known) do
     local lanes = {}
@@ -747,7 +758,7 @@ local function write_fair_keys()
   for _, one in pairs(fair.known) do fair.write(one) end
 end
 
--- The script's answer, with the ids of the jobs that it released, for scripts.ts.
+-- The script's answer, with the ids of the jobs that it released; scripts.ts reads them.
 local function with_released(answer)
   if #fair.released == 0 then return answer end
   return { 'released', table.concat(fair.released, ' '), answer }
@@ -755,7 +766,7 @@ end
 
 -- Indexes ---------------------------------------------------------------------------------------------------
 
--- Counts the scheduled jobs by lane. The record keeps the lane that counted it.
+-- Counts the scheduled jobs by lane. The record names the lane that counted it.
 local function count_scheduled(job, by)
   local counts, lane = root .. ':scheduled-lanes', nil
   if by > 0 then
@@ -769,11 +780,11 @@ local function count_scheduled(job, by)
   if redis.call('HINCRBY', counts, lane, by) <= 0 then redis.call('HDEL', counts, lane) end
 end
 
--- How many open jobs there were before the script (nil until asked), and how many the script adds.
+-- How many open jobs there were before the script (nil until it is asked for), and how many the script adds.
 local open_before, opened = nil, 0
 local function is_open_status(status) return status ~= nil and status ~= false and not is_terminal(status) end
 
--- Moves the job between the status indexes and its group's counts. The caller writes `to` to the record.
+-- Moves the job between the status indexes and the counts of its group. The caller writes `to` to the record.
 local function index(job, to)
   local from = job.status
   if from == to then return end
@@ -798,7 +809,7 @@ local function open_jobs()
   return open_before + opened
 end
 
--- Writes the delivery of a terminal event to the webhook outbox; the layout is described in webhooks/store.ts.
+-- Writes the delivery of a terminal event to the webhook outbox. webhooks/store.ts describes its layout.
 local function deliver(job, event, seq)
   if not job.webhook then return end
   local target = cjson.decode(job.webhook)
@@ -815,13 +826,13 @@ local function deliver(job, event, seq)
   redis.call('PUBLISH', root .. ':webhooks:wake', delivery)
 end
 
--- Writes how a call ended; returns the end written before, or false. A call that was given up as lost and made again may
--- still come back. It keeps its `ambiguous` flag, because the job was then paid twice.
+-- Writes how a call ended. Returns the end that was written before, or false. A call that was given up as lost may
+-- still come back after the job was called again. It keeps its `ambiguous` flag, because the job was then paid twice.
 local function end_attempt(id, call, outcome)
   local key = job_key(id) .. ':attempts'
   if redis.call('HSETNX', key, call .. ':end', outcome) == 1 then return false end
   local known = redis.call('HGET', key, call .. ':end')
-  -- JSON readers take the last of two equal members.
+  -- Of two equal members, JSON readers take the last.
   if known and string.find(known, '"ambiguous":true', 1, true) then
     outcome = string.gsub(outcome, '}$', ',"ambiguous":true}')
   end
@@ -831,19 +842,23 @@ end
 
 -- Answers ---------------------------------------------------------------------------------------------------
 -- An answer that is cached, or that several jobs share, is stored once, in a hash at its content's key. Fields: `by`
--- (its name, made of the job and the call that bought it), `usage`, `holders` (how many completed records refer to it, by `hash` and
--- `answer`), `until` (cached for equal jobs until then, ms; 0: not any more), and its bytes in `text`, or in `large` if they are
--- more than LONGEST_TEXT, so that scripts that read `text` move no large answer. A newer answer takes over the content's key:
--- an older one with holders moves to a key that ends with its name. jobs/answer-store.ts reads them.
--- An answer of one job alone is in its record (`result`), and so is every answer of earlier releases.
--- Invariants: a completed record with `answer` counts once among the holders of that answer, until the record is deleted. An
--- answer with holders has no time to live. One without holders lives until `until`, and is deleted if that is over.
+-- (its name, made of the job and the call that bought it), `usage`, `holders` (how many completed records refer to it,
+-- by `hash` and `answer`), `until` (the time until which it is cached for equal jobs, ms; 0: not any more). Its bytes
+-- are in `text`, or in `large` if they are more than LONGEST_TEXT, so that scripts that read `text` move no large
+-- answer.
+-- A newer answer takes over the content's key. An older one that has holders moves to a key that ends with its name.
+-- jobs/answer-store.ts reads both. An answer of only one job is in its record (`result`), and so is every answer of
+-- earlier releases.
+-- Invariants: a completed record with `answer` counts once among the holders of that answer, until the record is
+-- deleted. An answer with holders has no time to live. An answer without holders lives until `until`, and is deleted if
+-- that is over.
 
 local LONGEST_TEXT = 65536
 
--- Files that jobs hold: bytes of answers, and uploads that came with a request. A record names those that are its own in `files`, an
--- answer those that it consists of. `files:unheld` has every file that nobody holds, by when it is to be removed (ms): from before it
--- is written, so that a crash leaves none for ever. jobs/held-files.ts writes and removes them.
+-- Files that jobs hold: bytes of answers, and uploads that came with a request. A record names its own files in
+-- `files`, and an answer names those that it consists of. `files:unheld` has every file that nothing holds, by the time
+-- at which it is removed (ms). A file is there before it is written, so that a crash leaves none for ever.
+-- files/held-files.ts writes and removes files.
 -- Invariant: a file of a job is held by a record or by an answer with holders, or it is in `files:unheld`.
 
 local function unheld_key() return root .. ':files:unheld' end
@@ -853,13 +868,13 @@ end
 local function let_files_go(files, at)
   for id in string.gmatch(files or '', '%S+') do put(unheld_key(), ms(at), id) end
 end
--- After the end of the answer that they belong to, so that nobody can be given that answer any more.
+-- Files are removed this long after their answer has ended, ms. By then no reader is given that answer any more.
 local UNHELD_GRACE_MS = 60000
 
 local function answer_key(hash, by) return root .. ':answer:' .. hash .. (by and (':' .. by) or '') end
 -- Where earlier releases cached an answer.
 local function old_cache_key(hash) return root .. ':cache:' .. hash end
--- Does not reveal the job: an answer may outlive the job that bought it.
+-- The name does not reveal the job, because an answer may outlive the job that bought it.
 local function answer_name(id, call) return string.sub(redis.sha1hex(id .. '-' .. call), 1, 16) end
 
 -- The key of an answer by its name, or nil.
@@ -870,7 +885,7 @@ local function find_answer(hash, by)
   return redis.call('EXISTS', key) == 1 and key or nil
 end
 
--- Moves an answer away from its content's key: its holders keep it, equal jobs no longer get it.
+-- Moves an answer away from its content's key. Its holders keep it, and equal jobs no longer get it.
 local function set_aside(hash, by, holders)
   local key = answer_key(hash)
   if tonumber(holders or 0) > 0 then
@@ -882,8 +897,8 @@ local function set_aside(hash, by, holders)
   redis.call('DEL', key)
 end
 
--- Stores a new answer with its holders, cached for `ttl` ms. Precondition: it has one or the other, and its name is new.
--- `files`: those that it consists of, or nil.
+-- Stores a new answer with its holders, cached for `ttl` ms. It must have one or the other, and its name must be new.
+-- `files`: the files that it consists of, or nil.
 local function put_answer(hash, by, result, usage, ttl, holders, files)
   local key = answer_key(hash, ttl <= 0 and by or nil)
   if ttl > 0 then
@@ -917,7 +932,7 @@ local function adopt_old(hash, by)
   return { by = by, usage = v[2] or '', text = #v[1] <= LONGEST_TEXT and v[1] }
 end
 
--- The cached answer for jobs of this content, or nil. `text` is false if it is large. `id` is the job that asks.
+-- The cached answer for jobs of this content, or nil. `text` is false if the answer is large. `id`: the job that asks.
 local function kept_answer(hash, id)
   local v = redis.call('HMGET', answer_key(hash), 'by', 'until', 'usage', 'text')
   if v[1] and tonumber(v[2]) > now then return { by = v[1], usage = v[3], text = v[4] } end
@@ -941,7 +956,8 @@ local function forget_kept(hash)
   end
 end
 
--- The job's record is being deleted: one holder less. Returns the key of an answer without holders, or nil.
+-- The job's record is being deleted, so its answer loses a holder. Returns the key of an answer without holders, or
+-- nil.
 local function drop_answer(job)
   if not job.answer then return nil end
   local key = answer_key(job.hash)
@@ -963,9 +979,9 @@ local function free_fields(answer, cache)
   return { 'answer', answer.by, 'usage', answer.usage or '', 'cost_usd', '0', 'cache', cache }
 end
 
--- Tells the process whose client waits for the job how it ended, so that it need not read the job; jobs/reply-inbox.ts gets
--- the message. The process reads a large answer itself, because Redis holds messages in memory until they are read. `text`: the
--- answer, false if it is large; nil: the job has none.
+-- Tells the process whose client waits for the job how the job ended, so that it need not read the job.
+-- jobs/reply-inbox.ts gets the message. The process reads a large answer itself, because Redis holds messages in memory
+-- until they are read. `text`: the answer; false if it is large; nil if the job has none.
 local function reply(job, status, seq, text)
   local v = redis.call('HMGET', job_key(job.id), 'lane', 'started_at', 'attempts', 'cache', 'usage', 'cost_usd', 'error',
     'cost_is_estimate')
@@ -975,10 +991,12 @@ local function reply(job, status, seq, text)
     v[5] or '', v[6] or '', v[7] or '', text or '' }, '\n'))
 end
 
--- Fields that only a job that may run again needs. A completed one does not; `create.lua` leaves them out where it makes one.
+-- Fields that only a job needs that may run again. A completed job does not, and `create.lua` leaves them out if it
+-- makes one.
 local ONLY_TO_RUN = { 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode', 'entries', 'flex' }
 
--- What follows the terminal event of a job, its `seq`-th: webhook outbox, retention and its flow. `fields` are those of the end.
+-- What follows the terminal event of a job, its `seq`-th: webhook outbox, retention and its flow. `fields`: the fields
+-- of the end.
 local function follow_end(job, status, seq, retain, fields)
   deliver(job, 'job.' .. status, seq)
   put(root .. ':expiry', ms(now + retain), job.id)
@@ -990,9 +1008,9 @@ local function follow_end(job, status, seq, retain, fields)
   end
 end
 
--- Ends a job: record, indexes, event, webhook outbox and retention in one step.
--- `fields` are further record fields (flat list), `members` further event members, `text` as in `reply`. The caller has
--- already counted the job among the holders of its answer.
+-- Ends a job: record, indexes, event, webhook outbox and retention in one step. `fields`: further record fields (flat
+-- list). `members`: further event members. `text`: as in `reply`. The caller has already counted the job among the
+-- holders of its answer.
 local function finish(job, status, retain, fields, members, text)
   if not job.deleted then
     local set = { 'status', status, 'finished_at', ms(now) }
@@ -1000,7 +1018,7 @@ local function finish(job, status, retain, fields, members, text)
     if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
     local gone = { 'next_attempt_at', 'waiting_for', 'leader' }
-    -- Of a carrying call it says whose it is.
+    -- The claim says to whom a carrying call belongs, so it stays.
     if not job.carrying then gone[4] = 'claim' end
     if status == 'completed' then
       for _, name in ipairs(ONLY_TO_RUN) do gone[#gone + 1] = name end
@@ -1013,13 +1031,13 @@ local function finish(job, status, retain, fields, members, text)
     if job.reply then reply(job, status, seq, text) end
   end
   release(job)
-  -- If the worker of a carrying call dies, its place in the outbox leads to the call.
+  -- If the worker of a carrying call dies, the call's place in the outbox leads to it.
   if not job.carrying then take_out(root .. ':outbox', job.id .. '-' .. job.entries) end
   if job.deadline > 0 then take_out(root .. ':deadlines', job.id) end
 end
 
--- Until when a job may wait for a slower, cheaper way than a call at standard, Unix ms; 0: it does not. `gather`: as
--- jobs/gather-plan.ts writes it. `flex`: Unix ms, or `+` ms from the job's creation on.
+-- The latest time until which a job may wait for a slower, cheaper way than a call at standard, Unix ms; 0: it does not
+-- wait. `gather`: in the form of jobs/gather-plan.ts. `flex`: Unix ms, or `+` and ms from the job's creation on.
 local FOR_EVER = 9e15
 local function patience_of(job)
   if job.gather then
@@ -1033,8 +1051,8 @@ local function patience_of(job)
 end
 
 -- The id of the job whose call serves this content, or nil. A leader that was cancelled during its call still serves
--- its followers (`carrying`). The job `own` is open. Second value: whether a job with that much patience goes along; one without patience
--- does not wait for a leader that is parked for a fair key other than `own_fair`.
+-- its followers (`carrying`). The job `own` is open. Second value: whether a job with this much patience joins it. A
+-- job without patience does not wait for a leader that is parked for a fair key other than `own_fair`.
 local function leader_of(hash, own, patience, own_fair)
   local id = redis.call('GET', flight_key(hash))
   if not id then return nil end
@@ -1044,7 +1062,8 @@ local function leader_of(hash, own, patience, own_fair)
     local waits_till = patience_of({ gather = v[3], flex = v[4], created_at = v[5] })
     local is_parked = v[7] and string.sub(v[7], 1, 2) == 'p:' and v[6] ~= own_fair
     if is_parked and patience == 0 then return id, false end
-    -- A call at flex that is under way is soon over: only a job that does not wait at all is bought beside it.
+    -- A call at flex that is under way is over soon. Only a job that does not wait at all gets a call of its own beside
+    -- it.
     local is_called = not v[3] and v[1] == 'running'
     return id, patience >= waits_till or is_called and patience > 0
   end
@@ -1052,8 +1071,9 @@ local function leader_of(hash, own, patience, own_fair)
   return nil
 end
 
--- A job with less patience takes the flight over from one that waits for a slower, cheaper way, or is parked. That one becomes its
--- follower: a waiting one needs no entry meanwhile; one that was sent keeps its place, and the answer that comes first ends it.
+-- A job with less patience takes the flight over from a leader that waits for a slower, cheaper way, or is parked. That
+-- leader becomes its follower. If it waits, it needs no entry from then on. If it was sent, it keeps its place, and the
+-- answer that comes first ends it.
 local function overtake(hash, leader_id, own)
   local leader = load(leader_id, true)
   redis.call('SET', flight_key(hash), own)
@@ -1071,12 +1091,12 @@ local function overtake(hash, leader_id, own)
   release(leader)
 end
 
--- Decides how a due job gets its answer: 'hit' (with the cached answer, of which it becomes a holder), 'follow' (with the
--- leader's id), or 'lead'. `is_new`: it leads nothing yet. `patience`: as `patience_of` says. `own_fair`: the digest of its fair key, where
--- these have limits.
+-- Decides how a due job gets its answer: 'hit' (with the cached answer, of which it becomes a holder), 'follow' (with
+-- the leader's id), or 'lead'. `is_new`: it leads nothing yet. `patience`: from `patience_of`. `own_fair`: the digest
+-- of its fair key, if fair keys have limits.
 local function claim(id, hash, cache_mode, is_new, patience, own_fair)
   if cache_mode == 'off' then return 'lead' end
-  -- Usually none of these keys exists.
+  -- Usually all of these keys are missing.
   local places = { answer_key(hash), old_cache_key(hash) }
   if is_new then places[3] = flight_key(hash) end
   local is_known = redis.call('EXISTS', unpack(places)) > 0
@@ -1108,13 +1128,14 @@ local function follow(job, leader)
   release(job)
 end
 
--- The maintainer queues an outbox entry that is this old: its writer had its chance. As in jobs/leases.ts.
+-- The maintainer queues an outbox entry of this age, because by then its writer should have queued it. The same as in
+-- jobs/leases.ts.
 local OUTBOX_GRACE_MS = 2000
 
 -- Asks for a queue entry: the outbox holds `<id>-<entry number>` until the entry is in the lane's queue. The number
--- tells a job's entries apart, so that an entry from before a cancel or a promotion is known as stale.
--- `run_at`: of a scheduled job, which the maintainer queues at that time and nobody before. `fields`: of a record that the
--- caller writes afterwards; without them this function writes the record. False: the job is parked (see Limits of fair keys).
+-- tells a job's entries apart, so that an entry from before a cancel or a promotion is known as stale. `run_at`: of a
+-- scheduled job, which only the maintainer queues, at that time. `fields`: fields of a record that the caller writes
+-- afterwards; without them, this function writes the record. False: the job is parked (see Limits of fair keys).
 local function request_entry(job, run_at, fields)
   local set = fields or {}
   job.entries = job.entries + 1
@@ -1127,7 +1148,7 @@ local function request_entry(job, run_at, fields)
   return true
 end
 
--- Makes the oldest follower that still waits the leader of the content's flight; nil when there is none. The new leader
+-- Makes the oldest follower that still waits the leader of the content's flight; nil if there is none. The new leader
 -- is in the outbox until it is in the queue.
 local function promote(hash)
   while true do
@@ -1141,7 +1162,7 @@ local function promote(hash)
       redis.call('SET', flight_key(hash), follower.id)
       redis.call('HSET', job_key(follower.id), 'cache', 'miss')
       redis.call('HDEL', job_key(follower.id), 'leader')
-      -- It is in a provider batch already, which answers it and those that follow it now.
+      -- This follower is in a provider batch already. The batch answers it, and now also those that follow it.
       if follower.status == 'running' then return nil end
       request_entry(follower)
       return follower.id
@@ -1149,8 +1170,9 @@ local function promote(hash)
   end
 end
 
--- The next followers to end with their leader, as many as this call may still end. Deleted and ended ones are left out; so is,
--- where the leader `failed`, one that is in a provider batch and has that chance left.
+-- The next followers to end with their leader, as many as this call may still end. Deleted and ended ones are left out.
+-- If the leader `failed`, a follower that is in a provider batch is left out too, because the batch may still answer
+-- it.
 local function pop_followers(hash, failed)
   local popped, followers = redis.call('ZPOPMIN', followers_key(hash), followers_left), {}
   for i = 1, #popped, 2 do
@@ -1163,22 +1185,22 @@ local function pop_followers(hash, failed)
   return followers
 end
 
--- Ends followers with the leader's outcome and returns how many are left. The flight stays until the last one is served, so
--- that after a crash the sweeper finds the rest (`draining`).
+-- Ends followers with the leader's outcome, and returns how many are left. The flight stays until the last one is
+-- served, so that after a crash the sweep finds the others (`draining`).
 local function finish_followers(hash, followers, status, retain, fields, members, text)
   for _, follower in ipairs(followers) do finish(follower, status, retain, fields, members, text) end
   if not followers.may_be_more then return 0 end
   return redis.call('ZCARD', followers_key(hash))
 end
 
--- Ends the next followers with a stored answer, of which they become holders; returns how many are left.
+-- Ends the next followers with a stored answer, of which they become holders. Returns how many are left.
 local function share_answer(hash, followers, answer, retain)
   if #followers > 0 then add_holders(find_answer(hash, answer.by), #followers) end
   return finish_followers(hash, followers, 'completed', retain, free_fields(answer, 'shared'), nil, answer.text)
 end
 
--- Takes a cancelled, expired or deleted job out of its flight. Returns the id of the new leader, '' when there is
--- none. A running leader with followers keeps its call (`carrying`).
+-- Takes a cancelled, expired or deleted job out of its flight. Returns the id of the new leader, '' if there is none. A
+-- running leader with followers keeps its call (`carrying`).
 local function leave_flight(job, was)
   if job.leader then
     redis.call('ZREM', followers_key(job.hash), job.id)

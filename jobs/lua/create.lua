@@ -1,48 +1,54 @@
--- Accepts jobs of one tenant: idempotency, admission, cache, single flight and record of each in one step.
+-- Accepts jobs of one tenant: idempotency, admission, cache, single flight and the record of each, in one step.
 --
--- As `create` it stands behind create-only.lua, as `create-and-start` behind the gate and start-here.lua, which says what comes first among
--- KEYS and ARGV there.
+-- In the script `create`, create-only.lua comes before this file. In `create-and-start`, the gate and start-here.lua
+-- do; start-here.lua says what comes first in KEYS and ARGV there.
 --
 -- ARGV  from `first` on, for each job: how many arguments follow for it, and these:
 --       1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --         (after spaces: older forms under which it may be stored)
---       6 idempotency ttl ms  7 most open jobs of the tenant; where it limits its fair keys, after spaces:
---         digest of the job's key, most open jobs of the key, most running ones, calls a minute (- no limit)  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
+--       6 idempotency ttl ms  7 most open jobs of the tenant; if the tenant limits its fair keys, after spaces:
+--         digest of the job's key, most open jobs of the key, most running ones, calls a minute (- no limit)
+--       8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
---       13 '' no budget; else, with a space between each: USD a UTC day (- no limit), the address that hears of budgets (- none), and for each
---          budget of a window: whose, billionths, start and end of the window, end of the next one (Unix ms; Redis' clock chooses
---          between the two), whose it is as JSON without a space (`about` of common.lua)  14 what the job is expected to cost (see read_estimate in common.lua)
---       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
---       17 the message for it
+--       13 '' no budget; else, with a space between each: USD a UTC day (- no limit), the address for webhooks about budgets
+--          (- none), and for each budget of a window: its owner, billionths, start and end of the window, end of the next one
+--          (Unix ms; Redis' clock chooses between the two), its owner as JSON without a space (`about` of common.lua)
+--       14 what the job is expected to cost (see read_estimate in common.lua)
+--       15 the earliest time at which a call for it would start, Unix ms ('' not known)
+--       16 channel of a worker that takes the job at once ('' none)  17 the message for that worker
 --       18 '1': brief, the answer has the status of a job but not its record
---       19 version of the group's budgets that stand in 13 ('' none)
---       20 how the script starts the job itself for the worker of 16, where it has the gate: in lines, the token of the claim, ms for which the
---         job's place in the outbox holds it, what its call takes (requests, tokens, input tokens, output tokens), the call's tenant, source and
---         tier, and the intent as JSON members with leading comma ('' the worker starts it)
+--       19 version of the group's budgets in 13 ('' none)
+--       20 how the script itself starts the job for the worker of 16, if it has the gate: in lines, the token of the claim,
+--          ms for which the job's place in the outbox holds it, what its call takes (requests, tokens, input tokens, output
+--          tokens), the call's tenant, source and tier, and the intent as JSON members with leading comma
+--          ('' the worker starts it)
 --       21… record fields and values
--- Answer for each job, in their order: {'created' | 'parked' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'fair_key_full' | 'rate_limited' | 'budget_exhausted'
---         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'unpriced' | 'group_budgets' | 'failed', …}:
---       created: now, how many workers heard of it, '1' where it was started for one ('' not)   parked, shared: now   replayed: id, record (flat; empty: the history has it)
---       hit: now, name of the answer, usage, its bytes ('' where they are many)
+-- Answer for each job, in their order: {'created' | 'parked' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' |
+--         'fair_key_full' | 'rate_limited' | 'budget_exhausted' | 'deadline_unreachable' | 'flow_over' |
+--         'flow_budget_exhausted' | 'unpriced' | 'group_budgets' | 'failed', …}:
+--       created: now, how many workers heard of it, '1' if it was started for one ('' not)   parked, shared: now
+--       replayed: id, record (flat; empty: the history has it)
+--       hit: now, name of the answer, usage, its bytes ('' if it is large)
 --       in brief: hit: now   replayed: id, {'status', status}
---       rate_limited: ms until it may pass   budget_exhausted, flow_budget_exhausted: the same ('' never), whose it is as JSON, and billionths:
---         the budget, what was spent of it and is reserved, what the job may cost; end of the window, Unix ms
---       unpriced: a budget counts, and what the job costs is not known   group_budgets: what the key of the group's budgets holds ('' nothing),
---         to be sent along in another call   failed: what Redis said; the others go on
--- Invariant: after 'created' the job is in the outbox until it is in its lane's queue (a scheduled one until it is due), or until
--- a directly dispatched call has ended it; after 'parked' it waits for its fair key's turn (see common.lua); after 'shared' it is
--- among the followers of such a job.
--- A job that is started here is as start.lua would have left it, with the permit of its call: its intent stands before its worker hears of it,
--- and its place in the outbox holds it for that worker. What start.lua checks beyond that, the tenant's budgets and the limits of its fair
--- keys, is checked there alone: such jobs are not started here.
+--       rate_limited: ms until it may pass   budget_exhausted, flow_budget_exhausted: the same ('' never), the owner as JSON,
+--         and billionths: the budget, what was spent of it, what is reserved, what the job may cost; end of the window, Unix ms
+--       unpriced: a budget applies, and the cost of the job is not known
+--       group_budgets: what the key of the group's budgets holds ('' nothing), to be sent with another call
+--       failed: what Redis said; the other jobs continue
+-- Invariants: after 'created' the job is in the outbox until it is in its lane's queue (a scheduled one until it is
+-- due), or until a directly dispatched call has ended it. After 'parked' it waits for its fair key's turn (see
+-- common.lua). After 'shared' it is among the followers of an equal job.
+-- A job that is started here is in the state in which start.lua would have left it, with the permit of its call: its
+-- intent is written before its worker hears of it, and its place in the outbox holds it for that worker. Only start.lua
+-- checks the tenant's budgets and the limits of its fair keys, so jobs that have them are not started here.
 
--- A cached answer completes its job as it is made: the record is written once, as a completed one.
+-- A cached answer completes its job at once: the record is written once, as a completed one.
 local ONLY_TO_RUN_SET = {}
 for _, name in ipairs(ONLY_TO_RUN) do ONLY_TO_RUN_SET[name] = true end
 
--- By group: what the key of its budgets holds, and whether that is kept for longer by now.
+-- By group: what the key of its budgets holds, and whether its time to live was renewed already.
 local group_budgets, prolonged = {}, {}
--- As in jobs/group-budgets.ts.
+-- The same as in jobs/group-budgets.ts.
 local GROUP_BUDGET_MS = 400 * DAY_MS
 local function read_group_budgets(group)
   if group_budgets[group] == nil then group_budgets[group] = redis.call('GET', root .. ':group-budget:' .. group) end
@@ -58,10 +64,10 @@ local function prolong_group_budgets(group)
   redis.call('PEXPIRE', root .. ':group-budgets', GROUP_BUDGET_MS)
 end
 
--- Jobs that this script call has created: several callers may submit the same one at the same time.
+-- Jobs that this script call has created. Several callers may submit the same job at the same time.
 local made_here = {}
 
--- `a`: the arguments of the job. `may_be_made`: false where none of this script's jobs was there before it.
+-- `a`: the arguments of the job. `may_be_made`: false if none of this script's jobs existed before it.
 local function create(a, may_be_made)
   local id, hash, cache_mode = a[1], a[2], a[3]
   local idempotency = a[4] ~= '' and (root .. ':idempotency:' .. a[4])
@@ -69,7 +75,7 @@ local function create(a, may_be_made)
   local run_at = string.sub(a[9], 1, 1) == '+' and now + tonumber(a[9]) or tonumber(a[9]) or 0
   local scheduled = run_at > now
 
-  -- The record of a job as the answer has it; nil where there is none.
+  -- The record of a job as the answer shows it; nil if there is none.
   local function read_known(known)
     if a[18] == '' then
       local record = redis.call('HGETALL', job_key(known))
@@ -89,7 +95,7 @@ local function create(a, may_be_made)
     if known[1] then
       local record = read_known(known[1])
       local is_deleted = record and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 1
-      -- The history alone has it.
+      -- Only the history has it.
       if not record and known[3] then record = a[18] == '' and {} or { 'status', known[3] } end
       if record and not is_deleted then
         if not is_same(known[2]) then return { 'conflict' } end
@@ -98,7 +104,7 @@ local function create(a, may_be_made)
     end
   end
 
-  -- A client whose connection broke sends the same request again: an id is created once.
+  -- A client whose connection was lost sends the same request again. A job with this id is created only once.
   local made = (may_be_made or made_here[id]) and read_known(id)
   if made then return { 'replayed', id, made } end
 
@@ -123,7 +129,7 @@ local function create(a, may_be_made)
     if (fair.read(digest).fields.open or 0) >= (tonumber(most_of_key) or math.huge) then return { 'fair_key_full' } end
   end
 
-  -- Cached answers and those under way cost the tenant nothing.
+  -- A cached answer, or one that is under way, costs the tenant nothing.
   local function is_free()
     if cache_mode ~= 'use' then return false end
     if is_kept(hash) then return true end
@@ -133,12 +139,12 @@ local function create(a, may_be_made)
   if a[11] ~= '' and a[15] ~= '' and math.max(tonumber(a[15]), run_at) > tonumber(a[11]) and not is_free() then
     return { 'deadline_unreachable' }
   end
-  -- Its fair key has no call left before then. A job of a provider's batch takes none.
+  -- Until its deadline, its fair key has no call left. A job of a provider batch takes none.
   if a[11] ~= '' and digest and not scheduled and not gather then
     local earliest = fair.earliest(digest, lane, priority)
     if earliest > tonumber(a[11]) and not is_free() then return { 'deadline_unreachable', ms(earliest - now) } end
   end
-  -- Learned lengths of answers count only if there is a budget.
+  -- Lengths of answers matter only if there is a budget.
   local estimate, nano, accounts = a[14], nil, nil
   if a[13] == '' then
     if estimate == 'unpriced' then estimate = '0' end
@@ -151,14 +157,14 @@ local function create(a, may_be_made)
       estimate = '0'
     end
     if not free then nano, guessed = price_estimate(estimate, true) end
-    -- What was spent and is reserved, of a budget. Nil: there is room. A guess above the whole budget would refuse every job, and
-    -- nothing would be learned. So one job at a time is admitted.
+    -- Whether a budget, with what was spent of it and is reserved, has room for the job. A guess above the whole budget
+    -- would refuse every job, and no lengths would ever be learned. So one job at a time is admitted.
     local function has_room(spent, reserved, budget)
       if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
       return spent + reserved + nano <= budget
     end
     local function refuse(account, about, limit, spent, reserved, ends)
-      -- A job that is larger than the whole budget says nothing of it.
+      -- A job that costs more than the whole budget says nothing about the budget.
       if nano <= limit or spent >= limit then account_of(account).refuses = true end
       local code = (not ends and string.find(about, '"owner":"flow"', 1, true)) and 'flow_budget_exhausted' or 'budget_exhausted'
       return { code, ends and ms(math.max(1, ends - now)) or '', about, ms(limit), ms(spent), ms(reserved), ms(nano), ends and ms(ends) or '' }
@@ -176,7 +182,7 @@ local function create(a, may_be_made)
     end
   end
 
-  -- What its jobs of a release before cost stands there alone.
+  -- The costs of jobs that an earlier release made are counted only there.
   if its and its[2] and not is_free() and tonumber(its[3] or 0) + (nano or tonumber(estimate)) > tonumber(its[2]) then
     return { 'flow_budget_exhausted' }
   end
@@ -197,7 +203,7 @@ local function create(a, may_be_made)
     if a[i] == 'files' then hold_files(a[i + 1]) end
   end
 
-  -- A scheduled job looks for a cached answer when it is due, not before.
+  -- A scheduled job looks for a cached answer only when it is due.
   local way, found = 'lead', nil
   if not scheduled then way, found = claim(id, hash, cache_mode, true, patience, digest) end
 
@@ -207,7 +213,7 @@ local function create(a, may_be_made)
   local is_queued = true
   local fields = { 'status', status, 'created_at', ms(now), 'hash', hash }
   local function set(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
-  -- For the mark that `forget` leaves when the job moves to the history.
+  -- The mark that `forget` leaves when the job moves to the history needs it.
   if keeps_history and idempotency then set('key', a[4]) end
   if way == 'hit' then
     set('finished_at', ms(now))
@@ -252,7 +258,7 @@ local function create(a, may_be_made)
   index(job, status)
 
   if way == 'hit' then
-    job.reply = nil -- the answer to this call says it
+    job.reply = nil -- the answer of this script tells the end
     local queued, completed = event_text('job.queued'), event_text('job.completed')
     local seq = redis.call('RPUSH', job_key(id) .. ':events', queued, completed)
     announce(job, 'job.queued', seq - 1, queued)
@@ -267,7 +273,7 @@ local function create(a, may_be_made)
     local seq = redis.call('RPUSH', job_key(id) .. ':events', queued, started)
     announce(job, 'job.queued', seq - 1, queued)
     announce(job, 'job.started', seq, started)
-    -- A large body is read by the worker, because Redis holds messages in memory until they are read.
+    -- The worker reads a large body itself, because Redis holds messages in memory until they are read.
     redis.call('PUBLISH', a[16], '!' .. call.permit .. ' ' .. ms(now) .. ' ' .. (job.reserved and ms(job.reserved) or '') .. ' ' ..
       ms(call.lease) .. '\n' ..
       a[17] .. '\n' .. (#body <= LONGEST_TEXT and body or ''))
@@ -298,7 +304,7 @@ for i, job in ipairs(jobs) do
     answers[i] = answer
   else
     local failure = failure_of(answer)
-    -- A key of another type is this job's trouble alone. What Redis refuses, it refuses to all.
+    -- A key of another type concerns this job alone. Any other error of Redis concerns all jobs.
     if not string.find(failure.err, 'WRONGTYPE', 1, true) then
       if save_gate then save_gate() end
       return failure

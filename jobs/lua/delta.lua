@@ -1,8 +1,8 @@
 -- Appends chunks of a provider's stream to a running job's events.
 --
--- ARGV  1 id  2 call number  3… one event's further JSON members each, with leading comma
--- Answer 1, or 0 when the call is useless: the job ended, or runs another call. The call of a cancelled leader goes on
---        for its followers (`carrying`), without events.
+-- ARGV  1 id  2 call number  3… further JSON members of one event each, with leading comma
+-- Answer 1, or 0 if the call is not needed any more: the job has ended, or runs another call. The call of a cancelled leader
+--        continues for its followers (`carrying`), without events.
 
 local id = ARGV[1]
 local values = redis.call('HMGET', job_key(id), 'status', 'calls', 'group', 'carrying', 'reply', 'live')

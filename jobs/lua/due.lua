@@ -1,10 +1,11 @@
--- Reads the queue entries of jobs in the outbox. A scheduled job that is due becomes `queued`. A call that was started where its job was created
--- ends as lost if the place has ended and nobody renewed it. It may have been sent, so it is ambiguous. Perhaps it was not, so no cost is
--- booked, and it does not count toward the quarantine (see start.lua).
+-- Reads the queue entries of jobs in the outbox. A scheduled job that is due becomes `queued`. A call that was started
+-- where its job was created ends as lost if its place has ended and was never renewed. It may have been sent, so it is
+-- ambiguous. Perhaps it was not sent, so no cost is booked, and it does not count toward the quarantine (see
+-- start.lua).
 --
 -- ARGV  ids
--- Answer for each: lane ('' there is no such job, or it is parked for its fair key's turn), priority, cost, when it may run (Unix ms), number of its entry, how it is
--- gathered for a provider batch ('' it is not)
+-- Answer for each: lane ('' there is no such job, or it is parked for its fair key's turn), priority, cost, when it may run
+--        (Unix ms), number of its entry, how it is gathered for a provider batch ('' it is not)
 
 local answer = {}
 for i = 1, #ARGV do

@@ -1,8 +1,9 @@
--- Extends BullMQ's locks of queue entries. BullMQ's own script rewrites each lock, which Redis refuses when its memory is
--- full. This one only moves their ends, so that a worker that waits for memory with a paid result keeps its job.
+-- Extends BullMQ's locks of queue entries. BullMQ's own script rewrites each lock, which Redis refuses when its memory
+-- is full. This script only moves the ends of the locks. So a worker that waits for memory with a paid result keeps its
+-- job.
 --
 -- KEYS  1 `<prefix>:{l:<lane>}:calls:stalled`, the entries that no worker has renewed since the last check
---       2 `<prefix>:{l:<lane>}:calls:`, which is never there (see lib/script-keys.ts)
+--       2 `<prefix>:{l:<lane>}:calls:`, which never exists (see lib/script-keys.ts)
 -- ARGV  1 duration in ms; then pairs of entry and token
 -- Answer the entries whose lock has ended or belongs to another worker
 

@@ -1,13 +1,14 @@
--- Reads the fields by which failed jobs are told apart. Errors stay in Redis: one may quote a provider at length.
+-- Reads the fields that tell failed jobs apart. Errors stay in Redis, because an error may quote a provider at length.
 --
 -- KEYS[1] is the tenant's root. ARGV  ids
--- Answer for each: {group, lane, type, code, retryable, failed at, redrives, reply, copied}, '' for a missing one; {} for a job that is no
--- longer failed
+-- Answer for each: {group, lane, type, code, retryable, failed at, redrives, reply, copied}, '' for a missing one;
+--        {} for a job that is no longer failed
 
 local function read_error(text)
   local is_json, told = pcall(cjson.decode, text)
   if is_json and type(told) == 'table' then return told.code, told.retryable == true end
-  -- Half of a surrogate pair, which is text to JavaScript. In a string every quote has a backslash before it.
+  -- The text has half of a surrogate pair, which is valid in JavaScript. In a string every quote has a backslash before
+  -- it.
   return string.match(text, '^{"code":"([^"\\]*)"'), string.find(text, ',"retryable":true', 1, true) ~= nil
 end
 

@@ -1,26 +1,26 @@
--- Stores the outcomes of calls that end jobs of one tenant, and ends their followers with them.
+-- Stores the outcomes of calls that end jobs of one tenant, and ends the followers of these jobs with them.
 --
 -- ARGV  for each job thirteen:
 --       1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms
---       6 end of the attempt (JSON, without the usage that 9 says); '' when no call was made, and the attempt is taken back
+--       6 end of the attempt (JSON, without the usage in 9); '' if no call was made, and the attempt is taken back
 --       7 cache ttl ms (0: do not cache)
 --       completed: 8 result  9 usage (JSON or '')  11 where the answer came from ('' as the record says)
---       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
---       10 cost in USD ('' not known)  12 '1' when that is an estimate  13 the files that the result consists of, apart by spaces ('' none)
+--       failed:    8 error (JSON)  9 '1' if only this job failed, and its followers must continue without it
+--       10 cost in USD ('' not known)  12 '1' if that is an estimate  13 the files of the result, separated by spaces ('' none)
 -- Answer for each job, in their order: {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
---        followers are left: after 'carried' call this again, else call finish-followers.lua
--- Invariant: a job ends once. Until then any of its calls may give the result (the first to come back wins). Only
--- its latest call may give a failure, and not once the job waits for another call. A later outcome is stored with its
--- attempt only.
+--        if followers are left: after 'carried' call this again, else call finish-followers.lua
+-- Invariant: a job ends once. Until then any of its calls may give the result (the first to come back wins). Only its
+-- latest call may give a failure, and not after the job began to wait for another call. A later outcome is only stored
+-- with its attempt.
 
--- A worker that stores a result again has noted its files as unheld again.
+-- A worker that stores a result again has also listed its files as unheld again.
 local function place_files(key, files)
   local v = redis.call('HMGET', key, 'holders', 'until')
   if tonumber(v[1]) > 0 then hold_files(files) else let_files_go(files, tonumber(v[2]) + UNHELD_GRACE_MS) end
 end
 
--- The record holds the files of its own result. Those of a result that comes too late are removed, unless it is the one that was
--- stored already, in the record or apart from it.
+-- The record holds the files of its own result. Files of a result that comes too late are removed, unless it is the
+-- result that was stored already, in the record or apart from it.
 local function keep_files(job, ended, files, answer_at)
   if answer_at then
     place_files(answer_at, files)
@@ -36,13 +36,13 @@ local function store(a)
   local id, call, status, hash, retain = a[1], tonumber(a[2]), a[3], a[4], tonumber(a[5])
   local job = load(id, true)
   local leads = redis.call('GET', flight_key(hash)) == id
-  local known = false -- a worker stores again what it is not sure was stored
+  local known = false -- a worker stores an outcome again if it is not sure that it was stored
   if job and not job.deleted then
     if a[6] == '' then
       redis.call('HDEL', job_key(id) .. ':attempts', call)
     else
       local ending = a[6]
-      -- The usage of the call that completes a job is in the job. The usage of any other call is in its attempt.
+      -- The job has the usage of the call that completed it. Any other call's usage is in its attempt.
       if status == 'completed' and is_terminal(job.status) and a[9] ~= '' and not string.find(ending, '"usage":', 1, true) then
         ending = string.sub(ending, 1, -2) .. ',"usage":' .. a[9] .. '}'
       end
@@ -94,7 +94,7 @@ local function store(a)
     fields, members = { 'error', a[8] }, ',"error":' .. a[8]
   end
   if not ended then
-    -- The job was retried and waits for another job's call, but its own old call came back first.
+    -- The job was retried and waits for another job's call, but its own earlier call came back first.
     if job.leader then redis.call('ZREM', followers_key(job.hash), id) end
     if a[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
     if status == 'completed' and a[6] ~= '' then learn_output(job, a[9]) end
@@ -109,7 +109,7 @@ local function store(a)
       local shared = answer and free_fields(answer, 'shared') or fields
       left = finish_followers(hash, followers, status, retain, shared, members, text)
       if left > 0 then
-        -- A carried call has no record to continue from: its worker calls again, or dies and another job leads.
+        -- A carried call has no record from which to continue: its worker calls again, or dies and another job leads.
         if not carried then redis.call('SADD', root .. ':draining', id) end
       else
         redis.call('DEL', flight_key(hash))

@@ -1,30 +1,32 @@
--- Deletes a job. The loader puts it after common.lua in the scripts that need it.
+-- Deletes a job. The loader puts this file after common.lua in the scripts that need it.
 --
--- Invariants: a running leader with followers leaves a tombstone without content until its call has served them. A job that the
--- history has is deleted from a group without a change of what the history and the group's counts come to together: see history-mark.lua.
+-- Invariants: a running leader with followers leaves a tombstone without content until its call has served them. If the
+-- history has the job, its deletion from a group does not change the sum of the history's counts and the group's; see
+-- history-mark.lua.
 
--- The job was copied to the history as `copied` says, with so many calls without a price. Its group's counts no longer name it twice.
+-- The job was copied to the history as `copied` says, with this many calls without a price. Its group's counts no
+-- longer name it as a copy.
 local function uncount_copy(job, copied, unpriced, moves)
   local status, nano = string.match(copied, '^(%l+) (%d+)$')
   local group = group_key(job.group)
   redis.call('HINCRBY', group, 'copied:' .. status, -1)
-  -- What the group cost stays counted.
+  -- The cost of the group stays counted.
   if moves then return end
   redis.call('HINCRBY', group, 'copied_nano', -tonumber(nano))
-  -- A group without it has copies of the release before: see group-copies.lua.
+  -- A group without it has copies of an earlier release; see group-copies.lua.
   if unpriced and redis.call('HEXISTS', group, 'copied_unpriced') == 1 then
     redis.call('HINCRBY', group, 'copied_unpriced', -tonumber(unpriced))
   end
 end
 
--- Returns the job's status, and the id of the job that leads now instead, or ''. `moves`: the history has it, and shows it from
--- now on.
+-- Returns the job's status, and the id of the job that leads now instead, or ''. `moves`: the history has the job, and
+-- shows it from now on.
 local function forget(job, moves)
   local id, was, promoted = job.id, job.status, ''
   if not is_terminal(was) then
     promoted = leave_flight(job, was)
   elseif not job.carrying and redis.call('GET', flight_key(job.hash)) == id then
-    -- Deleted between two calls that end its followers: the others go on by themselves.
+    -- The job was deleted between two calls that end its followers. One of them leads now.
     promoted = promote(job.hash) or ''
   end
 
@@ -34,7 +36,8 @@ local function forget(job, moves)
     fair.free(job)
     if not is_terminal(was) then fair.add(fair.read(job.fair), 'open', -1) end
   end
-  -- If the worker of a directly dispatched job dies, the sweeper needs this to queue the job. The next claim lets another lead.
+  -- If the worker of a directly dispatched job dies, the sweep needs these fields to queue the job. The next claim lets
+  -- another job lead.
   local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'copied', 'key', 'copied_unpriced', 'claim')
   take_out(root .. ':jobs', id)
   take_out(root .. ':status:' .. was, id)
@@ -46,7 +49,7 @@ local function forget(job, moves)
     local key = root .. ':idempotency:' .. place[5]
     if redis.call('HGET', key, 'id') == id then redis.call('HSET', key, 'moved', was) end
   end
-  -- A durable run that asks for this step again gets a job with another id.
+  -- If the durable run asks for this step again, it gets a job with another id.
   local run, step = string.match(job.durable or '', '^(%x+)\n([^\n]*)')
   if run and not moves and redis.call('HDEL', durable_key(run), 's:' .. step) == 1 then redis.call('HINCRBY', durable_key(run), 'steps', -1) end
   take_out(root .. ':deadlines', id)

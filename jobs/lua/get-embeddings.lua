@@ -1,7 +1,7 @@
--- Reads kept answers.
+-- Reads cached answers.
 --
 -- ARGV   content hashes
--- Answer for each: result or false, ms that it is kept for still
+-- Answer for each: result or false, ms for which it is cached from now on
 local answers = {}
 for _, hash in ipairs(ARGV) do
   local v = redis.call('HMGET', answer_key(hash), 'until', 'text', 'large')

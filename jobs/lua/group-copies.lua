@@ -1,9 +1,11 @@
--- What a group knows of those of its jobs that the history has. The loader puts it after common.lua in the scripts that need it.
+-- What a group knows about those of its jobs that the history has. The loader puts this file after common.lua in the
+-- scripts that need it.
 --
--- Invariant: `copied_unpriced` stands in a group's hash from its first copy on. A group without it has copies of the release before,
--- which did not count their calls without a price: it gets none until its hash is made anew.
+-- Invariant: `copied_unpriced` is in a group's hash from its first copy on. A group without it has copies of an earlier
+-- release, which did not count their calls without a price. Such a group gets none until its hash is made anew.
 
--- Whether `copied_unpriced` of the group names all of its copies. Begins it in a group without any. To be called before a copy is counted.
+-- Whether `copied_unpriced` of the group counts all of its copies. Creates the field in a group without copies. Call it
+-- before a copy is counted.
 local function counts_unpriced_copies(group)
   local key = group_key(group)
   if redis.call('HEXISTS', key, 'copied_unpriced') == 1 then return true end

@@ -1,16 +1,17 @@
--- Notes that the history has these ended jobs. From then on they stay for their hot time only (retire.lua).
+-- Notes that the history has these ended jobs. From then on they stay in Redis for their hot time only (retire.lua).
 --
--- ARGV  1 number of the block  2 how long a job with files stays (ms)  3 for each job a line: id, when it had ended as it was copied (Unix ms), hot ms, what it cost (billionths), its calls without a price
+-- ARGV  1 number of the block  2 how long a job with files stays (ms)
+--       3 for each job a line: id, its end at the time of the copy (Unix ms), hot ms, its cost (billionths), its calls without a price
 -- Answer how many were marked
--- A job with files has them for as long as its record is here, so it stays until its retention is over.
--- Invariants: `copied` of a record is `<status> <billionths>` as the history has it, and `copied_unpriced` its calls without a price, where
--- it has any. A group's `copied:<status>` is the number of its jobs in Redis that the history has with this status. `copied_nano` is what
--- they cost, and `copied_unpriced` their calls without a price, those included that left Redis for the history since the group's hash was
--- made: so that the counts of both, less these, name each job once. group-copies.lua says which groups have no `copied_unpriced`.
--- A job that was queued again and has not
--- ended keeps its old `copied`, as the history keeps its old row.
+-- A job with files has them while its record is here, so it stays until its retention is over.
+-- Invariants: `copied` of a record is `<status> <billionths>` as the history has it, and `copied_unpriced` its calls
+-- without a price, if it has any. A group's `copied:<status>` is the number of its jobs in Redis that the history has
+-- with this status. `copied_nano` is their cost and `copied_unpriced` their calls without a price. These two include
+-- jobs that left Redis for the history since the group's hash was made. So the counts of Redis and the history
+-- together, less these, count each job once. group-copies.lua says which groups have no `copied_unpriced`. A job that
+-- was queued again and has not ended keeps its old `copied`, as the history keeps its old row.
 
--- Types whose results are texts or vectors: no files, and no command to look for them.
+-- Types whose results are texts or vectors. They have no files, and no command looks for any.
 local WITHOUT_FILES = { chat = true, response = true, message = true, embedding = true, completion = true, moderation = true, rerank = true }
 local function has_files(type, files, hash, answer)
   if files then return true end
@@ -19,12 +20,12 @@ local function has_files(type, files, hash, answer)
   return key and redis.call('HEXISTS', key, 'files') == 1
 end
 
--- What was noted since the block began may have come after the copy: it is copied again.
+-- What was noted after the block began may have come after the copy, so it is copied again.
 local function let_go(id)
   if tonumber(score_of(root .. ':history', id) or 0) <= tonumber(ARGV[1]) then take_out(root .. ':history', id) end
 end
 
--- By group, by field: what is added to it at the end.
+-- By group and field: what is added to it at the end.
 local more_of = {}
 local function add(group, field, by)
   if by == 0 then return end
@@ -40,7 +41,7 @@ for id, finished_at, hot_ms, nano, unpriced in string.gmatch(ARGV[3], '(%S+) (%S
   local v = redis.call('HMGET', key, 'status', 'finished_at', 'group', 'copied', 'deleted', 'type', 'files',
     'hash', 'answer', 'copied_unpriced')
   if not v[1] or v[5] or not is_terminal(v[1]) then
-    -- Deleted, or queued again: its next end asks for a copy anew. Or a delivery.
+    -- The job was deleted, or queued again: its next end asks for another copy. Or it is a delivery.
     let_go(id)
   elseif v[2] == finished_at then
     let_go(id)

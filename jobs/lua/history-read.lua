@@ -1,12 +1,13 @@
--- Reads ended jobs as the history keeps them.
+-- Reads ended jobs in the form in which the history keeps them.
 --
--- ARGV  1 bytes of bodies and results, large ones included, after which no further job is read  2 '1': with bodies and results  3… ids
--- Answer for each of them, as many as fit, at least one: {record, attempts, deliveries (JSON), calls, calls without a price, how many
---        events, `copied` or '', body or false, where its result is or '', the result or false} | false, as it has not ended or is gone
--- `record` lacks body, result, and what holds for the job in Redis only. The history keeps its result at `result:<id>`, or at
--- `answer:<hash>:<name>` where it has the answer to another job: those are many to one. A large answer is false here, and read for
--- itself: see jobs/answer-store.ts.
--- Invariant: it changes nothing.
+-- ARGV  1 bytes of bodies and results, with large ones, after which no further job is read  2 '1': with bodies and results  3… ids
+-- Answer for each of them, as many as fit and at least one: {record, attempts, deliveries (JSON), calls, calls without a price,
+--        how many events, `copied` or '', body or false, where its result is or '', the result or false}
+--        | false if it has not ended or is gone
+-- `record` lacks body, result, and fields that only matter in Redis. The history keeps a job's result at `result:<id>`,
+-- or at `answer:<hash>:<name>` if it is the answer to another job, because many jobs may have that answer. A large
+-- answer is false here, and is read separately; see jobs/answer-store.ts.
+-- Invariant: the script changes nothing.
 
 local function to_fields(flat)
   local fields = {}
@@ -14,7 +15,7 @@ local function to_fields(flat)
   return fields
 end
 
--- The answer's text if it is small, and its bytes; nil: it is not there.
+-- The answer's text if it is small, and its bytes; nil: it is gone.
 local function read_answer(hash, by)
   for _, key in ipairs({ answer_key(hash), answer_key(hash, by) }) do
     local v = redis.call('HMGET', key, 'by', 'text')
@@ -44,7 +45,7 @@ local function read(id)
   local place, size = result and 'result:' .. id or '', #(result or '')
   if not result and record.answer then
     result, size = read_answer(record.hash, record.answer)
-    -- Its job was deleted just now.
+    -- The job was deleted just now.
     if not size then return false end
     local is_anothers = record.cache == 'hit' or record.cache == 'shared'
     place = is_anothers and 'answer:' .. record.hash .. ':' .. record.answer or 'result:' .. id

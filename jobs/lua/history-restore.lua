@@ -1,11 +1,11 @@
 -- Brings a failed or cancelled job back from the history, so that it can be queued again.
 --
--- ARGV  1 id  2 hot ms  3 what it cost (billionths)  4 how many events it had  5 its last event (JSON)
+-- ARGV  1 id  2 hot ms  3 its cost (billionths)  4 how many events it had  5 its last event (JSON)
 --       6 its deliveries, the oldest first (JSON)  7 how many fields its attempts have  8… names and values of these, then those of its record
--- Answer 'restored' | 'there' | 'deleted', as the history has not heard yet
--- Invariant: as history-mark.lua says of a job that the history has.
+-- Answer 'restored' | 'there' | 'deleted', which the history does not know yet
+-- Invariant: what history-mark.lua says about a job that the history has.
 
--- The lengths of lists of arguments that Lua passes on at once.
+-- The length of the longest lists of arguments that Lua passes on at once.
 local MOST = 2000
 
 local id = ARGV[1]
@@ -21,7 +21,7 @@ for i = 8 + 2 * attempts, #ARGV, 2 do redis.call('HSET', job_key(id), ARGV[i], A
 local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group')
 redis.call('HSET', job_key(id), 'copied', v[1] .. ' ' .. ARGV[3])
 if unpriced > 0 then redis.call('HSET', job_key(id), 'copied_unpriced', ms(unpriced)) end
--- Its events are gone but for the last one. Their numbers go on from there.
+-- Only the last of its events is left. New events continue their numbers.
 local events = {}
 for i = 1, tonumber(ARGV[4]) do
   events[#events + 1] = ARGV[5]
@@ -32,7 +32,7 @@ for i = 1, tonumber(ARGV[4]) do
 end
 for _, fields in ipairs(cjson.decode(ARGV[6])) do
   local key = root .. ':delivery:' .. fields.id
-  -- One that was sent again is here, and knows better.
+  -- A delivery that was sent again is here already, and is newer.
   if redis.call('PERSIST', key) == 0 and redis.call('EXISTS', key) == 0 then
     for name, value in pairs(fields) do redis.call('HSET', key, name, value) end
   end

@@ -1,9 +1,9 @@
 -- Takes or renews the maintainer's lease, or says who has it.
 --
 -- KEYS[1] is `<prefix>:{maintainer}`.
--- ARGV  1 id of the worker  2 what is shown of it  3 for how long it holds, ms; 0: it lets go
--- Answer {1 when the worker holds it now, else 0, id of the holder ('' none), what is shown of it, since when (Unix ms)}
--- Invariant: one worker holds the lease at a time, by Redis' clock only: the key expires.
+-- ARGV  1 id of the worker  2 its name for operators  3 how long it holds the lease, ms; 0: it gives the lease up
+-- Answer {1 if the worker holds it now, else 0, id of the holder ('' none), the holder's name, since when (Unix ms)}
+-- Invariant: one worker holds the lease at a time, by Redis' clock only, because the key expires.
 
 local key = KEYS[1] .. ':lease'
 local time = redis.call('TIME')

@@ -1,8 +1,8 @@
 -- Moves a job that waits for a provider batch to its lane's queue.
 --
 -- ARGV  1 id  2 entry number
--- Answer 1 (its new entry is in the outbox), or 0 when the entry is stale or the job no longer waits
--- Invariant: the entry among those that are gathered is stale from then on, because the job has another number.
+-- Answer 1 (its new entry is in the outbox), or 0 if the entry is stale or the job no longer waits
+-- Invariant: the gathered entry is stale from then on, because the job has another number.
 
 local job = load(ARGV[1])
 if not job or job.entries ~= tonumber(ARGV[2]) or job.leader or not job.gather then return 0 end

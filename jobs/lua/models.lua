@@ -1,8 +1,8 @@
 -- Counts a tenant's models of one provider that the configuration does not name.
 --
--- ARGV  1 provider  2 most names  3 ms for which one counts after its last use  4… names that are asked for
--- Answer {ms until one of the others counts no more, 1 | 0 for each name}
--- Invariant: there are never more names than the maximum; known names stay allowed.
+-- ARGV  1 provider  2 most names  3 ms for which a name counts after its last use  4… names that are asked for
+-- Answer {ms until one of the other names no longer counts, 1 | 0 for each name}
+-- Invariant: there are never more names than the maximum. Known names stay allowed.
 
 local key = root .. ':models:' .. ARGV[1]
 local most, life = tonumber(ARGV[2]), tonumber(ARGV[3])

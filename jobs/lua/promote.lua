@@ -1,6 +1,6 @@
 -- Makes delayed entries of a lane's queue due now, in the set where BullMQ keeps them by time (ms * 0x1000).
 --
--- KEYS  1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
+-- KEYS  1 `<prefix>:{l:<lane>}:calls`, which never exists (see lib/script-keys.ts)
 -- ARGV  1 entries due up to this time, Unix ms
 -- Answer how many there were; at 1000, the most for one call, there may be more
 

@@ -1,11 +1,11 @@
--- Puts entries into a lane's queue, as BullMQ keeps them.
+-- Adds entries to a lane's queue, in BullMQ's format.
 --
--- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
+-- KEYS   1 `<prefix>:{l:<lane>}:calls`, which never exists (see lib/script-keys.ts)
 -- ARGV   1 how many entries BullMQ's own event stream may have; then for each entry: its id, the tenant, data (JSON),
---        priority, Unix ms before which it is not due ('' at once), `<band>:<tag>` where the tenant's turns go round its fair
---        keys ('' elsewhere; see turns.lua)
+--        priority, Unix ms before which it is not due ('' at once), `<band>:<tag>` if the tenant's turns rotate among its fair
+--        keys ('' otherwise; see turns.lua)
 -- Answer how many are new
--- Invariant: an entry that is there already, waiting or fetched, stays as it is.
+-- Invariant: an entry that exists already, waiting or fetched, stays as it is.
 
 local keys = {}
 for i = 2, #ARGV, 6 do keys[#keys + 1] = key(ARGV[i]) end
@@ -25,7 +25,8 @@ for i = 2, #ARGV, 6 do
   end
 end
 
--- BullMQ's scores: entries of equal priority in order of arrival; of equal time likewise, in the twelve bits below the time.
+-- BullMQ's scores. Entries of equal priority are in the order of their arrival. So are those of equal time, by the
+-- twelve bits below the time.
 if #prioritized > 0 then
   local first = redis.call('INCRBY', key('pc'), #prioritized) - #prioritized
   local members = {}

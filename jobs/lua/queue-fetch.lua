@@ -1,14 +1,15 @@
--- Fetches the next due entries of a lane's queue, as BullMQ's `moveToActive` does with one: each is locked for the process that
--- fetched it and is in the active list, where BullMQ's check finds entries whose locks ended.
+-- Fetches the next due entries of a lane's queue, as BullMQ's `moveToActive` does with one. Each is locked for the
+-- process that fetched it, and is in the active list, where BullMQ's check finds entries whose locks ended.
 --
--- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
--- ARGV   1 how many at the most  2 token; the lock of each entry adds its place  3 how long a lock lasts, ms
+-- KEYS   1 `<prefix>:{l:<lane>}:calls`, which never exists (see lib/script-keys.ts)
+-- ARGV   1 most entries  2 token; the lock of each entry adds its place  3 how long a lock lasts, ms
 -- Answer id, tenant, data and priority of each, and the place in its token
 -- Invariants: an entry is fetched once while its lock lasts. Redis' clock says what is due.
 
 local most = tonumber(ARGV[1])
 
--- An entry that is due from now on is behind nothing that was served meanwhile.
+-- An entry that has become due gets at least the tag of its tenant's first waiting entry, so that its delay gives it no
+-- earlier turn.
 local function join_late(id, tenant, turn)
   local first = redis.call('ZRANGE', turns_key(tenant, turn), 0, 0, 'WITHSCORES')
   local tag = math.max(tonumber(tag_of(turn)), tonumber(first[2] or '0'))
@@ -28,8 +29,9 @@ local function exchange_data(one, other)
   redis.call('HSET', key(other), 'data', with_start(b[1], starts[1]), 'priority', a[2] or '0')
 end
 
--- Puts the entry at `ids[i]` that has the turn of the popped one there: itself, or the first of its tenant's by the tags inside
--- it. `places`: where popped entries stand in `ids` that have not gone yet. True: another one has it.
+-- Puts the entry at `ids[i]` that has the turn of the popped one there: the popped one itself, or its tenant's first
+-- entry by their own tags. `places`: where the popped entries that are still to be placed are in `ids`. True: another
+-- entry has the turn.
 local function choose(ids, i, places, tenant, turn)
   local id, turns = ids[i], turns_key(tenant, turn)
   if not redis.call('ZSCORE', turns, id) then return false end
@@ -47,7 +49,7 @@ local function choose(ids, i, places, tenant, turn)
       ids[i] = chosen
       places[id], places[chosen] = nil, i
     else
-      -- It left the queue by a way that is not ours.
+      -- The entry left the queue in a way that is not ours.
       redis.call('ZREM', turns, chosen, id)
       return false
     end
@@ -78,7 +80,7 @@ if #due > 0 then
   write_turns()
 end
 
--- Entries whose locks ended go first; BullMQ puts them into this list.
+-- Entries whose locks ended go first. BullMQ puts them into this list.
 local ids, places = {}, {}
 while #ids < most do
   local id = redis.call('RPOP', key('wait'))
@@ -91,7 +93,7 @@ if #ids < most then
     ids[#ids + 1] = popped[i]
     places[popped[i]] = #ids
   end
-  -- Nothing waits: the counter for equal priorities restarts.
+  -- Nothing waits, so the counter for equal priorities starts again.
   if #ids < most then redis.call('DEL', key('pc')) end
 end
 if #ids == 0 then return {} end

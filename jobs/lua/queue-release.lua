@@ -1,8 +1,8 @@
--- Removes entries from a lane's queue that are no longer needed: they are claimed, or have nothing to do.
+-- Removes entries from a lane's queue that are no longer needed, because their jobs are claimed or need no call.
 --
--- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
+-- KEYS   1 `<prefix>:{l:<lane>}:calls`, which never exists (see lib/script-keys.ts)
 -- ARGV   pairs of an entry's id and the token of its lock
--- Answer how many went
+-- Answer how many were removed
 -- Invariant: an entry whose lock has ended, or belongs to another worker, stays.
 
 local queue = KEYS[1]

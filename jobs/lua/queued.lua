@@ -2,7 +2,7 @@
 --
 -- ARGV  entries, `<id>-<number>`
 -- Answer how many were removed
--- Invariant: the place of a job that a worker claimed meanwhile stays, because it is the worker's lease. Such a place is in
+-- Invariant: the place of a job that a worker claimed meanwhile stays, because it is the worker's lease. Its time is in
 -- the future.
 
 local outbox = root .. ':outbox'

@@ -1,8 +1,8 @@
 -- Moves a group whose name ends like a part from its old key to its own key.
 --
 -- ARGV  1 the group's name
--- Answer 1 | 0 (nothing stood there)
--- Invariant: counts that another process wrote to the new key meanwhile are added to, never replaced.
+-- Answer 1 | 0 (the old key held nothing)
+-- Invariant: counts that another process wrote to the new key meanwhile are added to, and never replaced.
 
 local old, new = root .. ':group:' .. ARGV[1], group_key(ARGV[1])
 -- A key of another type belongs to another group.
@@ -18,7 +18,7 @@ for i = 1, #figures, 2 do redis.call('HINCRBYFLOAT', new, figures[i], figures[i 
 local members = read('ZRANGE', old .. ':jobs', 0, -1, 'WITHSCORES')
 for i = 1, #members, 2 do redis.call('ZADD', new .. ':jobs', members[i + 1], members[i]) end
 
--- A stream grows at its end only: to put older entries in front, all are written anew.
+-- A stream grows only at its end. To put older entries before the others, all are written again.
 local events = read('XRANGE', old .. ':events', '-', '+')
 local later = redis.call('XRANGE', new .. ':events', '-', '+')
 if #events > 0 then redis.call('DEL', old .. ':events', new .. ':events') else later = {} end

@@ -1,10 +1,10 @@
 -- Deletes a job for its owner: prompt, result, events, attempts, deliveries and index entries.
 --
 -- ARGV  1 id  2… further content hashes whose cached answers are deleted too
--- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or '', '1' when files wait for their removal}
+-- Answer {'none'} | {'removed', status before, '1' if its call has to be aborted, promoted or '', '1' if files wait for their removal}
 
--- A deleted job's calls may still report, and must be paid once. So what was booked for them is kept for a day, without the
--- job's id. A job that ended long ago has no such calls.
+-- The calls of a deleted job may still report, and must be paid once. So what was booked for them is kept for a day,
+-- without the job's id. A job that ended long ago has no such calls.
 local LATE_MS = 3600000
 local function keep_booked(job)
   book_unknown(job)

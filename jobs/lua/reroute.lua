@@ -1,7 +1,7 @@
 -- Moves a waiting job to another lane.
 --
--- ARGV  1 id  2 entry number  3 the lane that is to serve it
--- Answer 1 (its new entry is in the outbox), or 0 when the entry is stale or the job no longer waits.
+-- ARGV  1 id  2 entry number  3 the lane that serves it from now on
+-- Answer 1 (its new entry is in the outbox), or 0 if the entry is stale or the job no longer waits
 
 local job = load(ARGV[1])
 if not job or job.entries ~= tonumber(ARGV[2]) or job.leader then return 0 end

@@ -1,8 +1,8 @@
--- Removes the remains of a lane without entries: its queue, its fair order and its latencies.
+-- Removes what is left of a lane without entries: its queue, its fair order and its latencies.
 --
--- KEYS  1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
+-- KEYS  1 `<prefix>:{l:<lane>}:calls`, which never exists (see lib/script-keys.ts)
 -- Answer 1 | 0 (there are entries)
--- Invariant: no entry is lost: one that is added at the same time comes before this script or after it.
+-- Invariant: no entry is lost, because an entry that is added at the same time comes before this script or after it.
 
 local queue = KEYS[1]
 local lane = string.sub(queue, 1, -string.len(':calls') - 1)

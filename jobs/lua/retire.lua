@@ -1,17 +1,17 @@
--- Deletes the next jobs and durable runs whose retention is over. Cached answers stay for their own time.
--- With a history, jobs leave Redis for it here: those that were copied (history-mark.lua), when their hot time is over.
+-- Deletes the next jobs and durable runs whose retention is over. Cached answers stay for their own time. With a
+-- history, this is where copied jobs (history-mark.lua) leave Redis, when their hot time is over.
 --
 -- ARGV  1 most jobs and runs
 -- Answer {how many there were, promoted id…}; as many as asked for means that there may be more
--- Invariants: a deleted job has ended and its retention is over now, by Redis' clock: a requeued job stays. A durable run
--- (durable/lua/common.lua) stays until the retention of the last of its jobs is over, and its jobs stay as long as the run. A job of a
--- flow stays as long as the flow, which may ask for its result; with a history, as long as the flow is open. A job that is still to be
--- copied stays, and so does one whose webhook is not delivered.
+-- Invariants: a deleted job has ended, and its retention is over now, by Redis' clock: a requeued job stays. A durable
+-- run (durable/lua/common.lua) stays until the retention of the last of its jobs is over, and its jobs stay as long as
+-- the run. A job of a flow stays as long as the flow, which may ask for its result; with a history, as long as the flow
+-- is open. A job that still has to be copied stays, and so does one whose webhook is not delivered.
 
--- A run with an open job is checked again after this, and so, at the latest, is a job whose run goes on.
+-- A run with an open job is checked again after this, ms. So is a job whose run continues, at the latest.
 local LOOK_AGAIN_MS = 3600000
 
--- A job that the history does not have yet is checked again after this.
+-- A job that the history does not have yet is checked again after this, ms.
 local HISTORY_WAIT_MS = 10000
 
 -- About how many steps of a run one script checks.
@@ -22,11 +22,11 @@ local function place_run(run, at)
   redis.call('ZADD', root .. ':durables', at, run)
 end
 
--- When the retention of the last of these steps' jobs ends; now or earlier: all are over.
+-- When the retention of the last of these steps' jobs ends. If that is now or earlier, all are over.
 local function jobs_kept_until(fields, last)
   for i = 1, #fields, 2 do
     local id = string.sub(fields[i], 1, 2) == 's:' and string.match(fields[i + 1], '^job .* (%S+)$')
-    -- Ended jobs have a place. Most jobs without one are deleted.
+    -- Ended jobs have a place. Most jobs without one were deleted.
     local place = id and score_of(root .. ':expiry', id)
     if place then
       last = math.max(last, tonumber(place))
@@ -37,8 +37,8 @@ local function jobs_kept_until(fields, last)
   return last
 end
 
--- Several scripts check a run of many steps. The progress of the previous one is valid while nobody asks for the run:
--- that would have moved its place.
+-- Several scripts check a run of many steps. The progress of the previous script is valid if no one has asked for the
+-- run since: that would have moved its place.
 local function retire_run(run)
   local key = durable_key(run)
   local cursor, last, at = string.match(redis.call('HGET', key, 'looked') or '', '^(%d+) (%d+) (%d+)$')
@@ -64,7 +64,7 @@ local function run_of(job)
   return run and tonumber(redis.call('ZSCORE', root .. ':durables', run) or nil)
 end
 
--- When the retention of the job's flow ends, or nil: it is deleted, or there is none.
+-- When the retention of the job's flow ends; nil: the flow is deleted, or there is none.
 local function flow_end_of(job, copied)
   local id = string.match(job.flow or '', '^%S+')
   local v = id and redis.call('HMGET', flow_key(id), 'status', 'expires_at')
@@ -72,7 +72,7 @@ local function flow_end_of(job, copied)
   return v and v[1] and tonumber(v[2] or now + LOOK_AGAIN_MS)
 end
 
--- Until when to wait for the history, or for a webhook, or nil.
+-- Until when to wait for the history or for a webhook; nil: not at all.
 local function history_wait_of(job)
   if not keeps_history then return nil end
   if score_of(root .. ':history', job.id) then return now + HISTORY_WAIT_MS end
@@ -92,7 +92,7 @@ for _, id in ipairs(due) do
   if run then
     retire_run(run)
   elseif kept then
-    -- A run or a flow that is over too goes first, and the job with the next check.
+    -- If its run or flow is over too, that is deleted first, and the job at its next check.
     put(root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)
   elseif job and is_terminal(job.status) then
     local _, promoted = forget(job, copied)

@@ -1,7 +1,7 @@
 -- Chooses jobs by small members of their records, so that a filter moves no record out of Redis.
 --
 -- ARGV  1 status  2 type  3 lane  4 group ('' any)  5… ids
--- Answer the positions of those that match, from 0. What is forgotten, or left of a deleted leader, does not match.
+-- Answer the positions of those that match, from 0. A deleted job does not match, nor does the tombstone of a deleted leader.
 
 local wanted = {}
 for i, name in ipairs({ 'status', 'type', 'lane', 'group' }) do

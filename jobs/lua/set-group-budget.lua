@@ -1,9 +1,11 @@
--- Sets the budgets of a group, removes them, or only adds the group to those that have some.
+-- Sets the budgets of a group, removes them, or only adds the group to the list of groups with budgets.
 --
--- ARGV  1 group  2 what its key is to hold ('' removes it, 'name' leaves it as it is)  3 for how long, ms  4 most groups of the tenant that have budgets
+-- ARGV  1 group  2 the new value of its key ('' removes the key, 'name' leaves it as it is)  3 for how long, ms
+--       4 how many groups of the tenant may have budgets
 -- Answer 'done' | 'none' (it had none) | 'full'
--- Invariant: `group-budgets` names each group that has budgets, by when one of its jobs was taken last or they were set. It never names more
--- than ARGV[4]. Groups whose budgets were forgotten leave it here. Budgets set by a version without it are named once they are read or used.
+-- Invariant: `group-budgets` names each group that has budgets, by the time at which its latest job was accepted or
+-- they were set. It never names more than ARGV[4]. Groups whose budgets have expired are removed from it here. Budgets
+-- that a release without it has set are named when they are read or used.
 
 local group, text, lasts = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local key, names = root .. ':group-budget:' .. group, root .. ':group-budgets'

@@ -1,17 +1,17 @@
--- Stands in front of create.lua, and behind the gate (`open_gate` of ratelimit/scripts.ts), where that starts jobs for their workers.
--- Its keys are of other slots than the tenant's: it is for a Redis that is no cluster.
+-- Comes before create.lua, and after the gate (`open_gate` of ratelimit/scripts.ts), in the script that starts jobs for
+-- their workers. Its keys are in other slots than the tenant's, so it is only for a Redis without a cluster.
 --
--- KEYS  3… keys that exist only while something waits in the lane's queue, the one that exists while workers have entries of it, then the
---       keys of the gate
+-- KEYS  3… keys that exist only while something waits in the lane's queue, the one that exists while workers have entries of it,
+--       then the keys of the gate
 -- ARGV  1 how many of KEYS 3… are of the lane's queue  2 how many arguments the gate has  3… these; then those of create.lua
--- Invariants: a job is started here only where nothing else waits for its lane, and with the permit of its call. What start.lua checks
--- beyond the gate, budgets and limits of fair keys, is checked there alone: jobs that have some are not started here.
+-- Invariants: a job is started here only if nothing else waits for its lane, and with the permit of its call. Only
+-- start.lua checks budgets and the limits of fair keys, so jobs that have them are not started here.
 
 local first = 3 + tonumber(ARGV[2])
 local take_permit, save_gate, is_idle, has_to_wait = nil, nil, nil, false
 
--- Whether the lane's queue is empty, workers have none of its entries, and the tenant is not paused. Not seen here: what becomes due in
--- this moment, and what a worker got without an entry and has not claimed yet.
+-- Whether the lane's queue is empty, workers have none of its entries, and the tenant is not paused. It does not see
+-- entries that become due at this moment, and jobs that a worker got without an entry and has not claimed yet.
 local function is_lane_idle()
   if is_idle == nil then
     local last = 2 + tonumber(ARGV[1])
@@ -22,7 +22,7 @@ local function is_lane_idle()
   return is_idle
 end
 
--- Whether a worker listens to the channel. Where the server does not allow the question, no job is started here.
+-- Whether a worker listens to the channel. If the server does not allow the question, no job is started here.
 local listening = {}
 local function is_heard(channel)
   if listening[channel] == nil then
@@ -32,7 +32,7 @@ local function is_heard(channel)
   return listening[channel]
 end
 
--- The gate is opened once for all jobs of the script, which are of one lane. False: it cannot be.
+-- The gate is opened once for all jobs of the script, which are of one lane. False: it cannot be opened.
 local function open_lane()
   if take_permit == nil then
     local keys, args = { unpack(KEYS, 3 + tonumber(ARGV[1])) }, { unpack(ARGV, 3, first - 1) }
@@ -42,11 +42,11 @@ local function open_lane()
   return take_permit
 end
 
--- Takes the permit of a new job's call, for a worker that listens to `channel`. Nil: the worker starts the job, as elsewhere; false: the
--- call has to wait in the lane's queue. `ask`: argument 20 of the job.
+-- Takes the permit of a new job's call, for a worker that listens to `channel`. Nil: the worker starts the job, as
+-- elsewhere. False: the call has to wait in the lane's queue. `ask`: argument 20 of the job.
 local function take_for(job, ask, channel)
   if ask == '' or job.accounts or job.fair or job.flow or job.gather then return nil end
-  -- The worker fails it.
+  -- Its deadline has passed, and the worker will fail it.
   if job.deadline > 0 and job.deadline <= now then return nil end
   local may_start = is_lane_idle()
   if has_to_wait then return false end

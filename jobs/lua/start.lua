@@ -4,41 +4,41 @@
 --       3 most calls that may be lost with their worker before the job is quarantined
 --       4 ms for which its place in the outbox holds a claimed job for this worker
 --       5 the tenant's budget in USD a UTC day ('' no limit)
---       6 limits of its fair keys: most running jobs and calls a minute of each, - where there is no limit ('' none)
+--       6 limits of its fair keys: most running jobs and calls a minute of each, - for no limit ('' none)
 --       then for each job: id, entry number, token of the fetched entry, expected cost of its call ('' as reserved),
---       '1' when it was dispatched directly and is not claimed yet
+--       '1' if it was dispatched directly and is not claimed yet
 -- Answer for each job, in their order:
 --        {'run', call number, attempts, number of the previous call if it was lost just now, else 0,
 --         the fields of the record that a call needs (flat)}
---        {'wait', ms}      not due before this time, its tenant is paused, or another job must show first that it crashes no worker
---        {'ack', promoted} nothing to do: deleted, a stale entry, terminal, answered from the cache, following, parked for its fair key's turn, or failed here;
---                          `promoted` is the id of a job that now leads instead and needs a queue entry, or '';
---                          failed here: then the error's code and the id of the request that created the job
--- Invariants: a call leaves only after its intent is in the record, so a call without an outcome is known. It does not
--- leave if the money spent, the expected cost of the calls under way and its own expected cost together exceed a
--- budget that the job counts in. A running job is in the outbox until it ends or waits again. While its time there is in the future a worker holds
--- it, and any other entry for it is stale.
+--        {'wait', ms}      not due before this time, its tenant is paused, or another job must first show that it crashes no worker
+--        {'ack', promoted} needs no call: deleted, a stale entry, terminal, answered from the cache, following, parked for its
+--                          fair key's turn, or failed here; `promoted` is the id of a job that leads now instead and needs a
+--                          queue entry, or ''; failed here: then the error's code and the id of the request that created the job
+-- Invariants: a call is sent only after its intent is in the record, so a call without an outcome is known. It is not
+-- sent if the money spent, the expected cost of the calls under way and its own expected cost together exceed a budget
+-- in which the job counts. A running job is in the outbox until it ends or waits again. While its time there is in the
+-- future, a worker holds it, and any other entry for it is stale.
 
--- A directly dispatched job that no worker claimed within this time goes through the queue. Less than the sweeper's grace
--- (maintenance.ts), so that no job is claimed here and queued there.
+-- A directly dispatched job that no worker claimed within this time goes through the queue, ms. It is less than the
+-- grace of the sweep (OUTBOX_GRACE_MS), so that no job is claimed here and queued there.
 local DIRECT_MS = 1000
 
--- How long a job waits for another one that may crash workers, before it asks again.
+-- How long a job waits for another one that may crash workers before it asks again, ms.
 local SUSPECT_MS = 1000
 
--- Longest wait for such a running job. A job that crashes its worker usually does so at once. If the worker died of
--- something else, the others would wait until that is found.
+-- Longest wait for such a running job, ms. A job that crashes its worker usually does so at once. If the worker died
+-- for another reason, the others would wait until that is found.
 local SUSPECT_HOLDS_MS = 5000
 
--- Shortest and longest wait for the costs of the calls under way.
+-- Shortest and longest wait for the costs of the calls under way, ms.
 local BUDGET_MS = 1000
 local BUDGET_MOST_MS = 60000
 
--- Longest wait for the end of a tenant's pause at a time. As LONGEST_PAUSE_DELAY_MS of jobs/queue.ts.
+-- Longest wait for the end of a tenant's pause at once, ms. The same as LONGEST_PAUSE_DELAY_MS of jobs/lane-queue.ts.
 local PAUSE_MOST_MS = 1800000
 
--- Several jobs may have lost their calls together, one less than the most each. Any of them may be the cause, so they run one
--- at a time, and the next loss quarantines only one job. True: another one is under way.
+-- Several jobs may have lost their calls together, and each may lose only one more. Any of them may be the cause, so
+-- they run one at a time, and the next loss quarantines only one job. True: another such job is under way.
 local function has_to_wait(job, most)
   if job.lost ~= most - 1 then return false end
   local other = redis.call('GET', root .. ':suspect')
@@ -60,9 +60,9 @@ local function failed(id, promoted, code)
   return { 'ack', promoted, code, redis.call('HGET', job_key(id), 'request_id') or '' }
 end
 
--- Checks the budgets again, because calls may cost more than was reserved. Nil: the call may leave, and `fields` of the
--- record say how much is held for it. Else the script's answer: a job that does not fit beside the calls under way waits for
--- them. A job that does not fit into the rest of a budget fails, with its followers.
+-- Checks the budgets again, because calls may cost more than was reserved. Nil: the call may be sent, and `fields` of
+-- the record say how much is held for it. Otherwise it returns the script's answer: a job that does not fit beside the
+-- calls under way waits for them. A job that does not fit into the rest of a budget fails, with its followers.
 local function hold_budget(job, expected, fields)
   if budget_usd == '' and not job.accounts then return nil end
   local id = job.id
@@ -101,7 +101,7 @@ local function hold_budget(job, expected, fields)
     return failed(id, '', 'budget_exhausted')
   end
   if is_busy then
-    -- The more jobs wait, the less often each asks.
+    -- If more jobs wait, each asks less often.
     local at = ms(now + math.min(BUDGET_MOST_MS, BUDGET_MS + 2 * redis.call('ZCARD', root .. ':status:queued')))
     redis.call('HSET', job_key(id), 'waiting_for', 'budget', 'next_attempt_at', at)
     return { 'wait', at }
@@ -113,7 +113,7 @@ local function hold_budget(job, expected, fields)
     fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(estimate)
     job.reserved = estimate
   end
-  -- Learned lengths belong to the lane that serves the job.
+  -- Lengths of answers are those of the lane that serves the job.
   if expected ~= '' and expected ~= job.estimate then fields[#fields + 1], fields[#fields + 2] = 'estimate', expected end
   add_to_sum(root .. ':money:running', estimate)
   add_to_accounts(job, 'running', estimate)
@@ -121,7 +121,8 @@ local function hold_budget(job, expected, fields)
   return nil
 end
 
--- How much longer the tenant's calls are held back by hand, ms; below 1: they are not. Read once for all jobs of the script.
+-- How much longer an operator holds the tenant's calls back, ms; below 1: not at all. It is read once for all jobs of
+-- the script.
 local pause_left = nil
 local function read_pause()
   pause_left = pause_left or redis.call('PTTL', root .. ':paused')
@@ -135,10 +136,10 @@ local function start(id, entry, token, expected, is_direct)
   local place = id .. '-' .. job.entries
 
   if is_terminal(job.status) then
-    -- It was cancelled during its call, with followers, and then its worker died: another job must lead.
+    -- The job was cancelled during its call, with followers, and then its worker died: another job must lead.
     if job.carrying then
-      -- Its call still goes on for its followers, in a worker that holds it. A worker that asks for its own claim of a started job has not
-      -- made it; a batch asks for its claims to store its results.
+      -- Its call still continues for its followers, in a worker that holds it. A worker that asks for its own claim of
+      -- a started job has not made that call. A batch asks for its claims to store its results.
       local held_until = score_of(outbox, place)
       local is_asked_again = string.sub(token, 1, 7) == 'direct:' and redis.call('HGET', job_key(id), 'claim') == token
       if held_until and tonumber(held_until) > now and not is_asked_again then return { 'ack', '' } end
@@ -155,16 +156,16 @@ local function start(id, entry, token, expected, is_direct)
   local is_ours = job.status == 'running' and redis.call('HGET', job_key(id), 'claim') == token
 
   if job.status == 'running' and not is_ours then
-    -- Another worker has the job, or a sweeper will find it. A repeated entry does not mean that the worker died.
+    -- Another worker has the job, or a sweep will find it. A repeated entry does not mean that the worker died.
     local until_ms = score_of(outbox, place)
     if until_ms and (tonumber(until_ms) > now or is_direct) then return { 'ack', '' } end
   elseif is_direct and not is_ours then
-    -- A direct dispatch: once the sweeper may have looked, the job belongs to the queue.
+    -- This is a direct dispatch. Once the sweep may have seen the job, the job belongs to the queue.
     local since = score_of(outbox, place)
     if not since then return { 'ack', '' } end
     local oldest = math.min(tonumber(since), job.ready_at)
     if oldest < now - DIRECT_MS then
-      -- A renewal may have moved its time into the future right after that look: the sweeper looks again.
+      -- A renewal may have moved its time ahead right after the sweep looked. With the old time, the sweep looks again.
       put(outbox, ms(oldest), place)
       return { 'ack', '' }
     end
@@ -182,10 +183,10 @@ local function start(id, entry, token, expected, is_direct)
 
   local lost_call = 0
   if job.status == 'running' then
-    -- It is claimed for this entry already, and the answer was lost on its way.
+    -- The job is claimed for this entry already, and the answer was lost.
     if is_ours then
       hold()
-      -- The sweep took it for a call that nobody has read. Now it is made.
+      -- The sweep took it for a call that no worker has read. Now the call is made.
       local attempts_key = job_key(id) .. ':attempts'
       if redis.call('HGET', attempts_key, job.calls .. ':end') == UNREAD_END then redis.call('HDEL', attempts_key, job.calls .. ':end') end
       local record = redis.call('HGETALL', job_key(id))
@@ -193,9 +194,9 @@ local function start(id, entry, token, expected, is_direct)
       record[#record + 1], record[#record + 2] = 'waited_ms', ms(intent.waited_ms)
       return { 'run', job.calls, job.attempts, 0, record }
     end
-    -- A repeated delivery: the worker of the last call is gone, and nobody knows whether the provider did the work.
-    -- Its cost is unknown too, so the reserved amount is booked. Calls that perhaps no worker has read have their end from due.lua: they cost
-    -- nothing, and do not count toward the quarantine.
+    -- This is a repeated delivery: the worker of the last call is gone, and it is not known whether the provider did
+    -- the work. Its cost is unknown too, so the reserved amount is booked. Calls that perhaps no worker has read have
+    -- an end from due.lua. They cost nothing, and do not count toward the quarantine.
     local known = redis.call('HGET', job_key(id) .. ':attempts', job.calls .. ':end')
     if not known or not string.find(known, '"outcome"', 1, true) then
       local cost = job.reserved or 0
@@ -206,7 +207,7 @@ local function start(id, entry, token, expected, is_direct)
       job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
       lost_call = job.calls
     elseif string.find(known, '"outcome":"lost"', 1, true) then
-      -- due.lua has found it: nobody knows whether it was sent.
+      -- due.lua has found it, and it is not known whether it was sent.
       lost_call = job.calls
     end
     if job.lost >= most_lost then

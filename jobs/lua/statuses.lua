@@ -1,7 +1,7 @@
 -- Reads the states of jobs.
 --
 -- ARGV  ids
--- Answer a status for each, '' where there is no such job
+-- Answer a status for each, '' if there is no such job
 
 local statuses = {}
 for i, id in ipairs(ARGV) do

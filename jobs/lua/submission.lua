@@ -1,4 +1,4 @@
--- Counts a request that is no job among the submissions of its tenant.
+-- Counts a request that makes no job among the submissions of its tenant.
 --
 -- ARGV   1 submissions a minute
 -- Answer ms until there is room; 0: it is counted

@@ -1,10 +1,10 @@
 -- Reads the statistics of a tenant: its jobs, its money, its pace.
 --
--- ARGV  1 retain ms  2 how far back the pace looks, ms
+-- ARGV  1 retain ms  2 the time over which the pace is measured, ms
 -- Answer {scheduled, queued, running, completed, failed, cancelled, spent USD today, reserved USD, ended in that time,
---        parked for turns of fair keys, end of its pause ('' none), why it is paused}
--- A job's score in `expiry` is its end plus the retention, so jobs that ended lately are counted without a counter. A later
--- score is from an earlier configuration. Durable runs are there too, and in `durables` with the same scores.
+--        parked for turns of fair keys, end of its pause ('' none), reason of its pause}
+-- A job's score in `expiry` is its end plus the retention, so jobs that ended lately are counted without a counter. A
+-- later score comes from an earlier configuration. Durable runs are there too, and in `durables` with the same scores.
 
 local answer = {}
 for i, status in ipairs({ 'scheduled', 'queued', 'running', 'completed', 'failed', 'cancelled' }) do

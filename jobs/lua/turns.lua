@@ -1,16 +1,18 @@
--- Shared by the scripts that put entries into a lane's queue and take them out: the loader puts it in front of each.
+-- Shared by the scripts that add entries to a lane's queue and take them out: the loader puts it before each.
 --
--- Where turns of a tenant go round its fair keys, an entry in `prioritized` stands for a turn of its tenant. Which entry has the turn
--- is decided when it comes: `key-turns:<band>:<tenant>` has the tenant's waiting entries of the band by their tags (see
--- ratelimit/lua/tag.lua), and the first of them goes; the entry whose place it took gets its own.
--- Invariants: exchanging places changes no other tenant's turn, and no entry is added or removed. `key-turns` has only entries that
--- are in `prioritized`. One that is not in it (returned, brought forward) goes when its own place comes.
+-- If the turns of a tenant rotate among its fair keys, an entry in `prioritized` stands for a turn of its tenant. Which
+-- entry has the turn is decided when the turn comes. `key-turns:<band>:<tenant>` has the tenant's waiting entries of
+-- the band by their tags (see ratelimit/lua/tag.lua), and the first of them goes. The entry whose place it took gets
+-- its place.
+-- Invariants: exchanging places changes no other tenant's turn, and no entry is added or removed. `key-turns` has only
+-- entries that are in `prioritized`. An entry that is not in `key-turns` (returned, or brought forward) goes when its
+-- own place comes.
 
 local queue = KEYS[1]
 local function key(name) return queue .. ':' .. name end
 local lane = string.sub(queue, 1, -string.len(':calls') - 1)
 
--- As in ratelimit/lua/tag.lua.
+-- The same as in ratelimit/lua/tag.lua.
 local KEY_ENDS_KEPT_MS = 86400000
 
 local function turns_key(tenant, turn) return lane .. ':key-turns:' .. string.match(turn, '^(%a+):') .. ':' .. tenant end
