@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { type Batch, batchEndpoints } from '../batches/batch.ts'
 import type { Tenant } from '../config/tenants.ts'
-import type { NewJob } from '../jobs/jobs.ts'
+import type { NewJob } from '../jobs/new-job.ts'
 import { tenantDecorator } from './auth.ts'
 import type { Api } from './deps.ts'
 import type { RequestTrace, TraceRequest } from './request-trace.ts'

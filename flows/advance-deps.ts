@@ -1,6 +1,7 @@
 import type { KeyTerms } from '../config/key-terms.ts'
 import type { AtRest } from '../jobs/at-rest.ts'
-import type { Jobs, NewJob } from '../jobs/jobs.ts'
+import type { Jobs } from '../jobs/jobs.ts'
+import type { NewJob } from '../jobs/new-job.ts'
 import type { JsonValue } from '../lib/json.ts'
 import type { FlowError } from './flow.ts'
 import type { LoadedFlow } from './record.ts'

@@ -1,6 +1,7 @@
 import { toWindows } from '../jobs/budgets.ts'
 import { InputError } from '../jobs/input-error.ts'
-import type { BulkOutcome, NewJob } from '../jobs/jobs.ts'
+import type { BulkOutcome } from '../jobs/jobs.ts'
+import type { NewJob } from '../jobs/new-job.ts'
 import { createBreather } from '../lib/breathe.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'

@@ -1,5 +1,5 @@
 import type { DueTimers } from './due-timers.ts'
-import type { NewJob } from './jobs.ts'
+import type { NewJob } from './new-job.ts'
 import type { OpenLanes } from './open-lanes.ts'
 import type { Outbox } from './outbox.ts'
 import type { Forecaster } from './read.ts'

@@ -1,5 +1,5 @@
 import type { JobType } from './job.ts'
-import type { GatherPlan } from './jobs.ts'
+import type { GatherPlan } from './new-job.ts'
 
 /**
  * The form in the record, which `jobs/lua/retry.lua` reads: the time at which the job leaves (0: never), bytes, type.

@@ -1,4 +1,4 @@
-import type { JobFlow } from './jobs.ts'
+import type { JobFlow } from './new-job.ts'
 
 /** The form in the record, which `tell_flow` of lua/common.lua reads. */
 export function encodeJobFlow({ id, step, element, attempt, name }: JobFlow): string {

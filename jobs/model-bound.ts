@@ -1,5 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
-import type { NewJob } from './jobs.ts'
+import type { NewJob } from './new-job.ts'
 import type { Scripts } from './scripts.ts'
 
 /**

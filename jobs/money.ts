@@ -1,5 +1,6 @@
 import { type Price, type Rates, ratesFor } from '../lib/price.ts'
-import type { JobCost, NewJob } from './jobs.ts'
+import type { JobCost } from './job-cost.ts'
+import type { NewJob } from './new-job.ts'
 
 /** What the calls of a lane cost, and how long its answers may be. */
 export type LanePrice = {

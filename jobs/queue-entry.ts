@@ -1,5 +1,6 @@
 import type { JobType, Priority } from './job.ts'
-import type { GatherPlan, JobCost } from './jobs.ts'
+import type { JobCost } from './job-cost.ts'
+import type { GatherPlan } from './new-job.ts'
 import type { FetchedEntry } from './queue-scripts.ts'
 
 export type QueueEntry = {

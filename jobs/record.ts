@@ -6,7 +6,7 @@ import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
 import type { Job, JobError, JobEvent, JobEventType, JobStatus } from './job.ts'
 import { showJobFlow } from './job-flow.ts'
 import { keepResult } from './job-result.ts'
-import type { JobCost } from './jobs.ts'
+import type { JobCost } from './job-cost.ts'
 import { withoutOmission } from './omission.ts'
 
 /** A record as Redis holds it: names to bytes, or to texts if it was built here. Bodies and results are bytes. */

@@ -1,7 +1,7 @@
 import { resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { encodeIntent } from '../jobs/claim.ts'
-import type { NewJob } from '../jobs/jobs.ts'
+import type { NewJob } from '../jobs/new-job.ts'
 import { OUTBOX_GRACE_MS } from '../jobs/leases.ts'
 import type { Queues } from '../jobs/queue.ts'
 import type { StartPlan } from '../jobs/submission.ts'

@@ -1,5 +1,6 @@
 import type { Claimed } from '../jobs/claim.ts'
-import type { BulkOutcome, CreateOutcome, Jobs, NewJob } from '../jobs/jobs.ts'
+import type { BulkOutcome, CreateOutcome, Jobs } from '../jobs/jobs.ts'
+import type { NewJob } from '../jobs/new-job.ts'
 import type { WorkEvents } from '../jobs/work.ts'
 import type { Emitter } from '../lib/emitter.ts'
 import type { Span, SpanAttributes, Tracing } from './tracing.ts'

@@ -1,4 +1,4 @@
-import type { JobCost } from '../jobs/jobs.ts'
+import type { JobCost } from '../jobs/job-cost.ts'
 import type { LaneQueue } from '../jobs/lane-queue.ts'
 import { estimateMoney } from '../jobs/money.ts'
 import type { Held } from '../jobs/queue-entry.ts'

@@ -1,6 +1,6 @@
 import type { Lane } from '../config/lanes.ts'
 import type { AttemptEnd } from '../jobs/finish.ts'
-import type { JobCost } from '../jobs/jobs.ts'
+import type { JobCost } from '../jobs/job-cost.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { Usage } from '../lib/usage.ts'
 import { priceUsage } from '../providers/accounting.ts'

@@ -1,5 +1,6 @@
 import type { Tenant } from '../../config/tenants.ts'
-import type { BulkOutcome, Jobs, NewJob } from '../../jobs/jobs.ts'
+import type { BulkOutcome, Jobs } from '../../jobs/jobs.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { ApiDeps, ApiLimits, ProviderAccess, ServerParts } from '../deps.ts'
 import { toApiError } from '../error-replies.ts'

@@ -1,7 +1,7 @@
 import { type KeyTerms, underTerms } from '../../config/key-terms.ts'
 import { resolveTenant } from '../../config/tenants.ts'
 import { type FlowError, toFlowError } from '../../flows/flow.ts'
-import type { NewJob } from '../../jobs/jobs.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import type { JsonValue } from '../../lib/json.ts'
 import { ApiError } from '../errors.ts'
 import { parseRequest } from '../issues.ts'

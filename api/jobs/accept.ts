@@ -1,5 +1,7 @@
 import type { Job, JobType } from '../../jobs/job.ts'
-import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
+import type { JobCost } from '../../jobs/job-cost.ts'
+import type { Refusal } from '../../jobs/jobs.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import { fileIdOf } from '../../lib/input-files.ts'
 import type { ApiDeps, ApiStore } from '../deps.ts'
 import type { IdempotencyPolicy } from '../idempotency-key.ts'

@@ -1,6 +1,6 @@
 import type { Lane } from '../../config/lanes.ts'
 import type { JobType, Tier } from '../../jobs/job.ts'
-import type { GatherPlan, NewJob } from '../../jobs/jobs.ts'
+import type { GatherPlan, NewJob } from '../../jobs/new-job.ts'
 import { sourceOf } from '../../lib/json-source.ts'
 
 /** Job types that all of these batch APIs accept. */

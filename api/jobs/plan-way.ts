@@ -1,6 +1,7 @@
 import type { Lane } from '../../config/lanes.ts'
 import type { Tier } from '../../jobs/job.ts'
-import type { FlexPlan, NewJob } from '../../jobs/jobs.ts'
+import type { FlexPlan } from '../../jobs/job-cost.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import { isWithoutOutput } from '../../providers/endpoints.ts'
 import { planGathering } from './plan-gathering.ts'
 

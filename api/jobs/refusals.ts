@@ -1,5 +1,6 @@
 import { type BudgetShortage, describeBudget, toShortUsd } from '../../jobs/budgets.ts'
-import type { NewJob, Refusal } from '../../jobs/jobs.ts'
+import type { Refusal } from '../../jobs/jobs.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import type { ServerParts } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 

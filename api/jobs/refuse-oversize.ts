@@ -1,5 +1,5 @@
 import { type Lane, type LaneLimits, listBounds } from '../../config/lanes.ts'
-import type { JobCost } from '../../jobs/jobs.ts'
+import type { JobCost } from '../../jobs/job-cost.ts'
 import { ApiError } from '../errors.ts'
 
 /** Refuses a request that exceeds what its lane, or a shared limit, admits in a whole window: it would wait for ever. */

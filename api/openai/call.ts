@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { CacheMode, Job } from '../../jobs/job.ts'
-import type { NewJob } from '../../jobs/jobs.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import { tenantOf } from '../auth.ts'
 import type { ApiDeps } from '../deps.ts'
 import { parseFairKey, withFairKey } from '../fair-key.ts'

@@ -1,4 +1,4 @@
-import type { NewJob } from '../../jobs/jobs.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import { createBreather } from '../../lib/breathe.ts'
 import { type BatchEnding, type BatchLine, BLOCK_LINES, emptyTally } from '../batch.ts'
 import {

@@ -1,5 +1,5 @@
 import { InputError } from '../../jobs/input-error.ts'
-import type { NewJob } from '../../jobs/jobs.ts'
+import type { NewJob } from '../../jobs/new-job.ts'
 import { createBreather } from '../../lib/breathe.ts'
 import { type BatchLine, BLOCK_LINES } from '../batch.ts'
 import type { InputLine } from '../read-lines.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { keepMaintained } from '../../helpers/maintainer.ts'
 import {
   complete,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createDirectDispatch } from '../../../jobs/direct-dispatch.ts'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { directChannel } from '../../../jobs/keys.ts'
 import { createLeases } from '../../../jobs/leases.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { isBatchId } from '../../../batches/batch.ts'
 import type { Job } from '../../../jobs/job.ts'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { tenantRoot } from '../../../jobs/keys.ts'
 import type { LaneQueue } from '../../../jobs/lane-queue.ts'
 import { createRedrive, type RedriveRule } from '../../../jobs/redrive.ts'

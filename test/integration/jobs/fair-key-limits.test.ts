@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import type { Claimed } from '../../../jobs/claim.ts'
 import type { FairKeyLimits } from '../../../jobs/fair-key.ts'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
   failure,

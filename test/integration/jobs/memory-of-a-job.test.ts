@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, it, onTestFinished } from 'vitest'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { testAtRest, testSealer } from '../../helpers/encryption.ts'
 import { keysOf, startTestRedis } from '../../helpers/redis.ts'
 import { intent, LANE, newJob, openTestStore, queuedEntries, type TestStore } from '../../helpers/store.ts'

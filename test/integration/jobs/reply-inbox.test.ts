@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import type { PubSub } from '../../../jobs/pubsub.ts'
 import { createReplyInbox } from '../../../jobs/reply-inbox.ts'
 import { renderResult } from '../../../providers/vectors.ts'

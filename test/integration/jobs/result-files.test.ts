@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import type { AttemptEnd, ResultFile } from '../../../jobs/finish.ts'
 import type { Job } from '../../../jobs/job.ts'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { newJob, openTestStore, type Running, TENANT, type TestStore } from '../../helpers/store.ts'
 
 const end: AttemptEnd = { outcome: 'completed', latency_ms: 5, status: 200 }

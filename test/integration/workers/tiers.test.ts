@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Lane } from '../../../config/lanes.ts'
-import type { NewJob } from '../../../jobs/jobs.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'
 import { planCalls } from '../../../workers/plan.ts'
 import { newJob, openTestStore, TENANT } from '../../helpers/store.ts'

@@ -1,4 +1,4 @@
-import type { JobCost } from '../../../jobs/jobs.ts'
+import type { JobCost } from '../../../jobs/job-cost.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'
 
 /** An entry in hand, for functions that read only its cost. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Lane } from '../../../config/lanes.ts'
-import type { JobCost } from '../../../jobs/jobs.ts'
+import type { JobCost } from '../../../jobs/job-cost.ts'
 import type { Held } from '../../../jobs/queue-entry.ts'
 import { createLatest } from '../../../lib/latest.ts'
 import type { ClaimedJob } from '../../../workers/claimed-job.ts'
