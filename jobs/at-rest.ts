@@ -126,7 +126,7 @@ export function createAtRest(deps: {
         return { ...rest, ...(isJsonObject(said) ? said : {}) } as JobError
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error
-        return { ...rest, message: 'What this failure said is encrypted with a key that is not configured.' }
+        return { ...rest, message: 'The message of this error is encrypted with a key that is not configured.' }
       }
     },
   }
@@ -136,11 +136,11 @@ export function createAtRest(deps: {
 export function toUndecryptable(error: UnreadableError): JobError {
   const why =
     error.missingKey === null
-      ? 'it was changed, or damaged, since it was stored'
+      ? 'it was changed or damaged after it was stored'
       : 'the key that it was encrypted with is not configured'
   return {
     code: 'undecryptable',
-    message: `What is stored of this job cannot be read: ${why}.`,
+    message: `The stored data of this job cannot be read: ${why}.`,
     provider_status: null,
     // A process that has the key can read it.
     retryable: error.missingKey !== null,

@@ -288,7 +288,7 @@ export function createHistorySource(deps: {
   }
 }
 
-/** The job waits for the history no more, and nothing of it is marked as copied. */
+/** The job no longer waits for the history, and nothing of it is marked as copied. */
 export function toUnmarked(id: string): CopiedJob {
   return { id, finishedAt: '-', hotMs: 0, costNano: 0, unpricedCalls: 0 }
 }

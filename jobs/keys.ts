@@ -93,7 +93,7 @@ export function answersChannel(prefix: string, process: string): string {
 const TAKES_STARTED = 'started'
 
 /**
- * `<worker> started <lane> <lane> …`, or only the worker if it takes no more. Blanks in names of models become `%20`.
+ * `<worker> started <lane> <lane> …`, or only the worker if it takes no more jobs. Blanks in names of models become `%20`.
  */
 export function formatOpenLanes(worker: string, lanes: readonly string[]): string {
   if (lanes.length === 0) return worker

@@ -35,7 +35,7 @@ export type LaneQueue = {
   isEmpty(): Promise<boolean>
   /** When the next delayed entry is due, Unix ms; null: none is delayed. */
   nextDue(): Promise<number | null>
-  /** The job has ended, or needs this entry no more. */
+  /** The job has ended, or no longer needs this entry. */
   acknowledge(held: Held): Promise<void>
   /**
    * The job was claimed: from now on its place in the outbox holds it for this worker, as the result says. Its entry
@@ -44,8 +44,8 @@ export type LaneQueue = {
   claimed(held: Held): Held
   /** Delays the entry until the given time (Unix ms). */
   delay(held: Held, at: number, mark?: EntryMark): Promise<void>
-  /** The worker serves these entries now. `anew`: the lane was paused before. */
-  served(held: readonly Held[], anew: boolean): void
+  /** The worker serves these entries now. `isResumed`: the lane was paused before. */
+  served(held: readonly Held[], isResumed: boolean): void
   /** These acknowledged entries were not served. */
   left(held: readonly Held[]): void
   /**
@@ -166,7 +166,7 @@ export function createLaneQueue(deps: {
     },
     // Only entries that get a call count. Fetched ones may still be rerouted or delayed, and that must not move others'
     // turns. A delayed entry keeps its first tag, so that a retry does not lose its turn.
-    served(held, anew) {
+    served(held, isResumed) {
       const data = held.flatMap((one) => (one.bull ? [one.bull.data] : []))
       if (data.length === 0) return
       deps.order.served(
@@ -174,7 +174,7 @@ export function createLaneQueue(deps: {
         Math.max(...data.map((one) => one.start)),
         data.reduce((sum, one) => sum + one.seconds, 0),
         `${prefix}:${QUEUE_NAME}:prioritized`,
-        anew,
+        isResumed,
       )
     },
     left(held) {

@@ -87,9 +87,9 @@ export type Order = {
   place(lane: string, entries: QueueEntry[], held: { sets: string[]; lists: string[] }): Promise<QueuePlace[]>
   /**
    * Entries up to this start tag, which take this many seconds together, are being served. `waiting`: the key of the
-   * others. `anew`: the lane served nothing for a while, so earlier measurements do not count.
+   * others. `isResumed`: the lane served nothing for a while, so earlier measurements do not count.
    */
-  served(lane: string, start: number, seconds: number, waiting: string, anew: boolean): void
+  served(lane: string, start: number, seconds: number, waiting: string, isResumed: boolean): void
   /** Whether entries with these start tags keep their places. Without this method all do. */
   holds?(lane: string, starts: number[]): Promise<boolean[]>
   /** These entries leave the lane without having been served. */

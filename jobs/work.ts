@@ -30,7 +30,7 @@ const NEW_KEY_PAUSE_MS = 5000
 /** The workers' side of the job store. Every method is idempotent, and throws if Redis is unavailable. */
 export type Work = Claims &
   Finishes & {
-    /** Requeues the job. False: it has ended or moved, and needs this entry no more. */
+    /** Requeues the job. False: it has ended or moved, and no longer needs this entry. */
     requeue(claimed: Omit<Claimed, 'body'>, end: AttemptEnd, next: Retry): Promise<boolean>
     /** Moves a waiting job to another lane. Its entry here is not needed any more, even if the job does not move. */
     reroute(held: Held, lane: string): Promise<void>

@@ -47,7 +47,7 @@ export function createAfterRefusal(deps: {
   const { hand, state, queue, shutTiers, handOff, now } = deps
   const tierOf = (one: Held) => tierToTake([one], now())
 
-  /** Call it after the state was told of the answer. `reported`: what the lane was reported to wait for before that. */
+  /** Call it after the state was told of the answer. `reported`: what the lane was last reported to wait for. */
   async function follow(refusal: Refusal, reported: LaneWaitingFor | null): Promise<void> {
     const { lane, answer, after, next } = refusal
     if (after.kind === 'put_off') {

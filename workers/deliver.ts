@@ -43,7 +43,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
         ),
       )
     } catch (error) {
-      onError(error, 'keeping vectors')
+      onError(error, 'caching vectors')
     }
   }
 

@@ -73,7 +73,7 @@ export function createLiveView(deps: {
   const sound = speaks
     ? createSoundPieces({
         ...{ ...shared, files: deps.files },
-        onError: (error) => onError(error, 'passing a sound on'),
+        onError: (error) => onError(error, 'streaming sound'),
       })
     : null
 

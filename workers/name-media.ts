@@ -3,7 +3,7 @@ import type { JsonObject } from '../lib/json.ts'
 import { endingOf } from '../lib/media-type.ts'
 import type { ProviderSuccess } from '../providers/provider.ts'
 
-/** The result that an answer makes: its bytes become files, whose ids stand in the entries of `data`. */
+/** The result that an answer makes: its bytes become files, whose ids are in the entries of `data`. */
 export function nameMedia(
   { body, media }: Pick<ProviderSuccess, 'body' | 'media'>,
   newId: () => string,

@@ -214,7 +214,7 @@ async function readCached(
           })
         }
       } catch (error) {
-        onError(error, 'reading kept vectors')
+        onError(error, 'reading cached vectors')
       }
     }),
   )

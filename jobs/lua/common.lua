@@ -200,7 +200,7 @@ end
 
 -- Budgets of windows (a day, a week or a month of a time zone, or without an end) of a tenant, a key, a fair key, a
 -- group or a flow. Each window has an account: a hash `budget:<owner>:<start>:<end>`. A job counts in the windows in
--- which it was accepted, for good: `accounts` in its record names their accounts. Jobs without such budgets have no
+-- which it was accepted, for ever: `accounts` in its record names their accounts. Jobs without such budgets have no
 -- accounts, and cost no further command.
 -- Fields: `spent`; `reserved` for open jobs; `running`, the part of that whose calls are under way; from the latest
 -- accepted job: `limit`, `about` (whose budget it is, as JSON) and `notify` (the address for webhooks about it);

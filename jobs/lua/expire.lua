@@ -14,7 +14,7 @@ for i = 2, #ARGV do
       take_out(root .. ':deadlines', id)
     else
       local promoted = leave_flight(job, job.status)
-      local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited; no call was made for it.","provider_status":null,"retryable":false}'
+      local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited. No call was made for it.","provider_status":null,"retryable":false}'
       finish(job, 'failed', tonumber(ARGV[1]), { 'error', failure }, ',"error":' .. failure)
       ended[id] = true
       local v = redis.call('HMGET', job_key(id), 'lane', 'request_id')

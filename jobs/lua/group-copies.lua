@@ -2,7 +2,7 @@
 -- scripts that need it.
 --
 -- Invariant: `copied_unpriced` is in a group's hash from its first copy on. A group without it has copies of an earlier
--- release, which did not count their calls without a price. Such a group gets none until its hash is made anew.
+-- release, which did not count their calls without a price. Such a group gets none until its hash is created again.
 
 -- Whether `copied_unpriced` of the group counts all of its copies. Creates the field in a group without copies. Call it
 -- before a copy is counted.

@@ -87,8 +87,8 @@ local function hold_budget(job, expected, fields)
     end
   end
   if short then
-    local failure = '{"code":"budget_exhausted","message":"What calls cost came to more than was reserved for them, and ' .. short ..
-      ', has no room for this one; no call was made for it.","provider_status":null,"retryable":true}'
+    local failure = '{"code":"budget_exhausted","message":"Calls cost more than was reserved for them, so ' .. short ..
+      ', has no room for this job. No call was made for it.","provider_status":null,"retryable":true}'
     if redis.call('GET', flight_key(job.hash)) == id then
       local followers = pop_followers(job.hash, true)
       if finish_followers(job.hash, followers, 'failed', retain, { 'error', failure }, ',"error":' .. failure) > 0 then
@@ -173,7 +173,7 @@ local function start(id, entry, token, expected, is_direct)
 
   if job.deadline > 0 and now >= job.deadline and job.status ~= 'running' then
     local promoted = leave_flight(job, job.status)
-    local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited; no call was made for it.","provider_status":null,"retryable":false}'
+    local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited. No call was made for it.","provider_status":null,"retryable":false}'
     finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
     return failed(id, promoted, 'deadline_exceeded')
   end
@@ -212,7 +212,7 @@ local function start(id, entry, token, expected, is_direct)
     end
     if job.lost >= most_lost then
       local failure = '{"code":"worker_lost","message":"' .. job.lost ..
-        ' workers were lost in the middle of this job; it is quarantined until someone retries it.","provider_status":null,"retryable":true}'
+        ' workers were lost during calls of this job. It is quarantined until you retry it.","provider_status":null,"retryable":true}'
       local promoted = ''
       if redis.call('GET', flight_key(job.hash)) == id then promoted = promote(job.hash) or '' end
       finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)

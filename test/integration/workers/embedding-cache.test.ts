@@ -269,7 +269,7 @@ describe('an embedding job', () => {
     await run(['a', 'b'])
     expect((await run(['b', 'c'])).status).toBe('completed')
     expect(sent()).toEqual([2, 2])
-    expect(errors).toContain('reading kept vectors: Error: LOADING')
+    expect(errors).toContain('reading cached vectors: Error: LOADING')
   })
 
   it('is completed though its vectors cannot be kept', async () => {
@@ -277,7 +277,7 @@ describe('an embedding job', () => {
       embeddingCache: (cache) => ({ ...cache, set: () => Promise.reject(new Error('OOM')) }),
     })
     expect((await run(['a', 'b'])).status).toBe('completed')
-    await until(() => errors.includes('keeping vectors: Error: OOM'))
+    await until(() => errors.includes('caching vectors: Error: OOM'))
   })
 })
 
