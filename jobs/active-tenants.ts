@@ -3,7 +3,7 @@ import { tenantOf } from './keys.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 
 /** A process names a tenant as active at most once in this time, ms. */
-const SAID_FOR_MS = 5000
+const NAMED_FOR_MS = 5000
 
 /**
  * A tenant counts as active for this long after it was named, ms. This is longer than the time above, and than
@@ -61,16 +61,16 @@ export function createActiveTenants(deps: {
 }): ActiveTenants {
   const { redis, now } = deps
   const key = activeTenantsKey(deps.prefix)
-  const said = new Map<string, number>()
+  const namedAt = new Map<string, number>()
   return {
     touch(tenant) {
       const time = performance.now()
-      if (time - (said.get(tenant) ?? Number.NEGATIVE_INFINITY) < SAID_FOR_MS) return
-      said.delete(tenant)
-      said.set(tenant, time)
-      if (said.size > MOST_REMEMBERED) said.delete(said.keys().next().value!)
+      if (time - (namedAt.get(tenant) ?? Number.NEGATIVE_INFINITY) < NAMED_FOR_MS) return
+      namedAt.delete(tenant)
+      namedAt.set(tenant, time)
+      if (namedAt.size > MOST_REMEMBERED) namedAt.delete(namedAt.keys().next().value!)
       redis.zadd(key, now(), tenant).catch(() => {
-        if (said.get(tenant) === time) said.delete(tenant)
+        if (namedAt.get(tenant) === time) namedAt.delete(tenant)
       })
     },
     list: () => redis.zrangebyscore(key, now() - ACTIVE_FOR_MS, '+inf'),

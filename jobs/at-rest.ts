@@ -114,16 +114,16 @@ export function createAtRest(deps: {
     },
     sealError(root, id, error) {
       const { message, provider_error, ...rest } = error
-      const said = provider_error === undefined ? { message } : { message, provider_error }
-      const sealed = sealText({ root, purpose: 'error', id }, JSON.stringify(said))
+      const secret = provider_error === undefined ? { message } : { message, provider_error }
+      const sealed = sealText({ root, purpose: 'error', id }, JSON.stringify(secret))
       return JSON.stringify(sealed === null ? error : { ...rest, sealed })
     },
     openError(root, stored) {
       if (!('sealed' in stored)) return stored
       const { sealed, ...rest } = stored
       try {
-        const said = openText({ root, purpose: 'error', id: null }, sealed)
-        return { ...rest, ...(isJsonObject(said) ? said : {}) } as JobError
+        const secret = openText({ root, purpose: 'error', id: null }, sealed)
+        return { ...rest, ...(isJsonObject(secret) ? secret : {}) } as JobError
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error
         return { ...rest, message: 'The message of this error is encrypted with a key that is not configured.' }

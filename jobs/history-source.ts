@@ -197,8 +197,8 @@ export function createHistorySource(deps: {
       return {
         block,
         ids: names.filter((name) => !name.startsWith(DELETE) && !name.startsWith(DELIVERY)),
-        deliveries: behind(DELIVERY, names),
-        deleted: behind(DELETE, names),
+        deliveries: restOf(DELIVERY, names),
+        deleted: restOf(DELETE, names),
       }
     },
 
@@ -294,7 +294,7 @@ export function toUnmarked(id: string): CopiedJob {
 }
 
 /** Of the names that start with `start`, the rest. */
-function behind(start: string, names: readonly string[]): string[] {
+function restOf(start: string, names: readonly string[]): string[] {
   return names.flatMap((name) => (name.startsWith(start) ? [name.slice(start.length)] : []))
 }
 

@@ -104,10 +104,10 @@ export async function listOfTenants(
     }
     // Lists that may still have a job before the last one of a full page.
     const last = found[limit - 1]?.place
-    const behind = open
+    const unfinished = open
       .filter(({ end }) => end === null || last === undefined || comparePlaces(end, last) < 0)
       .sort((one, other) => compareEnds(one.end, other.end))
-    await readOn(behind.slice(0, AT_ONCE), limit, FURTHER_SCANNED)
+    await readOn(unfinished.slice(0, AT_ONCE), limit, FURTHER_SCANNED)
   }
 }
 

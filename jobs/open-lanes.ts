@@ -21,7 +21,7 @@ export function createOpenLanes(deps: { pubsub: PubSub; prefix: string; now: () 
   const workers = new Map<string, { worker: DirectWorker; lanes: ReadonlySet<string>; until: number }>()
   let turn = 0
 
-  function hear(message: string): void {
+  function receive(message: string): void {
     const { worker: name, takesStarted, lanes } = readOpenLanes(message)
     if (!name) return
     const worker = { name, channel: directChannel(prefix, name), takesStarted }
@@ -30,7 +30,7 @@ export function createOpenLanes(deps: { pubsub: PubSub; prefix: string; now: () 
   }
 
   // Until the subscription is active, no worker is known, and jobs go through the queue.
-  pubsub.keepListening(openLanesChannel(prefix), hear)
+  pubsub.keepListening(openLanesChannel(prefix), receive)
 
   return {
     pick(lane) {

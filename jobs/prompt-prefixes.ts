@@ -17,7 +17,7 @@ const WAIT_MS = 2000
 /** Providers drop a prefix that was not used for five to ten minutes. */
 const KEPT_MS = 5 * 60_000
 /** While a prefix is used, other processes hear of that at most this often, ms. */
-const TELL_MS = 60_000
+const ANNOUNCE_MS = 60_000
 /** Time between two looks at a prefix that another process warms, ms. */
 const LOOK_MS = 50
 /** How many prefixes a process remembers. */
@@ -47,7 +47,7 @@ export type PromptPrefixes = {
   cachedTokens(lane: string, prefix: string): number
 }
 
-type Known = { warmUntil: number; toldAt: number; first: Promise<void> | null; cachedTokens: number }
+type Known = { warmUntil: number; announcedAt: number; first: Promise<void> | null; cachedTokens: number }
 
 export function createPromptPrefixes(deps: {
   redis: RedisClient
@@ -62,7 +62,7 @@ export function createPromptPrefixes(deps: {
   function recall(name: string): Known {
     const found = known.get(name) ?? {
       warmUntil: 0,
-      toldAt: Number.NEGATIVE_INFINITY,
+      announcedAt: Number.NEGATIVE_INFINITY,
       first: null,
       cachedTokens: 0,
     }
@@ -72,10 +72,10 @@ export function createPromptPrefixes(deps: {
     return found
   }
 
-  function tell(key: string, one: Known): void {
+  function keepWarm(key: string, one: Known): void {
     one.warmUntil = now() + KEPT_MS
-    if (now() - one.toldAt < TELL_MS) return
-    one.toldAt = now()
+    if (now() - one.announcedAt < ANNOUNCE_MS) return
+    one.announcedAt = now()
     redis.set(key, 'warm', 'PX', KEPT_MS).catch((error: unknown) => onError(error, 'noting a warm prefix'))
   }
 
@@ -102,7 +102,7 @@ export function createPromptPrefixes(deps: {
 
   /** The turn of a call that need not wait. Its answer keeps the prefix warm. */
   function follow(key: string, one: Known): PrefixTurn {
-    return { answered: () => tell(key, one), failed: () => {}, learn: learnFor(one) }
+    return { answered: () => keepWarm(key, one), failed: () => {}, learn: learnFor(one) }
   }
 
   function lead(key: string, one: Known, end: () => void): PrefixTurn {
@@ -115,7 +115,7 @@ export function createPromptPrefixes(deps: {
     }
     return {
       learn: learnFor(one),
-      answered: () => over(() => tell(key, one)),
+      answered: () => over(() => keepWarm(key, one)),
       failed: () =>
         over(() => {
           redis.del(key).catch((error: unknown) => onError(error, 'giving up a prefix'))

@@ -204,9 +204,9 @@ export function toEvent(
   currentJob: () => Job,
   { root, atRest }: Omit<View, 'render'>,
 ): JobEvent {
-  const told = parseWithSource(stored) as StoredEvent
-  if (told.event === 'job.delta') keepSourcesAt(told, ['chunk'])
-  const { event, at, next_attempt_at, error, run_at, sealed, ...members } = told
+  const parsed = parseWithSource(stored) as StoredEvent
+  if (parsed.event === 'job.delta') keepSourcesAt(parsed, ['chunk'])
+  const { event, at, next_attempt_at, error, run_at, sealed, ...members } = parsed
   const data: JobEvent['data'] = { job_id: id, seq, at: isoTime(at), ...members }
   if (typeof next_attempt_at === 'number') data.next_attempt_at = isoTime(next_attempt_at)
   if (typeof run_at === 'number') data.run_at = isoTime(run_at)

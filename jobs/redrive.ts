@@ -53,7 +53,7 @@ export function createRedrive(deps: {
 }): Redrive {
   const { redis, scripts, outbox, rootOf } = deps
 
-  async function again(tenant: string, id: string, terms?: Terms): Promise<RetryAnswer> {
+  async function retryOne(tenant: string, id: string, terms?: Terms): Promise<RetryAnswer> {
     const args = [id, deps.retainMs(), ...(terms ? toArguments(terms) : [])]
     const [kind, endedAt] = (await scripts.run('retry', rootOf(tenant), args)) as Buffer[]
     const answer = kind!.toString() as RetryAnswer
@@ -66,8 +66,8 @@ export function createRedrive(deps: {
   }
 
   /** Null for each job that failed. If all of them did, it throws the first error. */
-  async function againEach(tenant: string, jobs: readonly { id: string }[]): Promise<(RetryAnswer | null)[]> {
-    const settled = await Promise.allSettled(jobs.map(({ id }) => again(tenant, id)))
+  async function retryEach(tenant: string, jobs: readonly { id: string }[]): Promise<(RetryAnswer | null)[]> {
+    const settled = await Promise.allSettled(jobs.map(({ id }) => retryOne(tenant, id)))
     const errors = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
     if (errors.length > 0 && errors.length === jobs.length) throw errors[0]
     if (errors.length > 0) deps.onError(errors[0], `queueing ${errors.length} of ${jobs.length} jobs again`)
@@ -75,7 +75,7 @@ export function createRedrive(deps: {
   }
 
   return {
-    retry: again,
+    retry: retryOne,
     async redrive(tenant, filter, { limit, isDryRun = false, except }) {
       let matched = 0
       let retried = 0
@@ -86,7 +86,7 @@ export function createRedrive(deps: {
           .slice(0, limit - matched)
         matched += found.length
         if (!isDryRun) {
-          const answers = await againEach(tenant, found)
+          const answers = await retryEach(tenant, found)
           retried += answers.filter((answer) => answer !== null && goesOn(answer)).length
           failed += answers.filter((answer) => answer === null).length
         }

@@ -89,7 +89,7 @@ export function createReplyInbox(deps: {
     one.changed()
   }
 
-  function hear(message: Buffer): void {
+  function receive(message: Buffer): void {
     const id = message.toString('latin1', 0, lineEnd(message, 0))
     const one = awaited.get(id)
     if (id === '') {
@@ -139,10 +139,10 @@ export function createReplyInbox(deps: {
     signal.addEventListener('abort', abort)
     try {
       while (!signal.aborted) {
-        const told = one.events.shift()
-        if (told) {
-          if (told.seq > seen + 1) return yield* goOn(String(seen))
-          if (told.seq === seen + 1) yield toEvent(id, ++seen, told.text, missing, viewOf(one))
+        const next = one.events.shift()
+        if (next) {
+          if (next.seq > seen + 1) return yield* goOn(String(seen))
+          if (next.seq === seen + 1) yield toEvent(id, ++seen, next.text, missing, viewOf(one))
         } else if (one.isOver) {
           const how = await one.ended.promise
           if (how === null || how.seq !== seen + 1) return yield* goOn(String(seen))
@@ -162,7 +162,7 @@ export function createReplyInbox(deps: {
   return {
     async open() {
       if (isListening) return channel
-      listening ??= pubsub.listenBytes(channel, hear).then((leave) => {
+      listening ??= pubsub.listenBytes(channel, receive).then((leave) => {
         isListening = true
         return leave
       })

@@ -44,7 +44,7 @@ export function createRetention(deps: {
     return total
   }
 
-  async function orTell(tenant: string, blocks: number): Promise<number> {
+  async function retireOrReport(tenant: string, blocks: number): Promise<number> {
     try {
       return await paced(() => retire(tenant, blocks))
     } catch (error) {
@@ -63,7 +63,7 @@ export function createRetention(deps: {
         const full: string[] = []
         for (const tenant of waiting) {
           if (signal?.aborted) return total
-          const count = await orTell(tenant, blocks)
+          const count = await retireOrReport(tenant, blocks)
           total += count
           if (count === blocks * BLOCK) full.push(tenant)
         }

@@ -169,9 +169,9 @@ export function createJobs(deps: JobsDeps): Jobs {
     async follow(tenant, id, cursor, signal) {
       const root = rootOf(tenant)
       const goOn = (after: string) => followJob({ redis, pubsub, reader }, root, id, after, signal)
-      const told =
+      const awaited =
         cursor === '' ? replyInbox?.follow(id, root, signal, (after) => flatten(goOn(after))) : null
-      return told ? { finished: false, events: told } : goOn(cursor)
+      return awaited ? { finished: false, events: awaited } : goOn(cursor)
     },
     followGroup: (tenant, group, cursor, signal) =>
       followGroup(

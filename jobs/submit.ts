@@ -233,7 +233,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     async create(job) {
       const { replyInbox } = dispatch
       const submitted = replyInbox && job.isAwaited ? await submitAwaited(job, replyInbox) : await submit(job)
-      const outcome = (await toOutcome(submitted)) ?? (await submitAnew(job, submitted))
+      const outcome = (await toOutcome(submitted)) ?? (await submitAsNew(job, submitted))
       if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, submitted.job)
       return outcome
     },
@@ -278,7 +278,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
   }
 
   /** The idempotency key names a job that neither Redis nor the history has any more. So the job counts as new. */
-  async function submitAnew(job: NewJob, { rest }: Submitted): Promise<CreateOutcome> {
+  async function submitAsNew(job: NewJob, { rest }: Submitted): Promise<CreateOutcome> {
     const key = `${rootOf(job.tenant)}:idempotency:${job.idempotencyKey}`
     if ((await redis.hget(key, 'id')) === String(rest[0])) await redis.hdel(key, 'moved')
     const outcome = await toOutcome(await submit(job))
@@ -286,7 +286,7 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     return outcome
   }
 
-  /** Null: see `submitAnew`. */
+  /** Null: see `submitAsNew`. */
   async function toOutcome(submitted: Submitted): Promise<CreateOutcome | null> {
     const { kind, rest, id } = submitted
     const root = rootOf(submitted.job.tenant)

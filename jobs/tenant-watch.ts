@@ -115,7 +115,7 @@ export function createTenantWatch(deps: {
   }
 
   /** Checks whether a tenant has work after all, if none is known. */
-  async function glance(tenant: string): Promise<void> {
+  async function findSigns(tenant: string): Promise<void> {
     const root = tenantRoot(prefix, tenant)
     if ((await redis.exists(...SIGNS.map((sign) => `${root}:${sign}`))) > 0) soon.add(tenant)
   }
@@ -149,7 +149,7 @@ export function createTenantWatch(deps: {
     }
     if (walks % WHOLE_WALKS === WHOLE_WALKS - 1) for (const tenant of some) soon.add(tenant)
     const fail = (error: unknown, tenant: string) => deps.onFailure({ task: 'sweep', tenant, error })
-    await visitAll(some, glance, fail, { atOnce: AT_ONCE, endsWithStore: true })
+    await visitAll(some, findSigns, fail, { atOnce: AT_ONCE, endsWithStore: true })
   }
 
   return {

@@ -14,9 +14,9 @@ export async function waitForJob(
   signal?: AbortSignal,
 ): Promise<Job | null> {
   const { redis, pubsub, reader, replyInbox } = deps
-  const told = replyInbox?.find(id, root)
-  if (told) {
-    const ended = await within(told, timeoutMs, signal)
+  const awaited = replyInbox?.find(id, root)
+  if (awaited) {
+    const ended = await within(awaited, timeoutMs, signal)
     if (ended === undefined) return reader.one(root, id)
     replyInbox?.forget(id)
     if (ended) return ended

@@ -213,7 +213,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
    * 2·log₂(n) more requests.
    */
   async function split(claimedJobs: ClaimedJob[], ends: AttemptEnd[]): Promise<void> {
-    const again: Held[] = []
+    const resent: Held[] = []
     await Promise.all(
       claimedJobs.map(async ({ held, claimed }, index) => {
         const next: Retry = {
@@ -224,14 +224,14 @@ export function createAfterFailure(deps: AfterFailureDeps) {
           heldForMs: held.leaseMs,
         }
         const goesOn = await keep(() => work.requeue(claimed, ends[index]!, next), 'splitting a request')
-        if (goesOn) again.push(held)
+        if (goesOn) resent.push(held)
         else await keep(() => queue.acknowledge(held), 'acknowledging')
       }),
     )
-    const middle = Math.ceil(again.length / 2)
+    const middle = Math.ceil(resent.length / 2)
     const order = new Map(claimedJobs.map((one, index) => [one.held, index]))
-    again.sort((a, b) => order.get(a)! - order.get(b)!)
-    const halves = [again.slice(0, middle), again.slice(middle)].filter((half) => half.length > 0)
+    resent.sort((a, b) => order.get(a)! - order.get(b)!)
+    const halves = [resent.slice(0, middle), resent.slice(middle)].filter((half) => half.length > 0)
     await Promise.all(halves.map(deps.resend))
   }
 

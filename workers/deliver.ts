@@ -75,13 +75,13 @@ function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null):
   const isFree = end === null || usage === null
   const costUsd = isFree ? 0 : lane.price === null ? null : priceUsage(lane.price, usage, servedTier)
   const savedUsd = isFree || lane.price === null ? 0 : savedByPromptCache(lane.price, usage, servedTier)
-  const tells = servedTier === 'standard' ? {} : { served_tier: servedTier }
+  const tierMember = servedTier === 'standard' ? {} : { served_tier: servedTier }
   const estimated = isEstimate ? ({ usage_is_estimate: true, cost_is_estimate: true } as const) : {}
   return {
     claimed: claimedJob.claimed,
     end: end && {
       ...end,
-      ...tells,
+      ...tierMember,
       usage,
       ...(costUsd === null ? { is_unpriced: true as const } : { cost_usd: costUsd }),
       ...estimated,

@@ -140,7 +140,7 @@ export function createExecutor(deps: ExecuteDeps) {
     } = decideTier(lane, claimedJobs, startedAt, flexTimes.mostly())
     // Otherwise the attempt says which tier it had, because its intent may name another one.
     const isPlain = first.cost.tier !== 'auto' && tier === askedTier([claimedJobs[0]!.held], startedAt)
-    const toldTier = isPlain ? {} : { tier }
+    const attemptTier = isPlain ? {} : { tier }
     const since = performance.now()
     const elapsed = () => Math.round(performance.now() - since)
     let answer: ProviderAnswer
@@ -171,8 +171,8 @@ export function createExecutor(deps: ExecuteDeps) {
     if (answer.ok && tier === 'flex') flexTimes.add(latencyMs)
     const serviceTier = tierSent({ tier, ...asks }, body)
     answer = backOff(pauseOf(`${serviceTier} ${source?.name ?? ''}`)(answer), serviceTier === 'flex')
-    if (source !== null && mayMove(lane)) shuts.hear(lane, source.name, answer)
-    const told = { ...toldTier, ...(source === null ? {} : { source: source.name }) }
+    if (source !== null && mayMove(lane)) shuts.note(lane, source.name, answer)
+    const attempt = { ...attemptTier, ...(source === null ? {} : { source: source.name }) }
 
     const timing = (source ?? lane).limits.isAdaptive
       ? timingOf(answer, { latencyMs, firstTokenMs: streams ? firstChunkMs : null, receivedBytes })
@@ -204,7 +204,7 @@ export function createExecutor(deps: ExecuteDeps) {
         call.split(answer).map((one) => ({ ...one, partials })),
         {
           outcome: 'completed',
-          ...told,
+          ...attempt,
           latency_ms: latencyMs,
           status: answer.status,
         },
@@ -212,7 +212,7 @@ export function createExecutor(deps: ExecuteDeps) {
     } else {
       const end: AttemptEnd = {
         outcome: OUTCOMES[answer.class],
-        ...told,
+        ...attempt,
         latency_ms: latencyMs,
         status: answer.status,
         error_code: answer.code,

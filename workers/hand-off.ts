@@ -22,9 +22,9 @@ export function createHandOff(deps: {
 }) {
   const { queue, work } = deps
 
-  async function orAbandon(entries: Held[], parting: Promise<unknown>): Promise<void> {
+  async function orAbandon(entries: Held[], returning: Promise<unknown>): Promise<void> {
     try {
-      await parting
+      await returning
     } catch (error) {
       deps.entries.abandon(entries)
       throw error

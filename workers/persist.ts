@@ -23,7 +23,7 @@ export async function persist<T>(
   for (let attempt = 0; ; attempt++) {
     try {
       const written = await unlessGivenUp(write())
-      secured?.then((takeAway) => takeAway())
+      secured?.then((remove) => remove())
       return written
     } catch (error) {
       deps.onError(error)

@@ -68,10 +68,10 @@ function countedMedia(
   { images, audioSeconds }: Cost,
   answer: ProviderAnswer,
 ): Pick<Cost, 'images' | 'audioSeconds'> {
-  const heard = answer.ok ? answer.usage?.audio_seconds : undefined
+  const statedSeconds = answer.ok ? answer.usage?.audio_seconds : undefined
   return {
     ...(images === undefined ? {} : { images }),
-    ...(audioSeconds === undefined ? {} : { audioSeconds: heard ?? audioSeconds }),
+    ...(audioSeconds === undefined ? {} : { audioSeconds: statedSeconds ?? audioSeconds }),
   }
 }
 

@@ -43,7 +43,7 @@ export function findSource({ sources }: Lane, permit: string): LaneSource | null
 export function createSourceShuts(deps: { now: () => number; events: Emit<{ 'source.shut': SourceShut }> }) {
   const until = new Map<string, number>()
   return {
-    hear(lane: Lane, source: string, answer: ProviderAnswer): void {
+    note(lane: Lane, source: string, answer: ProviderAnswer): void {
       if (answer.ok) until.delete(source)
       if (answer.ok || !refusesSource(answer)) return
       const at = deps.now()

@@ -108,7 +108,7 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/after-failure.ts',
-    find: '        if (goesOn) again.push(held)\n',
+    find: '        if (goesOn) resent.push(held)\n',
     replace: '        if (goesOn && index > 0) again.push(held)\n',
     tests: CALLS,
     titles: 'split by halves',
