@@ -109,7 +109,7 @@ export const WORKER_BREAKS: readonly Break[] = [
   {
     file: 'workers/after-failure.ts',
     find: '        if (goesOn) resent.push(held)\n',
-    replace: '        if (goesOn && index > 0) again.push(held)\n',
+    replace: '        if (goesOn && index > 0) resent.push(held)\n',
     tests: CALLS,
     titles: 'split by halves',
     says: 'a job of a split request is lost',
