@@ -10,6 +10,7 @@ export type CallBudgets = {
   operationsUrl: string | null
 }
 
+/** Whether a call was booked. */
 export type BookedCall =
   | {
       kind: 'booked'

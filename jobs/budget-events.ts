@@ -6,6 +6,7 @@ import { isoTime } from './record.ts'
 /** Ids of accounts begin with this, where they are listed together with ids of jobs. */
 export const BUDGET_PREFIX = 'budget_'
 
+/** The events of budgets: at 80 % and at 100 %. */
 export const budgetEvents = ['budget.warning', 'budget.exhausted'] as const
 export type BudgetEventName = (typeof budgetEvents)[number]
 

@@ -1,5 +1,6 @@
 import type { JobType } from './job.ts'
 
+/** The states of a job that has not ended. */
 export type OpenStatus = 'scheduled' | 'queued' | 'running'
 
 /** Which open jobs are meant. A member that is absent matches all jobs. Times are Unix ms. */

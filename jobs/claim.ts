@@ -75,6 +75,7 @@ export type Claimed = {
   reservedUsd: number | null
 }
 
+/** What a worker has to do for an entry. */
 export type Started =
   | { kind: 'run'; claimed: Claimed }
   /** Not due before this Unix time in ms. */

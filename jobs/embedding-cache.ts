@@ -15,12 +15,14 @@ const MOST_INPUTS = 2048
 /** Answers in one call of a script: half a megabyte of vectors, and a few ms of (de)compression in one turn. */
 const ITEMS_PER_CALL = 64
 
+/** A cached answer to one input. */
 export type CachedEmbedding = {
   result: JsonObject
   /** How much longer it is cached, ms. */
   leftMs: number
 }
 
+/** An answer to one input, and the content hash under which it is cached. */
 export type EmbeddingEntry = { hash: string; result: JsonObject; usage: Usage | null }
 
 /**

@@ -45,6 +45,7 @@ export async function* walkFailed(redis: RedisClient, root: string): AsyncGenera
   }
 }
 
+/** Whether a failed job matches the filter. */
 export function matches(job: FailedJob, filter: FailedFilter): boolean {
   const { group, lane, errorCode, type, failedAfter, failedBefore } = filter
   if (group !== undefined && job.group !== group) return false

@@ -25,6 +25,7 @@ export type FailedGroup = {
   retryable: boolean
 }
 
+/** How many failed jobs a tenant has, by lane and error code. */
 export type FailureCounts = {
   /** The most frequent class first. */
   classes: FailedGroup[]

@@ -37,6 +37,7 @@ export type AttemptEnd = {
   ambiguous?: boolean
 }
 
+/** The result of one job of a call. */
 export type Completion = {
   claimed: Claimed
   /** Null: no call was made for the job, and the attempt does not count. */

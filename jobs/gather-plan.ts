@@ -8,6 +8,7 @@ export function encodeGatherPlan({ type, leaveAt, bytes }: GatherPlan): string {
   return `${leaveAt === null ? 0 : Math.round(leaveAt)} ${bytes} ${type}`
 }
 
+/** Reads what `encodeGatherPlan` wrote. */
 export function decodeGatherPlan(text: string): GatherPlan {
   const [leaveAt, bytes, type] = text.split(' ')
   return { type: type as JobType, leaveAt: Number(leaveAt) || null, bytes: Number(bytes) }

@@ -24,6 +24,7 @@ export function isTerminal(status: JobStatus): status is TerminalStatus {
   return status === JobStatus.completed || status === JobStatus.failed || status === JobStatus.cancelled
 }
 
+/** The bands in which a lane serves jobs, the first one first. */
 export const Priority = { high: 'high', normal: 'normal', low: 'low' } as const
 export type Priority = (typeof Priority)[keyof typeof Priority]
 
@@ -41,6 +42,7 @@ export type CacheOutcome = 'miss' | 'hit' | 'shared' | 'off'
 export type WebhookEvent = 'job.completed' | 'job.failed' | 'job.cancelled'
 export type WebhookTarget = { url: string; events: WebhookEvent[] }
 
+/** Why a job failed. */
 export type JobError = {
   code: string
   message: string
@@ -170,6 +172,7 @@ export type JobEvent = {
   data: { job_id: string; seq: number; at: string; [member: string]: JsonValue | Job | undefined }
 }
 
+/** The jobs of a group in numbers. Times are RFC 3339. */
 export type GroupSummary = {
   group: string
   total: number
@@ -189,6 +192,7 @@ export type GroupEntry = Omit<GroupSummary, 'estimated_finish_at'> & {
   updated_at: string
 }
 
+/** One delivery of a webhook, with its tries. Times are RFC 3339, `latency_ms` is in ms. */
 export type Delivery = {
   id: string
   /** The id of the job or flow, or of the events of a budget. */

@@ -42,6 +42,7 @@ export type Refusal = {
   shortage?: BudgetShortage
 }
 
+/** What a submission led to. */
 export type CreateOutcome =
   | { kind: 'created'; job: Job }
   /** Same idempotency key and same payload: the job that the first request created. */
@@ -76,6 +77,7 @@ export type JobRequest = {
   cursor: string
 }
 
+/** Which jobs a list shows. A member that is absent matches all jobs. */
 export type JobFilter = {
   status?: JobStatus
   type?: JobType
@@ -94,6 +96,7 @@ export type JobFilter = {
   minCostUsd?: number
 }
 
+/** One page of a list. `hasMore`: there is a next page. */
 export type Page<T> = { data: T[]; hasMore: boolean }
 
 /** The place of a job in lists: newest first, and by id within a millisecond. `createdAt`: Unix ms. */
@@ -186,4 +189,5 @@ export type Jobs = {
   redeliver(tenant: string, deliveryId: string): Promise<Delivery | null>
 }
 
+/** The events of a job or a group. `finished`: it has ended, and nothing is left to read. */
 export type Following = { finished: boolean; events: AsyncIterable<JobEvent> }

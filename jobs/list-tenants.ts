@@ -13,6 +13,7 @@ const FIRST_READ = 4
 /** Tenants that are read at once. */
 const AT_ONCE = 32
 
+/** A job, and the tenant that owns it. */
 export type OwnedJob = { tenant: string; job: Job }
 
 /**

@@ -3,6 +3,7 @@ import type { JobCost } from './job-cost.ts'
 import type { GatherPlan } from './new-job.ts'
 import type { FetchedEntry } from './queue-scripts.ts'
 
+/** An entry that is to be added to its lane's queue. */
 export type QueueEntry = {
   tenant: string
   id: string
@@ -134,6 +135,7 @@ export type EntryData = JobCost & Omit<Turn, 'priority'>
 /** The place of an entry: its start tag, or its place among its tenant's entries if these rotate among fair keys. */
 export type Start = { start: number } | { tenant: string; ahead: number; of: number }
 
+/** What BullMQ stores with an entry that has this turn. */
 export function toData({ cost, mark }: QueueEntry, { priority: _, ...turn }: Turn): EntryData {
   return { ...cost, ...turn, ...mark }
 }
@@ -146,6 +148,7 @@ export function turnInside({ priority }: QueueEntry, { turn }: Turn): string {
   return turn === undefined ? '' : `${priority}:${turn}`
 }
 
+/** The arguments of `Order.left` for an entry with this data; empty if it takes no part of the tenant's turns. */
 export function toLeft(tenant: string, { flow, share }: EntryData) {
   return flow === undefined || share === undefined ? [] : [{ tenant, flow, share }]
 }
@@ -181,6 +184,7 @@ export function toEntry(
   }
 }
 
+/** An entry that was fetched. `leaseMs`: how long its place holds the job after a claim, ms. */
 export function toHeld(bull: FetchedEntry<EntryData>, leaseMs: number): Held {
   const dash = bull.id.lastIndexOf('-')
   return {
@@ -200,6 +204,7 @@ export function toHeld(bull: FetchedEntry<EntryData>, leaseMs: number): Held {
   }
 }
 
+/** The queue's entry. Throws if a place holds the job already. */
 export function bullOf(held: Held): FetchedEntry<EntryData> {
   if (held.bull === null) throw new Error(`${held.id} is not in the queue`)
   return held.bull

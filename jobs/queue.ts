@@ -22,6 +22,7 @@ import { createQueueScripts } from './queue-scripts.ts'
 /** Length of BullMQ's own event stream. Nothing reads it, and without a bound BullMQ would keep old events. */
 const EVENTS_KEPT = 1
 
+/** The queues of all lanes. */
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Idempotent. */
   add(entries: QueueEntry[]): Promise<void>

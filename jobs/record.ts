@@ -23,11 +23,13 @@ export function toRecord(flat: unknown): JobRecord | null {
   return record.has('deleted') ? null : record
 }
 
+/** The text of a field; null if it is absent or empty. */
 export function textOf(record: JobRecord, name: string): string | null {
   const value = record.get(name)
   return value === undefined || value.length === 0 ? null : value.toString()
 }
 
+/** The number in a field; null if it is absent or empty. */
 export function numberOf(record: JobRecord, name: string): number | null {
   const value = textOf(record, name)
   return value === null ? null : Number(value)
@@ -53,6 +55,7 @@ export function bodyOf(id: string, record: JobRecord, { root, atRest }: Omit<Vie
   return atRest.openBody(root, id, record.get('body') as Buffer)
 }
 
+/** What the job takes from its lane. Only records of jobs that may run again have it. */
 export function costOf(record: JobRecord): JobCost {
   return jsonOf<JobCost>(record, 'cost')!
 }
@@ -228,6 +231,7 @@ export function toEvent(
   return { cursor: String(seq), event, data }
 }
 
+/** Whether the event ends a job. */
 export function isTerminalEvent(event: JobEventType): boolean {
   return event === 'job.completed' || event === 'job.failed' || event === 'job.cancelled'
 }

@@ -97,6 +97,7 @@ export function createRedrive(deps: {
   }
 }
 
+/** Whether the job continues after this answer. */
 export function goesOn(answer: RetryAnswer): boolean {
   return GOES_ON.has(answer)
 }
@@ -119,6 +120,7 @@ export type RedriveRule = {
   maxTimes: number
 }
 
+/** The rule that applies to a failed job; null: none does. */
 export function ruleFor(
   job: Pick<FailedJob, 'code' | 'lane'>,
   rules: readonly RedriveRule[],

@@ -11,6 +11,7 @@ const BLOCK = 500
 /** Members of a filter for which Redis has no index: each job has to be looked at. */
 const SEARCHED = ['model', 'errorCode', 'metadata', 'createdAfter', 'createdBefore', 'minCostUsd'] as const
 
+/** Whether the filter has members for which Redis has no index. */
 export function isSearch(filter: JobFilter): boolean {
   return SEARCHED.some((name) => filter[name] !== undefined)
 }

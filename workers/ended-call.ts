@@ -4,6 +4,7 @@ import type { JsonObject } from '../lib/json.ts'
 import type { ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
 import type { SourceShut } from './sources.ts'
 
+/** Events of the calls of a worker. */
 export type CallEvents = { 'call.ended': EndedCall; 'source.shut': SourceShut }
 
 /** A provider call that ended. */

@@ -40,6 +40,7 @@ export type HeartbeatThread = {
 /** The same with the memory that the thread shares with the main loop; see `Holdings`. */
 export type HeartbeatThreadData = HeartbeatThread & { memory: SharedArrayBuffer }
 
+/** What the heartbeat thread reports. */
 export type FromThread = { kind: 'renewed' | 'gave_up' | 'resumed' } | { kind: 'failed'; error: ThreadError }
 
 /** An error on its way between threads, where errors lose their names and codes. */

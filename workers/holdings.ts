@@ -7,6 +7,7 @@ export type Holding = string & { readonly kind: unique symbol }
 const SEPARATOR = '\n'
 
 const toHolding = (...parts: string[]) => parts.join(SEPARATOR) as Holding
+/** The holdings of a lock of a queue entry, of a place in a tenant's outbox, and of a permit. */
 export const lockHolding = (lane: string, { entry, token }: Lock) => toHolding('lock', lane, entry, token)
 export const placeHolding = (tenant: string, entry: string) => toHolding('place', tenant, entry)
 export const permitHolding = (lane: string, permit: string) => toHolding('permit', lane, permit)

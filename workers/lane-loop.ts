@@ -56,6 +56,7 @@ export type LaneLoopDeps = {
   events: Emit<CallEvents & LaneEvents>
 }
 
+/** The loop of one lane. */
 export type LaneLoop = {
   /** There may be work, or the lane may have opened. */
   wake(): void

@@ -14,6 +14,7 @@ export type ListenerDeps = {
   onError: (error: unknown, what: string) => void
 }
 
+/** A worker's server that runs. `url`: its address. */
 export type HealthListener = { url: string; close(): Promise<void> }
 
 type HttpAnswer = { status: number; contentType?: string; body: string }

@@ -65,6 +65,7 @@ export type LoopState = {
   reported: LaneWaitingFor | null
 }
 
+/** What changes the state of a loop. */
 export type LoopEvent =
   /** There may be work in the queue. */
   | { kind: 'hint' }
@@ -91,6 +92,7 @@ export type LoopEvent =
   | { kind: 'reopened' }
   | { kind: 'call_ended' }
 
+/** The state of a loop that has not looked yet. */
 export const START: LoopState = {
   queue: { kind: 'unseen' },
   gate: { kind: 'open' },

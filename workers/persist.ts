@@ -74,6 +74,7 @@ export type Keep = <T>(
   secure?: () => Promise<() => Promise<void>>,
 ) => Promise<T>
 
+/** @param signal aborts when the process must end */
 export function createKeep(signal: AbortSignal, onError: (error: unknown, what: string) => void): Keep {
   return (write, what, secure) => persist(write, { signal, onError: (error) => onError(error, what), secure })
 }

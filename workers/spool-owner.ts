@@ -7,6 +7,7 @@ import { readProcessIdentity } from '../lib/process-identity.ts'
 /** Machine, process number and start of the process that wrote a file, then a part that tells its files apart. */
 const FILE = /^(?:([0-9a-f]{12})\.)?(\d+)\.([0-9a-f]{12})\.[0-9a-f-]{36}\.(json|part)$/
 
+/** A file in the spool folder: a whole result (`json`), or one that was not written to its end (`part`). */
 export type SpoolFile = { name: string; kind: 'json' | 'part' }
 
 /** Knows the owners of the files in a spool folder, which workers of several containers or machines may share. */

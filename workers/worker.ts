@@ -57,6 +57,7 @@ export type WorkerDeps = {
   events: LaneLoopDeps['events']
 }
 
+/** A worker that runs. */
 export type WorkerProcess = {
   /** False when a lane's loop is stuck; the reason says which. */
   health(): { ok: boolean; reason?: string }
