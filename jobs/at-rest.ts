@@ -126,7 +126,10 @@ export function createAtRest(deps: {
         return { ...rest, ...(isJsonObject(secret) ? secret : {}) } as JobError
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error
-        return { ...rest, message: 'The message of this error is encrypted with a key that is not configured.' }
+        return {
+          ...rest,
+          message: 'The message of this error is encrypted with a key that is not configured.',
+        }
       }
     },
   }

@@ -4,9 +4,9 @@ import { UnreadableError } from '../lib/sealer.ts'
 import type { Usage } from '../lib/usage.ts'
 import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
 import type { Job, JobError, JobEvent, JobEventType, JobStatus } from './job.ts'
+import type { JobCost } from './job-cost.ts'
 import { showJobFlow } from './job-flow.ts'
 import { keepResult } from './job-result.ts'
-import type { JobCost } from './job-cost.ts'
 import { withoutOmission } from './omission.ts'
 
 /** A record as Redis holds it: names to bytes, or to texts if it was built here. Bodies and results are bytes. */

@@ -1,9 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { isBatchId } from '../../../batches/batch.ts'
 import type { Job } from '../../../jobs/job.ts'
-import type { NewJob } from '../../../jobs/new-job.ts'
 import { tenantRoot } from '../../../jobs/keys.ts'
 import type { LaneQueue } from '../../../jobs/lane-queue.ts'
+import type { NewJob } from '../../../jobs/new-job.ts'
 import { createRedrive, type RedriveRule } from '../../../jobs/redrive.ts'
 import { createRedriveSchedule } from '../../../jobs/redrive-schedule.ts'
 import {
