@@ -46,7 +46,7 @@ export function SetBudgetDialog({ budget, onChanged, onClose }: Question & { bud
           <Field label="Group" value={group} onInput={setGroup} />
         </>
       ) : (
-        <p>It takes the place of all budgets that the group has. What was spent stays spent.</p>
+        <p>It replaces all budgets of the group. The amount already spent stays.</p>
       )}
       <Field label="USD" value={usd} onInput={setUsd} />
       <Choice label="Window" value={per} options={Object.entries(windows)} onChange={setPer} />
@@ -72,7 +72,7 @@ export function DeleteBudgetDialog({ budget, onChanged, onClose }: Question & { 
       onConfirm={confirm}
       onClose={onClose}
     >
-      <p>Its jobs may cost what the other budgets let through.</p>
+      <p>After that, only the other budgets limit its jobs.</p>
     </Dialog>
   )
 }

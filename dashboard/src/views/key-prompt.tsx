@@ -25,9 +25,9 @@ export function KeyPrompt() {
     >
       <h1>Which key?</h1>
       <p class="muted">
-        This server has tenants, so the page needs a key. That of an administrator shows everything, any other
-        one what its tenant has. It is kept in the tabs of this page alone, and is gone when the last of them
-        closes.
+        This server has tenants, so the page needs a key. An administrator’s key shows everything, any other
+        key shows its own tenant. Only the open tabs of this page keep the key. It is gone when you close the
+        last one.
       </p>
       <label>
         Admin key, or the key of a tenant

@@ -162,8 +162,8 @@ function ResumeDialog({ target, onClose }: { target: Target; onClose: () => void
   return (
     <Dialog title={`Resume ${target.name}?`} action="Resume" onConfirm={resume} onClose={onClose}>
       <p>
-        Calls leave again at once, at the rate of their lanes. Should the pause be the provider’s own wish, it
-        may answer with 429 again.
+        Calls leave again at once, at the rate of their lanes. If the provider asked for the pause, it may
+        answer with 429 again.
       </p>
     </Dialog>
   )

@@ -27,7 +27,7 @@ export function LaneView({ id }: { id: string }) {
         <h1>{id}</h1>
         <Empty title="There is no such lane.">
           <p>
-            It is neither configured nor has work. <a href="#/">All lanes</a>
+            It is not configured and has no work. <a href="#/">All lanes</a>
           </p>
         </Empty>
       </>

@@ -58,7 +58,7 @@ export function RedriveDialog(props: { failure: Failure; onClose: () => void }) 
       </p>
       {retryable ? null : (
         <p class="why warn">
-          This error seldom goes away by itself: mend its cause first, or they fail again.
+          This error rarely goes away by itself. Fix its cause first, or the jobs fail again.
         </p>
       )}
       <div class="pair">

@@ -60,7 +60,7 @@ export function TenantKeys() {
       {listed === null ? (
         <Loading />
       ) : listed.length === 0 ? (
-        <p class="muted">None yet: all tenants are of the configuration, and are changed there.</p>
+        <p class="muted">None yet. All tenants come from the configuration; change them there.</p>
       ) : (
         <KeyTable listed={listed} onAsk={setAsked} />
       )}
@@ -226,7 +226,9 @@ function DeleteDialog({ tenant, onChanged, onClose }: Question & { tenant: strin
   }
   return (
     <Dialog title={`Delete ${tenant}?`} action="Delete" tone="bad" onConfirm={confirm} onClose={onClose}>
-      <p>Its keys go with it. It has to have nothing open.</p>
+      <p>
+        This also deletes its keys. The tenant must have no open jobs, flows or batches, and no schedules.
+      </p>
     </Dialog>
   )
 }

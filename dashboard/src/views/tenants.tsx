@@ -21,7 +21,7 @@ export function TenantsView() {
           {overview.tenant_count > overview.tenants.length
             ? `The ${overview.tenants.length} of ${formatCount(overview.tenant_count)} with the most open jobs. `
             : null}
-          Shares are of what finished within the last minute. Budgets begin anew at midnight, UTC.
+          Shares count jobs that finished within the last minute. Budgets start again at midnight, UTC.
         </p>
       </div>
       <section class="panel">
