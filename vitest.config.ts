@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LongFilesFirst } from './test/helpers/sequencer.ts'
 import { createTotalsReporter } from './test/helpers/totals-reporter.ts'
 
 /** Fault injection takes minutes and kills things; it runs when it is asked for. */
@@ -22,14 +23,18 @@ export default defineConfig({
     include: layers.map((layer) => `test/${layer}/**/*.test.ts`),
     exclude: ['**/node_modules/**', ...(isOnCluster ? offCluster.map((path) => `test/${path}`) : [])],
     globalSetup: ['test/helpers/global-setup.ts'],
-    setupFiles: ['test/helpers/fail-on-leaks.ts'],
+    setupFiles: ['test/helpers/fail-on-leaks.ts', 'test/helpers/seed-properties.ts'],
     pool: 'forks',
     // Files share processes: loading the packages again for each file took a tenth of the run. `fail-on-leaks.ts` holds what a
     // file leaves behind.
     isolate: false,
     // One more than the two cores that the suite is made for: most tests wait for a timer or another process.
     maxWorkers: 3,
-    testTimeout: 30_000,
+    sequence: { sequencer: LongFilesFirst },
+    // Three times what the longest tests need on a quiet machine.
+    testTimeout: 60_000,
+    // What a test waits for comes in a moment, or in some seconds on a busy machine: the default of one second is for neither.
+    expect: { poll: { timeout: 15_000 } },
     hookTimeout: 60_000,
     teardownTimeout: 20_000,
     reporters: ['default', createTotalsReporter()],

@@ -5,10 +5,8 @@ import type { Order, QueueEntry } from '../../jobs/queue-entry.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createFairness, priorityOf } from '../../ratelimit/fairness.ts'
 import { testRedis } from '../helpers/redis.ts'
+import { seed } from '../helpers/seed.ts'
 import { createFairTenant } from '../model/ratelimit/fair-keys.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`fair-keys: SEED=${seed}`)
 
 const place = testRedis()
 const { prefix } = place

@@ -2,10 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Lane } from '../../config/lanes.ts'
 import { BAND_SECONDS, type Band, priorityOf, serviceSeconds, type Tagged } from '../../ratelimit/fairness.ts'
+import { seed } from '../helpers/seed.ts'
 import { createSimulatedLane, type SimulatedLane } from './fairness-lane.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`fairness-service: SEED=${seed}`)
 
 /** Entries whose tags are within one step of the priority are served in the order in which they came, s. */
 const STEP = 0.5

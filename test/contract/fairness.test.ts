@@ -17,12 +17,10 @@ import {
 import { createForecaster } from '../../ratelimit/forecaster.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { testRedis } from '../helpers/redis.ts'
+import { seed } from '../helpers/seed.ts'
 import { until } from '../helpers/store.ts'
 import { createSimulatedLane } from './fairness-lane.ts'
 import { laneWith } from './ratelimit-subjects.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`fairness: SEED=${seed}`)
 
 const place = testRedis()
 const { prefix } = place
@@ -227,7 +225,7 @@ describe('the service of a lane', () => {
     }
   })
 
-  it('is measured while entries wait, and reset when none does', { timeout: 20_000 }, async () => {
+  it('is measured while entries wait, and reset when none does', { timeout: 60_000 }, async () => {
     const { id, held } = newLane()
     const [waiting] = held.sets
     const gate = createGate({ redis, prefix })

@@ -2,11 +2,9 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { CallOutcome } from '../../ratelimit/breaker.ts'
 import type { Settlement } from '../../ratelimit/gate.ts'
+import { seed } from '../helpers/seed.ts'
 import { callOf, laneWith, makeLua, makeTwin, type Subject } from './ratelimit-subjects.ts'
 import { createRandom } from './ratelimit-traffic.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`ratelimit-breaker: SEED=${seed}`)
 
 const CALL = callOf(100)
 const LANE = laneWith({})

@@ -2,13 +2,11 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { LaneLimits } from '../../config/lanes.ts'
 import type { Cost } from '../../ratelimit/gate.ts'
+import { seed } from '../helpers/seed.ts'
 import { anyLimits, COUNTED, type LimitName, NAMES } from './ratelimit-limits.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 import type { Departure } from './ratelimit-traffic.ts'
 import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`ratelimit-properties: SEED=${seed}`)
 
 /** Allowed to a sum of whole numbers under a capacity that need not be one. */
 const ROUNDING = 1e-6

@@ -1,10 +1,8 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
+import { seed } from '../helpers/seed.ts'
 import { callOf, laneWith, makeLua, makeTwin, type Subject } from './ratelimit-subjects.ts'
 import { createRandom } from './ratelimit-traffic.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`ratelimit-retries: SEED=${seed}`)
 
 const CALL = callOf(100)
 const LANE = laneWith({})

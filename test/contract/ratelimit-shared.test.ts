@@ -4,13 +4,12 @@ import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createGate, type Gate } from '../../ratelimit/gate.ts'
 import { keysOf, testRedis } from '../helpers/redis.ts'
+import { seed } from '../helpers/seed.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
 
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 /** `npm run test:slow` tries more traffic. */
 const isSlow = process.env.SLUICE_SLOW === '1'
-console.info(`ratelimit-shared: SEED=${seed}`)
 
 const WIDE = { window: 60_000, headroom: 0.99 }
 

@@ -3,11 +3,9 @@ import { afterAll, describe, expect, it } from 'vitest'
 import type { Lane, LaneLimits, LaneSource } from '../../config/lanes.ts'
 import { sourceOfPermit } from '../../ratelimit/addresses.ts'
 import type { Gate } from '../../ratelimit/gate.ts'
+import { seed } from '../helpers/seed.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`ratelimit-sources: SEED=${seed}`)
 
 type SourceOptions = Partial<LaneLimits> & { weight?: number }
 

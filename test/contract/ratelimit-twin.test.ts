@@ -4,11 +4,9 @@ import type { Lane, LaneLimits, LaneSource } from '../../config/lanes.ts'
 import type { CallOutcome } from '../../ratelimit/breaker.ts'
 import type { Cost, Gate, Settlement } from '../../ratelimit/gate.ts'
 import type { ServiceTier } from '../../ratelimit/lane-state.ts'
+import { seed } from '../helpers/seed.ts'
 import { anyLimits as anyFixedLimits } from './ratelimit-limits.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`ratelimit-twin: SEED=${seed}`)
 
 /** `which` names permits by age: 0 is the newest. */
 type Step =

@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createClient, SluiceError } from '../../client/index.ts'
+import { seed } from '../helpers/seed.ts'
 import { type Stack, startStack } from '../helpers/stack.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -79,8 +80,6 @@ test('a report whose process is killed again and again is the same report for th
   expect(whole).toMatch(/^Answer \w{8}.*\n\$0\.000\d+\n$/s)
   expect(await stack.simulator.calls()).toHaveLength(CALLS)
 
-  const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
-  console.log(`SLUICE_SEED=${seed}`)
   const random = createRandom(seed)
   for (let kill = 0; kill < KILLS; kill++) {
     // Two at once, at times, at different API processes.

@@ -3,14 +3,13 @@ import { followBySocket, followBySse, judgeFollowers } from '../faults/event-fol
 import { countEnded, createRandomFlows, judgeFlows, judgePurchases } from '../faults/random-flows.ts'
 import { createOnce, createSchedule, judgeSettled, promptHashOf, settleSlots } from '../faults/scheduled.ts'
 import { startTestRedis } from '../helpers/redis.ts'
+import { seed } from '../helpers/seed.ts'
 import { chat, createJob, startStack } from '../helpers/stack.ts'
 
 const FLOWS = 12
 const SLOTS = 'a slot each second'
 
 test('slots and flows end while workers, an API process and Redis are killed: each is bought once, and all events are read once', async () => {
-  const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
-  console.log(`seed ${seed} (SLUICE_SEED)`)
   const redis = await startTestRedis({ durable: true })
   onTestFinished(() => redis.close())
   const stack = await startStack({

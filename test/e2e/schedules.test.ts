@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
 import { createRandom } from '../../simulator/random.ts'
+import { seed } from '../helpers/seed.ts'
 import { chat, get, post, type Stack, startStack } from '../helpers/stack.ts'
 
 type Run = { scheduled_for: string; outcome: string; job_id: string | null }
@@ -16,7 +17,6 @@ type Page<Entry> = { data: Entry[] }
 
 /** `npm run faults` has the long form, which kills for minutes. */
 const KILLS = 2
-const SEED = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 1e6))
 
 const declared = (name: string, cron: string) =>
   `  - { name: ${name}, cron: "${cron}", time_zone: Europe/Berlin, job: { type: chat, body: { model: sim/chat, messages: [{ role: user, content: Hello }] } } }\n`
@@ -70,8 +70,7 @@ test('schedules of the file exist, run, are read-only, change with the file, and
 }, 60_000)
 
 test('each slot has one job, no matter which worker is killed in the middle', async () => {
-  console.info(`seed ${SEED}`)
-  const random = createRandom(SEED)
+  const random = createRandom(seed)
   const made = await Promise.all(
     ['all', 'all', 'latest', 'none'].map(async (catch_up, index) => {
       const job = chat(`schedule ${index}`, { metadata: { index: String(index) } })

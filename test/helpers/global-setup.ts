@@ -6,6 +6,7 @@ import type { TestProject } from 'vitest/node'
 import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { startTestCluster } from './redis-cluster.ts'
 import { type FoundProcess, findRunProcesses, RUN_VARIABLE } from './run-processes.ts'
+import { chooseSeed, SEED_VARIABLE } from './seed.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -24,6 +25,10 @@ const GRACE_MS = 5_000
 /** Starts the Redis that all test files share. At the end it fails the run if a process was left behind. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   for (const name of SERVICE_VARIABLES) delete process.env[name]
+  const seed = String(chooseSeed(process.env))
+  // The workers inherit it.
+  process.env[SEED_VARIABLE] = seed
+  console.log(`${SEED_VARIABLE}=${seed} makes the same random choices again`)
   const run = await mkdtemp(join(tmpdir(), 'sluice-test-'))
   const redis = await startEmbeddedRedis({
     directory: join(run, 'shared-redis'),

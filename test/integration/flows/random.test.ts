@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { seed } from '../../helpers/seed.ts'
 import { shareFlowShop } from './fixture.ts'
 import { chat, statuses } from './forms.ts'
 import { flowArbitrary, foresee, type ModelStep, toCreate } from './model.ts'
@@ -9,8 +10,6 @@ const FLOWS = 40
 const content = (mark: string, fails: boolean) => chat(fails ? `[[fault:400]] ${mark}` : mark)
 
 it('random flows end as a model predicts, with every call made once and no gap in their events', async () => {
-  const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
-  console.log(`seed ${seed} (SLUICE_SEED)`)
   const flows = fc.sample(flowArbitrary, { seed, numRuns: FLOWS })
   await Promise.all(flows.map((steps, at) => check(steps, `r${at}`, at % 2 === 0 ? 'continue' : 'stop')))
   const prompts = shop()
@@ -18,7 +17,7 @@ it('random flows end as a model predicts, with every call made once and no gap i
     .map((call) => call.prompt_hash)
   expect(prompts.length).toBeGreaterThan(FLOWS)
   expect(new Set(prompts).size).toBe(prompts.length)
-}, 30_000)
+}, 60_000)
 
 async function check(steps: ModelStep[], mark: string, onFailure: 'continue' | 'stop'): Promise<void> {
   const { id } = await shop().create({ ...toCreate(steps, mark, content), on_failure: onFailure })

@@ -5,13 +5,12 @@ import type { JsonObject } from '../../../lib/json.ts'
 import { answeringProvider, createTestApi, type TestApi } from '../../helpers/api.ts'
 import { type Operation, readOperations } from '../../helpers/openapi.ts'
 import { aroundSchema, fromSchema, nastyText } from '../../helpers/schema-arbitrary.ts'
+import { seed } from '../../helpers/seed.ts'
 
 const BODIES = 10_000
 const OTHERS = 1_500
 /** Requests under way at once. */
 const CONCURRENCY = 16
-/** Printed with a failure; another seed finds other faults. */
-const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 
 let api: TestApi
 let operations: Operation[]

@@ -178,7 +178,7 @@ describe('from a browser', () => {
     expect(posted.status()).toBe(403)
     expect(new Set(answers.map((answer) => answer.split(' ')[1]))).toEqual(new Set(['403']))
     expect(await jobs()).toBe(before)
-  }, 30_000)
+  }, 60_000)
 
   it('a name of a page that resolves to this machine reads nothing and changes nothing', async () => {
     const rebound = await browser.newContext()
@@ -212,5 +212,5 @@ describe('from a browser', () => {
     expect(status).toEqual([403, 403])
     expect(await jobs()).toBe(before)
     await rebound.close()
-  }, 30_000)
+  }, 60_000)
 })

@@ -6,9 +6,8 @@ import { chatJob, createTestApi, type TestApi } from '../../helpers/api.ts'
 import { collectKeyWords } from '../../helpers/key-words.ts'
 import { readOperations } from '../../helpers/openapi.ts'
 import { keysOf } from '../../helpers/redis.ts'
+import { seed } from '../../helpers/seed.ts'
 
-/** Printed with a failure; another seed finds other faults. */
-const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
 const words = collectKeyWords()
 
 let api: TestApi

@@ -9,9 +9,7 @@ import {
 } from '../../../ratelimit/fairness.ts'
 import { positionOfNewcomer, secondsAhead } from '../../../ratelimit/forecaster.ts'
 import { createSimulatedLane } from '../../contract/fairness-lane.ts'
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
-console.info(`forecaster: SEED=${seed}`)
+import { seed } from '../../helpers/seed.ts'
 
 /** Entries whose tags fall into one step of the priority are served in the order they came, s. */
 const STEP = 0.5
