@@ -46,11 +46,13 @@ const ROLES = ['api', 'worker', 'all', 'simulator']
 try {
   const target = readTarget(process.argv.slice(2))
   const log = (line) => console.error(`sluice: ${line}`)
-  await ensurePackages({ root, log })
   // Other makers' clients, which tests run against the service. Nothing else needs them.
   const clients = join(root, 'test/clients')
-  if (target.runsTests && existsSync(join(clients, 'package.json')))
-    await ensurePackages({ root: clients, log, of: ' of test/clients' })
+  const needsClients = target.runsTests && existsSync(join(clients, 'package.json'))
+  await Promise.all([
+    ensurePackages({ root, log }),
+    needsClients && ensurePackages({ root: clients, log, of: ' of test/clients' }),
+  ])
   const node = findNode()
   if (servesDashboard(root, target.args)) await ensureDashboard({ root, node, log })
   process.exitCode = isDashboardBuild(root, target.args)

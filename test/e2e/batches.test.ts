@@ -136,8 +136,16 @@ test('a cancelled batch keeps what it has', async () => {
 }, 60_000)
 
 test('every line is answered once though API and worker die in the middle', async () => {
-  const count = 3000
-  const stack = await startStack({ apis: 2, workers: 2, limits: '{ max_concurrency: 128 }' })
+  const count = 1200
+  const stack = await startStack({
+    apis: 2,
+    workers: 2,
+    // So that there is time to kill them in the middle.
+    simulator: ['--latency', '300'],
+    // The permits of a killed worker come back after 30 s: its jobs are not to wait for them.
+    limits: '{ max_concurrency: 400 }',
+    extra: 'jobs: { stalled_after: 2s }',
+  })
   onTestFinished(async () => {
     await stack.stop()
   })

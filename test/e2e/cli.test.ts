@@ -22,6 +22,7 @@ import { createClient } from '../../client/index.ts'
 import type { Job } from '../../jobs/job.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createSimulator } from '../../simulator/simulator.ts'
+import { callCli } from '../helpers/call-cli.ts'
 import { keepTerminal, runCli, startCli } from '../helpers/cli.ts'
 import { type RunningProcess, startProcess } from '../helpers/processes.ts'
 import { keysOf, testRedis, toConfig } from '../helpers/redis.ts'
@@ -165,7 +166,7 @@ test('batch lines get the lines of OpenAI result files', async () => {
   const wrong = { custom_id: 'wrong', method: 'POST', url: '/v1/images', body: { model: 'sim/chat' } }
   const file = await writeLines('batch.jsonl', [...lines, wrong])
   const out = `${file}.out`
-  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(1)
+  expect((await callCli(['submit', file, '--out', out], { env })).code).toBe(1)
   const results = readOut<{
     id: string
     custom_id: string
@@ -185,7 +186,7 @@ test('what failed in an earlier run gets a new attempt with --retry-failed, and 
   const lines = chatLines(2, (index) => (index === 1 ? ' [[fault:422:times=1]]' : ''))
   const file = await writeLines('jobs.jsonl', lines)
   const run = async (...further: string[]) => {
-    const { code, stdout } = await runCli(['submit', file, ...further], { env })
+    const { code, stdout } = await callCli(['submit', file, ...further], { env })
     return {
       code,
       jobs: stdout
@@ -212,7 +213,7 @@ test('where everything completes it exits 0 and says nothing to what is no termi
 
 test('with --json its progress is read by scripts', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(5))
-  const { code, stderr } = await runCli(['submit', file, '--out', `${file}.out`, '--json'], { env })
+  const { code, stderr } = await callCli(['submit', file, '--out', `${file}.out`, '--json'], { env })
   const events = stderr
     .trimEnd()
     .split('\n')
@@ -234,14 +235,14 @@ test('killed in the middle it goes on where it stopped: every line once, no call
   await appendFile(out, '{"line":9999,"job":{"id":"jo')
   await rm(`${out}.jobs`)
 
-  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect((await callCli(['submit', file, '--out', out], { env })).code).toBe(0)
   expect(readFileSync(out, 'utf8').startsWith(before.slice(0, before.lastIndexOf('\n') + 1))).toBe(true)
   const results = readOut(out)
   expect(results.map(({ line }) => line)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1))
   expect(results.every(({ job }) => job?.status === 'completed')).toBe(true)
   expect(simulator.state().billed_calls).toBe(300)
   expectNoneTwice()
-  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect((await callCli(['submit', file, '--out', out], { env })).code).toBe(0)
   expect(readOut(out)).toHaveLength(300)
 })
 
@@ -258,7 +259,7 @@ test('it goes on without a second call when the server has forgotten the keys as
   await client.del(...keys)
   await closeRedis(client)
 
-  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect((await callCli(['submit', file, '--out', out], { env })).code).toBe(0)
   expect(readOut(out)).toHaveLength(200)
   expect(simulator.state().billed_calls).toBe(200)
   expectNoneTwice()
@@ -288,7 +289,7 @@ test('Ctrl-C ends it with 130 and what to do; the next run goes on', async () =>
   expect(code).toBe(130)
   expect(stderr).toMatch(/^stopped at \d+ of 150; run the same command again to continue\n$/)
   expect(readOut(out).length).toBeLessThan(150)
-  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect((await callCli(['submit', file, '--out', out], { env })).code).toBe(0)
   expect(readOut(out)).toHaveLength(150)
   expectNoneTwice()
 })
@@ -328,15 +329,15 @@ test('jobs are listed, shown, followed, cancelled and retried', async () => {
     'jobs.jsonl',
     chatLines(2, (index) => (index === 1 ? ' [[fault:400]]' : '')),
   )
-  const [good, bad] = (await runCli(['submit', file], { env })).stdout
+  const [good, bad] = (await callCli(['submit', file], { env })).stdout
     .trimEnd()
     .split('\n')
     .map((line) => (JSON.parse(line) as OutLine).job!)
   const group = good!.group!
 
-  const list = await runCli(['jobs', 'list', '--group', group], { env })
+  const list = await callCli(['jobs', 'list', '--group', group], { env })
   for (const results of [false, true]) {
-    const { stdout } = await runCli(
+    const { stdout } = await callCli(
       ['jobs', 'list', '--group', group, '--json', ...(results ? ['--results'] : [])],
       { env },
     )
@@ -350,22 +351,22 @@ test('jobs are listed, shown, followed, cancelled and retried', async () => {
     }
   }
   expect(list.stdout).toMatch(new RegExp(`^ID .*\n${bad!.id}  failed .*\n${good!.id}  completed .*\n$`))
-  const shown = await runCli(['jobs', 'show', good!.id, '--attempts'], { env })
+  const shown = await callCli(['jobs', 'show', good!.id, '--attempts'], { env })
   expect(JSON.parse(shown.stdout)).toMatchObject({ ...good, calls: [{ outcome: 'completed' }] })
 
-  const tail = await runCli(['tail', good!.id], { env })
+  const tail = await callCli(['tail', good!.id], { env })
   expect(tail.code).toBe(0)
   expect(tail.stdout).toMatch(/job\.queued\n.* job\.started\n.* job\.completed {2}\$0\.\d+\n$/)
-  const events = (await runCli(['tail', group, '--json'], { env })).stdout.trimEnd().split('\n')
+  const events = (await callCli(['tail', group, '--json'], { env })).stdout.trimEnd().split('\n')
   expect(events).toHaveLength(6)
   const { id } = JSON.parse(events[3]!) as { id: string }
-  const rest = await runCli(['tail', group, '--json', '--last-event-id', id], { env })
+  const rest = await callCli(['tail', group, '--json', '--last-event-id', id], { env })
   expect(rest).toMatchObject({ code: 1, stdout: `${events.slice(4).join('\n')}\n` })
 
-  const cancel = await runCli(['jobs', 'cancel', good!.id, 'job_none'], { env })
+  const cancel = await callCli(['jobs', 'cancel', good!.id, 'job_none'], { env })
   expect(cancel).toMatchObject({ code: 1, stdout: '' })
   expect(cancel.stderr).toContain('the job is already completed')
-  expect(await runCli(['jobs', 'retry', '--group', group], { env })).toMatchObject({
+  expect(await callCli(['jobs', 'retry', '--group', group], { env })).toMatchObject({
     code: 0,
     stdout: 'queued 1 again\n',
   })
@@ -378,7 +379,7 @@ test('schedules are made of a file, listed, shown, paused, run and deleted', asy
     file,
     JSON.stringify({ name: 'digest', cron: '0 3 * * *', time_zone: 'Europe/Berlin', job }),
   )
-  const run = (...args: string[]) => runCli(['schedules', ...args], { env })
+  const run = (...args: string[]) => callCli(['schedules', ...args], { env })
   const made = await run('create', file)
   expect(made).toMatchObject({ code: 0, stdout: expect.stringMatching(/^sch_\w+ {2}next: 20\d\d-.*Z\n$/) })
   const [id] = made.stdout.split(' ')
@@ -401,37 +402,37 @@ test('schedules are made of a file, listed, shown, paused, run and deleted', asy
 test('what failed is counted, queued again, and taken out to be submitted', async () => {
   const lines = chatLines(4, (index) => (index === 0 ? '' : ' [[fault:422:times=1]]'))
   const file = await writeLines('jobs.jsonl', lines)
-  const [{ job }] = (await runCli(['submit', file], { env })).stdout
+  const [{ job }] = (await callCli(['submit', file], { env })).stdout
     .split('\n', 1)
     .map((line) => JSON.parse(line) as OutLine) as [OutLine]
   const chosen = ['--group', job!.group!, '--failed-after', '1h', '--error-code', 'invalid_request_error']
 
   const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
-  const counted = await runCli(['failures', '--json', '--tenant', 'acme'], { env: operator })
+  const counted = await callCli(['failures', '--json', '--tenant', 'acme'], { env: operator })
   const classes = counted.stdout.trimEnd().split('\n')
   const known = classes.map((line) => JSON.parse(line) as { lane: string; code: string; count: number })
   const found = known.find(({ code }) => code === 'invalid_request_error')
   expect(found).toMatchObject({ lane: 'sim/chat', retryable: false })
   expect(found!.count).toBeGreaterThanOrEqual(3)
-  const table = await runCli(['failures'], { env })
+  const table = await callCli(['failures'], { env })
   expect(table.stdout).toMatch(/^LANE .*\nsim\/chat +invalid_request_error +\d+ .* no use\n/)
 
-  const dry = await runCli(['redrive', ...chosen, '--dry-run'], { env })
+  const dry = await callCli(['redrive', ...chosen, '--dry-run'], { env })
   expect(dry).toMatchObject({ code: 0, stdout: '3 would be queued again\n', stderr: '' })
-  const some = await runCli(['redrive', ...chosen, '--limit', '2'], { env })
+  const some = await callCli(['redrive', ...chosen, '--limit', '2'], { env })
   expect(some).toMatchObject({ code: 0, stdout: 'queued 2 again\n' })
   expect(some.stderr).toBe('stopped at --limit 2; there may be more\n')
-  expect((await runCli(['tail', job!.group!], { env })).code).toBe(1)
+  expect((await callCli(['tail', job!.group!], { env })).code).toBe(1)
 
   const out = join(folder, `${tests}-failed.jsonl`)
-  const taken = await runCli(['failures', 'export', out, ...chosen], { env })
+  const taken = await callCli(['failures', 'export', out, ...chosen], { env })
   expect(taken).toMatchObject({ code: 0, stdout: `wrote 1 failed job to ${out}\n`, stderr: '' })
-  expect((await runCli(['failures', 'export', '-', ...chosen], { env })).stdout).toBe(
+  expect((await callCli(['failures', 'export', '-', ...chosen], { env })).stdout).toBe(
     readFileSync(out, 'utf8'),
   )
-  expect((await runCli(['failures', 'export', out, ...chosen], { env })).code).toBe(2)
-  expect((await runCli(['redrive', '--failed-after', 'soon'], { env })).code).toBe(2)
-  const again = await runCli(['submit', out], { env })
+  expect((await callCli(['failures', 'export', out, ...chosen], { env })).code).toBe(2)
+  expect((await callCli(['redrive', '--failed-after', 'soon'], { env })).code).toBe(2)
+  const again = await callCli(['submit', out], { env })
   expect(again.code).toBe(0)
   expect(JSON.parse(again.stdout)).toMatchObject({ job: { status: 'completed', group: job!.group } })
 })
@@ -440,32 +441,32 @@ test('an admin key sees and steers the jobs of all tenants, and --tenant narrows
   const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
   const [line] = chatLines(1, () => ' [[fault:400]]')
   const file = await writeLines('jobs.jsonl', [{ ...line, group: `seen-${tests}` }])
-  const { job } = JSON.parse((await runCli(['submit', file], { env })).stdout) as { job: Job }
+  const { job } = JSON.parse((await callCli(['submit', file], { env })).stdout) as { job: Job }
   const group = job.group!
 
-  const failures = await runCli(['failures'], { env: operator })
+  const failures = await callCli(['failures'], { env: operator })
   expect(failures.stdout).toMatch(/^TENANT +LANE .*\n(?:.*\n)*acme +sim\/chat +invalid_request_error /)
-  const lines = (await runCli(['failures', '--json'], { env: operator })).stdout.trimEnd().split('\n')
+  const lines = (await callCli(['failures', '--json'], { env: operator })).stdout.trimEnd().split('\n')
   expect(JSON.parse(lines[0]!)).toMatchObject({ tenant: 'acme', lane: 'sim/chat' })
-  expect((await runCli(['failures', '--tenant', 'ops'], { env: operator })).stdout).toBe('no failed jobs\n')
+  expect((await callCli(['failures', '--tenant', 'ops'], { env: operator })).stdout).toBe('no failed jobs\n')
 
-  const list = await runCli(['jobs', 'list', '--group', group], { env: operator })
+  const list = await callCli(['jobs', 'list', '--group', group], { env: operator })
   expect(list.stdout).toMatch(new RegExp(`^TENANT +ID .*\nacme +${job.id}  failed .*\n$`))
-  const narrow = await runCli(['jobs', 'list', '--group', group, '--tenant', 'acme'], { env: operator })
+  const narrow = await callCli(['jobs', 'list', '--group', group, '--tenant', 'acme'], { env: operator })
   expect(narrow.stdout).toMatch(new RegExp(`^ID .*\n${job.id}  failed .*\n$`))
-  const listed = (await runCli(['jobs', 'list', '--group', group, '--json'], { env: operator })).stdout
+  const listed = (await callCli(['jobs', 'list', '--group', group, '--json'], { env: operator })).stdout
   expect(JSON.parse(listed)).toMatchObject({ tenant: 'acme', id: job.id })
-  expect(JSON.parse((await runCli(['jobs', 'show', job.id], { env: operator })).stdout).id).toBe(job.id)
-  const none = await runCli(['jobs', 'show', 'job_none'], { env: operator })
+  expect(JSON.parse((await callCli(['jobs', 'show', job.id], { env: operator })).stdout).id).toBe(job.id)
+  const none = await callCli(['jobs', 'show', 'job_none'], { env: operator })
   expect(none).toMatchObject({ code: 1, stdout: '' })
   for (const what of [job.id, group])
-    expect((await runCli(['tail', what], { env: operator })).stdout).toContain('job.failed')
+    expect((await callCli(['tail', what], { env: operator })).stdout).toContain('job.failed')
 
-  const dry = await runCli(['redrive', '--group', group, '--dry-run'], { env: operator })
+  const dry = await callCli(['redrive', '--group', group, '--dry-run'], { env: operator })
   expect(dry.stdout).toBe('1 would be queued again\n  acme: 1\n')
-  const cancel = await runCli(['jobs', 'cancel', job.id], { env: operator })
+  const cancel = await callCli(['jobs', 'cancel', job.id], { env: operator })
   expect(cancel.stderr).toContain('the job is already failed')
-  const out = await runCli(['failures', 'export', '-', '--group', group], { env: operator })
+  const out = await callCli(['failures', 'export', '-', '--group', group], { env: operator })
   expect(out).toMatchObject({ code: 0, stdout: '' })
   expect(out.stderr).toContain('failed jobs: acme')
 
@@ -477,20 +478,20 @@ test('an admin key sees and steers the jobs of all tenants, and --tenant narrows
   })
   events.kill('SIGINT')
   expect((await events.exited).code).toBe(130)
-  const cursor = await runCli([...watched, '--last-event-id', '1-0'], { env: operator })
+  const cursor = await callCli([...watched, '--last-event-id', '1-0'], { env: operator })
   expect(cursor).toMatchObject({ code: 2, stdout: '' })
-  const misspelt = await runCli(['events', '--event', 'job.done'], { env })
+  const misspelt = await callCli(['events', '--event', 'job.done'], { env })
   expect(misspelt).toMatchObject({ code: 1, stdout: '' })
   expect(misspelt.stderr).toContain('query.event')
 
   // A group that several tenants have is followed for the one that is named.
-  const twin = await runCli(['submit', file], { env: operator })
+  const twin = await callCli(['submit', file], { env: operator })
   expect(twin.code).toBe(1)
-  const both = await runCli(['tail', group], { env: operator })
+  const both = await callCli(['tail', group], { env: operator })
   expect(both).toMatchObject({ code: 2, stdout: '' })
   expect(both.stderr).toContain('acme, ops')
-  expect((await runCli(['tail', group, '--tenant', 'ops'], { env: operator })).code).toBe(1)
-  const again = await runCli(['jobs', 'retry', '--group', group], { env: operator })
+  expect((await callCli(['tail', group, '--tenant', 'ops'], { env: operator })).code).toBe(1)
+  const again = await callCli(['jobs', 'retry', '--group', group], { env: operator })
   expect(again.stdout).toBe('queued 2 again\n')
 })
 
@@ -502,7 +503,7 @@ test('an export that is cut short is no export', async () => {
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   const out = join(folder, 'cut.jsonl')
-  const { code, stderr } = await runCli(['failures', 'export', out, '--url', `http://127.0.0.1:${port}`])
+  const { code, stderr } = await callCli(['failures', 'export', out, '--url', `http://127.0.0.1:${port}`])
   server.close()
   expect({ code, stderr }).toEqual({ code: 69, stderr: 'the export was cut short\n' })
   expect([existsSync(out), existsSync(`${out}.part`)]).toEqual([false, false])
@@ -516,9 +517,9 @@ test('what the configuration names is queued again by itself, and completes', as
     body: JSON.stringify(line),
   })
   const { id } = (await answer.json()) as Job
-  const read = async () => JSON.parse((await runCli(['jobs', 'show', id], { env })).stdout) as Job
+  const read = async () => JSON.parse((await callCli(['jobs', 'show', id], { env })).stdout) as Job
   await expect.poll(read, { timeout: 15_000 }).toMatchObject({ status: 'completed', redrives: 1 })
-  const tail = (await runCli(['tail', id], { env })).stdout
+  const tail = (await callCli(['tail', id], { env })).stdout
   expect(tail.match(/job\.\w+/g)).toEqual([
     'job.queued',
     'job.started',
@@ -533,20 +534,20 @@ test('a durable function is signalled, shown and deleted', async () => {
   const { durable } = createClient({ url, key: KEY })
   const approval = durable('report 7', (step) => step.signal('approval', { timeout: '1h' }))
   const send = (...value: string[]) =>
-    runCli(['durable', 'signal', 'report 7', 'approval', ...value], { env })
-  const showCode = async () => (await runCli(['durable', 'show', 'report 7'], { env })).code
+    callCli(['durable', 'signal', 'report 7', 'approval', ...value], { env })
+  const showCode = async () => (await callCli(['durable', 'show', 'report 7'], { env })).code
   await expect.poll(showCode, { timeout: 20_000 }).toBe(0)
   expect(await send('yes')).toMatchObject({ code: 2, stderr: expect.stringContaining('"yes"') })
   expect(await send('{"ok": 1}')).toMatchObject({ code: 0, stdout: 'report 7  approval  {"ok":1}\n' })
   expect(await approval).toEqual({ ok: 1 })
   expect(await send()).toMatchObject({ code: 1, stderr: expect.stringContaining('got its signal at') })
-  const listed = await runCli(['durable', 'list'], { env })
+  const listed = await callCli(['durable', 'list'], { env })
   expect(listed.stdout).toMatch(/^ID +STEPS +SIGNALS +AGE +KEPT\nreport 7 +1 +1 +\d+ s +in \d+ \w+\n$/)
   // An admin key sees those of all tenants.
   const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
-  const shown = await runCli(['durable', 'show', 'report 7'], { env: operator })
+  const shown = await callCli(['durable', 'show', 'report 7'], { env: operator })
   expect(shown.stdout).toMatch(/^STEP +KIND +STATUS.*\napproval +signal +completed +\d+ s +in \d+ \w+ +-\n$/)
-  expect(await runCli(['durable', 'delete', 'report 7'], { env })).toMatchObject({ code: 0 })
+  expect(await callCli(['durable', 'delete', 'report 7'], { env })).toMatchObject({ code: 0 })
   expect(await showCode()).toBe(1)
 })
 
@@ -558,7 +559,7 @@ test('operators see the lanes', async () => {
 
 test('operators pause a provider, stop a wrong run in one call, and let it go on', async () => {
   const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
-  const paused = await runCli(['pause', '--provider', 'sim', '--for', '10m', '--reason', 'a wrong run'], {
+  const paused = await callCli(['pause', '--provider', 'sim', '--for', '10m', '--reason', 'a wrong run'], {
     env: operator,
   })
   expect(paused.stdout.match(/a wrong run/g)).toHaveLength(2)
@@ -572,31 +573,31 @@ test('operators pause a provider, stop a wrong run in one call, and let it go on
   )
   const headers = { authorization: `Bearer ${env.SLUICE_KEY}`, 'content-type': 'application/x-ndjson' }
   await fetch(`${url}/v1/jobs/bulk`, { method: 'POST', headers, body: lines.join('\n') })
-  const groups = await runCli(['groups'], { env: operator })
+  const groups = await callCli(['groups'], { env: operator })
   expect(groups.stdout).toMatch(new RegExp(`^TENANT +GROUP .*\n(?:.*\n)*acme +${group} +30 +30 +0 +0 `))
-  const unsaid = await runCli(['cancel'], { env })
+  const unsaid = await callCli(['cancel'], { env })
   expect(unsaid).toMatchObject({ code: 2, stdout: '' })
-  const dry = await runCli(['cancel', '--group', group, '--dry-run'], { env: operator })
+  const dry = await callCli(['cancel', '--group', group, '--dry-run'], { env: operator })
   expect(dry.stdout).toBe('30 would be cancelled\n  acme: 30\n')
-  expect((await runCli(['cancel', '--group', group], { env })).stdout).toBe('cancelled 30\n')
-  const resumed = await runCli(['resume', '--provider', 'sim', '--json'], { env: operator })
+  expect((await callCli(['cancel', '--group', group], { env })).stdout).toBe('cancelled 30\n')
+  const resumed = await callCli(['resume', '--provider', 'sim', '--json'], { env: operator })
   for (const lane of resumed.stdout.trim().split('\n'))
     expect(JSON.parse(lane)).toMatchObject({ paused_until: null })
-  expect((await runCli(['pause'], { env: operator })).code).toBe(2)
+  expect((await callCli(['pause'], { env: operator })).code).toBe(2)
 })
 
 test('operators make a tenant and a key, revoke it, and see who did', async () => {
   const admin = { env: { ...env, SLUICE_KEY: ADMIN_KEY } }
   const settings = ['--settings', '{"weight":3}']
-  expect(await runCli(['tenants', 'create', 'shop', ...settings], admin)).toMatchObject({ code: 0 })
-  const { stdout: secret } = await runCli(['keys', 'create', 'shop', '--scopes', 'read', 'metrics'], admin)
+  expect(await callCli(['tenants', 'create', 'shop', ...settings], admin)).toMatchObject({ code: 0 })
+  const { stdout: secret } = await callCli(['keys', 'create', 'shop', '--scopes', 'read', 'metrics'], admin)
   expect(secret).toMatch(/^sk-sluice-[\w-]{43}\n$/)
-  expect((await runCli(['jobs', 'list'], { env: { ...env, SLUICE_KEY: secret.trim() } })).code).toBe(0)
-  const { stdout: keys } = await runCli(['keys', 'list', 'shop', '--json'], admin)
+  expect((await callCli(['jobs', 'list'], { env: { ...env, SLUICE_KEY: secret.trim() } })).code).toBe(0)
+  const { stdout: keys } = await callCli(['keys', 'list', 'shop', '--json'], admin)
   const { id } = JSON.parse(keys)
-  expect(await runCli(['keys', 'revoke', 'shop', id], admin)).toMatchObject({ code: 0 })
-  expect(await runCli(['tenants', 'delete', 'shop'], admin)).toMatchObject({ code: 0 })
-  const { stdout: lines } = await runCli(['audit', '--limit', '2'], admin)
+  expect(await callCli(['keys', 'revoke', 'shop', id], admin)).toMatchObject({ code: 0 })
+  expect(await callCli(['tenants', 'delete', 'shop'], admin)).toMatchObject({ code: 0 })
+  const { stdout: lines } = await callCli(['audit', '--limit', '2'], admin)
   expect(lines).toMatch(
     /^AT .*\n\S+Z +ops +127.0.0.1 +tenant.delete +shop\n\S+Z +ops .*key.revoke +shop key_/,
   )
@@ -606,17 +607,17 @@ test('budgets of groups are set, listed with what they let through, and removed'
   const admin = { env: { ...env, SLUICE_KEY: ADMIN_KEY } }
   const budgets = '[{"usd":5,"per":"day","time_zone":"Europe/Berlin"},{"usd":100}]'
   const [unnamed, made] = await Promise.all([
-    runCli(['budgets', 'set', 'nightly', '--usd', '5'], admin),
-    runCli(['budgets', 'set', 'nightly', '--budgets', budgets], { env }),
+    callCli(['budgets', 'set', 'nightly', '--usd', '5'], admin),
+    callCli(['budgets', 'set', 'nightly', '--budgets', budgets], { env }),
   ])
   expect([unnamed.code, made.code]).toEqual([2, 0])
   expect(unnamed.stderr).toContain('--tenant')
-  const listed = await runCli(['budgets', 'list', '--owner', 'group'], admin)
+  const listed = await callCli(['budgets', 'list', '--owner', 'group'], admin)
   expect(listed.stdout).toMatch(
     /^TENANT .*\nacme +group +nightly +\$5\.00 +day \(Europe\S* +\$0\.00 +\$0\.00 +0% .*\nacme +group +nightly +\$100\.00 +total .* never\n$/,
   )
   // An admin key finds whose it is.
-  expect(await runCli(['budgets', 'delete', 'nightly'], admin)).toMatchObject({ code: 0 })
+  expect(await callCli(['budgets', 'delete', 'nightly'], admin)).toMatchObject({ code: 0 })
 })
 
 test('no table is wider than 80 columns, whatever is in it', { timeout: 120_000 }, async () => {
@@ -634,11 +635,11 @@ test('no table is wider than 80 columns, whatever is in it', { timeout: 120_000 
   await client.flows.create({ name: long, steps: { [`step_${'y'.repeat(50)}`]: { job: create } } })
   const operator = { SLUICE_URL: url, SLUICE_KEY: ADMIN_KEY }
   const settings = JSON.stringify({ models: ['sim/*', `sim/${long}`] })
-  await runCli(['tenants', 'create', 'a'.repeat(60), '--settings', settings], { env: operator })
+  await callCli(['tenants', 'create', 'a'.repeat(60), '--settings', settings], { env: operator })
   const key = ['--name', long, '--scopes', 'jobs', 'read', '--models', `sim/${long}`]
-  await runCli(['keys', 'create', 'a'.repeat(60), ...key], { env: operator })
+  await callCli(['keys', 'create', 'a'.repeat(60), ...key], { env: operator })
   const budget = ['--usd', '1234567', '--per', 'month', '--time-zone', 'America/Argentina/Buenos_Aires']
-  await runCli(['budgets', 'set', long, ...budget], { env })
+  await callCli(['budgets', 'set', long, ...budget], { env })
   for (const key of [ADMIN_KEY, KEY]) {
     const options = { url, key, patience: 5000, limit: 100 }
     const tenant = 'a'.repeat(60)
@@ -676,17 +677,17 @@ test('flows of all tenants are listed with their tenants, and one is made for th
 }, async () => {
   const operator = { SLUICE_URL: url, SLUICE_KEY: ADMIN_KEY }
   const file = await writeLines('flow.json', [{ name: 'of acme', steps: { one: { job: chatLines(1)[0]! } } }])
-  const unnamed = await runCli(['flows', 'run', file, '--detach'], { env: operator })
+  const unnamed = await callCli(['flows', 'run', file, '--detach'], { env: operator })
   expect(unnamed).toMatchObject({ code: 2, stderr: expect.stringContaining('--tenant') })
-  const made = await runCli(['flows', 'run', file, '--detach', '--tenant', 'acme'], { env: operator })
+  const made = await callCli(['flows', 'run', file, '--detach', '--tenant', 'acme'], { env: operator })
   const id = made.stdout.trim()
-  const all = await runCli(['flows', 'list'], { env: operator })
+  const all = await callCli(['flows', 'list'], { env: operator })
   expect(all.stdout).toMatch(new RegExp(`^TENANT .*\n(.*\n)*acme +${id} `))
-  const lines = (await runCli(['flows', 'list', '--json'], { env: operator })).stdout.trim().split('\n')
+  const lines = (await callCli(['flows', 'list', '--json'], { env: operator })).stdout.trim().split('\n')
   expect(lines.map((line) => JSON.parse(line))).toContainEqual(
     expect.objectContaining({ tenant: 'acme', id }),
   )
-  const own = await runCli(['flows', 'list', '--tenant', 'acme'], { env: operator })
+  const own = await callCli(['flows', 'list', '--tenant', 'acme'], { env: operator })
   expect(own.stdout).toMatch(/^ID +NAME/)
 })
 
@@ -697,32 +698,35 @@ test('a plan counts calls, time and cost without a call, with the server and wit
   }))
   const equal = { type: 'chat', body: { model: 'sim/chat', messages: [{ role: 'user', content: 'same' }] } }
   const file = await writeLines('plan.jsonl', [...embeddings, equal, equal])
-  const local = await runCli(['plan', file, '--config', config, '--json'])
+  const local = await callCli(['plan', file, '--config', config, '--json'])
   expect(JSON.parse(local.stdout)).toMatchObject({ jobs: 302, shared: 1, calls: 3, refused: { count: 0 } })
-  const asked = await runCli(['plan', file, '--config', config], { env: { ...env, SLUICE_KEY: ADMIN_KEY } })
+  const asked = await callCli(['plan', file, '--config', config], { env: { ...env, SLUICE_KEY: ADMIN_KEY } })
   expect(asked).toMatchObject({ code: 0, stderr: '' })
   expect(asked.stdout).toContain('302 jobs in 3 calls (1 share the call of an equal job)')
   expect(simulator.state().calls).toBe(0)
 })
 
 test('a configuration is checked, and a key made', async () => {
-  expect(await runCli(['check-config', config])).toMatchObject({
+  expect(await callCli(['check-config', config])).toMatchObject({
     code: 0,
     stdout: `${config}: no faults; 2 lanes, 2 tenants\n`,
   })
   const faulty = await writeLines('faulty.yaml', ['server: { port: much }', 'providers: {}', 'more: 1'])
-  const faults = await runCli(['check-config', faulty])
+  const faults = await callCli(['check-config', faulty])
   expect(faults.code).toBe(78)
   expect(faults.stdout).toContain('server.port: expected a number, got "much"')
   expect(faults.stdout).toContain('more: unknown member')
 
-  const made = JSON.parse((await runCli(['keys', 'new', '--json'])).stdout) as { key: string; digest: string }
+  const made = JSON.parse((await callCli(['keys', 'new', '--json'])).stdout) as {
+    key: string
+    digest: string
+  }
   expect(Buffer.from(made.key, 'base64url')).toHaveLength(32)
   expect(made.digest).toMatch(/^sha256:[0-9a-f]{64}$/)
 })
 
 test('bash completes commands, commands of commands, and options behind arguments', async () => {
-  const { stdout: script } = await runCli(['completion', 'bash'])
+  const { stdout: script } = await callCli(['completion', 'bash'])
   const ask = `COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _sluice; echo "\${COMPREPLY[@]}"`
   const complete = (...words: string[]) => {
     const args = ['-c', `${script}\n${ask}`, 'bash', 'sluice', ...words]
@@ -737,7 +741,7 @@ test('bash completes commands, commands of commands, and options behind argument
 })
 
 test.each(['zsh', 'fish'])('%s hears of every command', async (shell) => {
-  const { stdout } = await runCli(['completion', shell])
+  const { stdout } = await callCli(['completion', shell])
   for (const name of [
     'submit',
     'tail',
@@ -754,7 +758,7 @@ test.each(['zsh', 'fish'])('%s hears of every command', async (shell) => {
 
 test('whoever stops reading stops it, quietly', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(20))
-  await runCli(['submit', file, '--out', `${file}.out`], { env })
+  await callCli(['submit', file, '--out', `${file}.out`], { env })
   const { job } = readOut(`${file}.out`)[0]!
   const child = await startProcess({
     args: ['-e', reader, 'tail', job!.group!, '--json'],

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { onTestFinished } from 'vitest'
+import { onTestFinished, type TestContext } from 'vitest'
 import type { LaneView } from '../../api/lanes/lanes.ts'
 import { createLiveConfig } from '../../config/watch.ts'
 import type { Job } from '../../jobs/job.ts'
@@ -36,12 +36,15 @@ export async function openFairService(options: {
   lane?: object
   routes?: Record<string, string[]>
   perFairKey?: { max_running?: number; max_queued?: number; requests_per_minute?: number }
+  /** Of a test that runs beside others. */
+  context?: Pick<TestContext, 'onTestFinished'>
 }): Promise<FairService> {
+  const context = options.context ?? { onTestFinished }
   const upstream = await startUpstream()
-  onTestFinished(() => upstream.close())
+  context.onTestFinished(() => upstream.close())
   upstream.script = (call, response) => answerOf(call.body, response)
   const spool = await mkdtemp(join(tmpdir(), 'fair-'))
-  onTestFinished(() => rm(spool, { recursive: true, force: true }))
+  context.onTestFinished(() => rm(spool, { recursive: true, force: true }))
   const model = options.lane ?? {}
   const config = parseTestConfig({
     ...placeService(testRedis()),
@@ -75,11 +78,11 @@ export async function openFairService(options: {
     },
     routes: options.routes ?? {},
   })
-  const service = await openTestService(config)
+  const service = await openTestService(config, context)
   const log = pino({ level: 'silent' })
   const startWorker = () => openWorker({ config: createLiveConfig(config), log, version: '0.0.0-test' })
   let worker = await startWorker()
-  onTestFinished(() => worker.close())
+  context.onTestFinished(() => worker.close())
 
   const job = (tenant: string, id: string) => service.job(id, keyOf(tenant))
   return {

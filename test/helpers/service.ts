@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { onTestFinished } from 'vitest'
+import { onTestFinished, type TestContext } from 'vitest'
 import type { ErrorMembers } from '../../api/errors.ts'
 import type { Config } from '../../config/schema.ts'
 import { createLiveConfig } from '../../config/watch.ts'
@@ -25,11 +25,14 @@ export type TestService = {
 
 export type BulkAnswer = { index: number; id?: string; status?: string; error?: ErrorMembers }
 
-/** The API as `npm run api` runs it, without a worker. Closed with the test. */
-export async function openTestService(config: Config): Promise<TestService> {
+/** The API as `npm run api` runs it, without a worker. Closed with the test, which gives its context if others run beside it. */
+export async function openTestService(
+  config: Config,
+  context: Pick<TestContext, 'onTestFinished'> = { onTestFinished },
+): Promise<TestService> {
   const log = pino({ level: 'silent' })
   const { url, close } = await openApi({ config: createLiveConfig(config), log, version: '0.0.0-test' })
-  onTestFinished(close)
+  context.onTestFinished(close)
 
   async function call<Body>(method: string, path: string, options: CallOptions = {}): Promise<Reply<Body>> {
     const { key, body, headers = {} } = options

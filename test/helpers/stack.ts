@@ -2,7 +2,10 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Attempt, GroupSummary, Job } from '../../jobs/job.ts'
+import { simulatorOptionsFromArgs } from '../../simulator/cli.ts'
+import { createSimulator, type Simulator } from '../../simulator/simulator.ts'
 import type { BilledCall, SimulatorState } from '../../simulator/state.ts'
+import { atEndOfFile } from './at-end-of-file.ts'
 import { testEncryption } from './encryption.ts'
 import { type RunningProcess, startProcess } from './processes.ts'
 import { type TestPlace, testRedis, toConfig } from './redis.ts'
@@ -45,22 +48,19 @@ export type Stack = {
     state(): Promise<SimulatorState>
     calls(): Promise<BilledCall[]>
   }
-  /** Stops every process as a deployment does, and answers their exit codes. */
+  /** Stops every process as a deployment does, workers first, and answers their exit codes, with a 0 for the simulator. */
   stop(): Promise<(number | null)[]>
 }
 
-/** Starts `node main.ts simulator`, `api` and `worker` as real processes, each on a free port. */
+/** Starts `node main.ts api` and `worker` as real processes over a simulator in this one, each on a free port. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'stack-'))
   const path = join(folder, 'sluice.yaml')
   const spool = join(folder, 'spool')
   const redis = options.redis ?? testRedis()
-  const simulator = await startProcess({
-    args: ['main.ts', 'simulator', '--port', '0', ...(options.simulator ?? [])],
-    ready: /simulator: (http:\S+)\/v1/,
-    readyMs: 50_000,
-  })
-  const base = simulator.match[1]!
+  const simulator = createSimulator(simulatorOptionsFromArgs(options.simulator ?? []).options)
+  simulators.add(simulator)
+  const base = (await simulator.listen(0, '127.0.0.1')).replace(/\/v1$/, '')
   let text = `
 redis: ${JSON.stringify(toConfig(redis))}
 worker: { spool: "${spool}", ${options.worker ?? ''} }
@@ -114,15 +114,25 @@ ${options.extra ?? ''}
     },
     async stop() {
       const codes: (number | null)[] = []
-      for (const running of [...workers, ...apis, simulator]) {
+      for (const running of [...workers, ...apis]) {
         running.kill('SIGTERM')
         codes.push((await running.exited).code)
       }
+      simulators.delete(simulator)
+      await simulator.close()
+      codes.push(0)
       await rm(folder, { recursive: true, force: true })
       return codes
     },
   }
 }
+
+/** Those whose test did not stop its stack. */
+const simulators = new Set<Simulator>()
+atEndOfFile(async () => {
+  for (const simulator of simulators) await simulator.close()
+  simulators.clear()
+})
 
 /** A create object as clients send it. */
 export type JobRequest = { type: string; body: object; [member: string]: unknown }

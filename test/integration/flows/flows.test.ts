@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createClient, FlowFailedError } from '../../../client/index.ts'
 import type { FlowView } from '../../../flows/view.ts'
-import { runCli } from '../../helpers/cli.ts'
+import { callCli } from '../../helpers/call-cli.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import { type ErrorBody, type FlowEventRead, KEY, OTHER, shareFlowShop } from './fixture.ts'
 import { chat, echo, statuses } from './forms.ts'
@@ -554,7 +554,7 @@ it('is created, followed, signalled and listed by the client and by the command 
     path,
     `name: from a file\ninput: { n: 1 }\nsteps:\n  a:\n    job: ${JSON.stringify(echo('n is ${{ input.n }}'))}\noutput: \${{ steps.a.result.metadata.text }}\n`,
   )
-  const cli = (...args: string[]) => runCli(args, { env: { SLUICE_URL: shop().api.url!, SLUICE_KEY: KEY } })
+  const cli = (...args: string[]) => callCli(args, { env: { SLUICE_URL: shop().api.url!, SLUICE_KEY: KEY } })
   const ran = await cli('flows', 'run', path, '--input', '{"n":7}')
   expect(ran).toMatchObject({ code: 0, stdout: 'n is 7\n' })
   expect(ran.stderr).toMatch(/a {2}completed/)
@@ -564,7 +564,7 @@ it('is created, followed, signalled and listed by the client and by the command 
   expect((await cli('flows', 'cancel', made)).code).toBe(1)
   await writeFile(path, JSON.stringify({ name: 'fails', steps: { a: { job: failing } } }))
   expect((await cli('flows', 'run', path)).code).toBe(1)
-}, 30_000)
+}, 60_000)
 
 it('runs a list that is longer than one look begins, and keeps its order', async () => {
   const { id } = await shop().create({
@@ -594,4 +594,4 @@ it('runs a list that is longer than one look begins, and keeps its order', async
     Array.from({ length: 10 }, (_, at) => [690 + at, 690 + at]),
   )
   expect(body).toMatchObject({ has_more: false, total: 700 })
-}, 30_000)
+}, 60_000)

@@ -6,7 +6,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
-import { runCli } from '../../helpers/cli.ts'
+import { callCli } from '../../helpers/call-cli.ts'
 import { testKeys } from '../../helpers/encryption.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 import { testRedis } from '../../helpers/redis.ts'
@@ -260,11 +260,11 @@ describe.each([
     ])
       expect(await status(`/v1/usage?${query}`), query).toBe(400)
     const env = { SLUICE_URL: url }
-    const shown = await runCli(['usage', '--by', 'tenant,model'], { env })
+    const shown = await callCli(['usage', '--by', 'tenant,model'], { env })
     expect(shown.stdout).toMatch(/TENANT +MODEL +JOBS.*\n *default +sim\/chat/)
-    const first = await runCli(['usage', '--by', 'fair_key', '--top', '1'], { env })
+    const first = await callCli(['usage', '--by', 'fair_key', '--top', '1'], { env })
     expect(first.stdout).toMatch(/FAIR KEY +JOBS.*\n.*\n *1 more +\d/)
-    const listed = await runCli(['jobs', 'list', '--metadata', 'team=red', '--json'], { env })
+    const listed = await callCli(['jobs', 'list', '--metadata', 'team=red', '--json'], { env })
     expect(listed.stdout.trim().split('\n')).toHaveLength(3)
   }, 60_000)
 
@@ -286,7 +286,7 @@ describe.each([
       await expect.poll(ready, soon).toMatchObject(writes)
       const shown = { status: 'unavailable', fails: 'writes', error: expect.stringContaining('read-only') }
       await expect.poll(() => get(url, '/v1/overview'), soon).toMatchObject({ history: shown })
-      const health = await runCli(['health'], { env: { SLUICE_URL: url } })
+      const health = await callCli(['health'], { env: { SLUICE_URL: url } })
       expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('accepts no finished jobs')])
       await expect.poll(() => status('/v1/jobs'), soon).toBe(200)
       await begin('reset default_transaction_read_only')
@@ -322,7 +322,7 @@ describe.each([
       expect(await get(url, '/readyz')).toMatchObject(everything)
       const shown = { status: 'unavailable', fails: 'everything', error: expect.any(String) }
       expect(await get(url, '/v1/overview')).toMatchObject({ history: shown })
-      const health = await runCli(['health'], { env: { SLUICE_URL: url } })
+      const health = await callCli(['health'], { env: { SLUICE_URL: url } })
       expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('does not answer')])
       expect(await status(`/v1/jobs/${ids[0]}`, 'DELETE')).toBe(200)
       expect(await status(`/v1/jobs/${ids[0]}`)).toBe(503)

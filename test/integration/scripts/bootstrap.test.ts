@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { readProcessIdentity } from '../../../lib/process-identity.ts'
 
 const scripts = fileURLToPath(new URL('../../../scripts', import.meta.url))
@@ -20,12 +20,19 @@ const path = [
 let root = ''
 const started: ChildProcess[] = []
 
+/** The packages of such a repository, installed once for all tests that are about something else. */
+let installed = ''
+
+beforeAll(async () => {
+  installed = await layOut()
+  root = installed
+  await write('warm-up.ts', '')
+  expect(await start('warm-up.ts').ended).toMatchObject({ code: 0 })
+})
+afterAll(() => rm(installed, { recursive: true, force: true }))
+
 beforeEach(async () => {
-  root = await realpath(await mkdtemp(join(process.env.SLUICE_TEST_RUN ?? tmpdir(), 'bare clone ')))
-  await cp(scripts, join(root, 'scripts'), { recursive: true })
-  await mkdir(join(root, 'part'))
-  await writeFile(join(root, 'part/package.json'), JSON.stringify({ name: 'part', version: '1.0.0' }))
-  await writeManifest('1.0.0')
+  root = await layOut()
 })
 afterEach(async () => {
   for (const child of started.splice(0)) {
@@ -37,18 +44,34 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true })
 })
 
-async function writeManifest(version: string): Promise<void> {
+async function layOut(): Promise<string> {
+  const folder = await realpath(await mkdtemp(join(process.env.SLUICE_TEST_RUN ?? tmpdir(), 'bare clone ')))
+  await cp(scripts, join(folder, 'scripts'), { recursive: true })
+  await mkdir(join(folder, 'part'))
+  await writeFile(join(folder, 'part/package.json'), JSON.stringify({ name: 'part', version: '1.0.0' }))
+  await writeManifest(folder)
+  return folder
+}
+
+/** Puts the packages where `npm ci` would. */
+async function install(): Promise<void> {
+  const folder = 'node_modules'
+  await cp(join(installed, folder), join(root, folder), { recursive: true, verbatimSymlinks: true })
+}
+
+async function writeManifest(folder: string): Promise<void> {
+  const version = '1.0.0'
   const scripts = { listen: 'exec node scripts/bootstrap.mjs listen.ts' }
   const manifest = { name: 'clone', version, type: 'module', engines: { node: '>=24.0' }, scripts }
   const dependencies = { part: 'file:part' }
-  await writeFile(join(root, 'package.json'), JSON.stringify({ ...manifest, dependencies }))
+  await writeFile(join(folder, 'package.json'), JSON.stringify({ ...manifest, dependencies }))
   const packages = {
     '': { name: 'clone', version, dependencies },
     part: { version: '1.0.0' },
     'node_modules/part': { resolved: 'part', link: true },
   }
   const lock = { name: 'clone', version, lockfileVersion: 3, requires: true, packages }
-  await writeFile(join(root, 'package-lock.json'), JSON.stringify(lock))
+  await writeFile(join(folder, 'package-lock.json'), JSON.stringify(lock))
 }
 
 async function write(name: string, source: string): Promise<void> {
@@ -163,7 +186,7 @@ describe('the dashboard', () => {
     await write('dashboard/src/page.ts', 'one')
     await write('scripts/build.ts', builder(''))
     await write('main.ts', "console.log('up')")
-    await start('main.ts', 'worker').ended
+    await install()
   })
 
   test('is built before the first start that serves it, and when its sources changed', async () => {
@@ -212,7 +235,7 @@ describe('the dashboard', () => {
 describe('running', () => {
   beforeEach(async () => {
     await write('warm-up.ts', '')
-    await start('warm-up.ts').ended
+    await install()
   })
 
   test('passes arguments on, puts the packages on the path, and answers the exit code', async () => {
