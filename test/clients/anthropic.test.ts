@@ -453,7 +453,7 @@ test('runs batches, and gives each request its result', async () => {
   await expect(client.messages.batches.retrieve('msgbatch_none')).rejects.toBeInstanceOf(
     Anthropic.NotFoundError,
   )
-}, 30_000)
+}, 60_000)
 
 test('lists models in the shape that the package reads', async () => {
   const ids: string[] = []

@@ -126,7 +126,7 @@ type DeltaChunk = { choices?: { delta?: { content?: string } }[] }
 test('run answers though the API process at which it waits closes', async () => {
   const first = stack.urls[1]!
   const running = open().run<Completion>(create('think for a while [[fault:slow:ms=1500]]'))
-  await expect.poll(async () => (await stack.simulator.state()).in_flight, { timeout: 5_000 }).toBe(1)
+  await expect.poll(async () => (await stack.simulator.state()).in_flight, { timeout: 20_000 }).toBe(1)
   const closing = stack.apis.find(({ match }) => match[1] === first)!
   closing.kill('SIGTERM')
   await closing.exited

@@ -84,7 +84,7 @@ describe.each([
     const byDelay = await createJob(url, chat('by delay', { delay_ms: 3_000 }))
     const byTime = await createJob(url, chat('by time', { run_at: new Date(runAt).toISOString() }))
     for (const { run_at } of [byDelay, byTime]) {
-      expect(Math.abs(Date.parse(run_at!) - runAt)).toBeLessThan(1_000)
+      expect(Math.abs(Date.parse(run_at!) - runAt)).toBeLessThan(10_000)
     }
     const commandsBefore = await countCommands(redis)
     const countedSince = performance.now()
@@ -96,7 +96,7 @@ describe.each([
       expect(job).toMatchObject({ status: 'completed', attempts: 1 })
       const lateMs = Date.parse(job.started_at!) - Date.parse(run_at!)
       expect(lateMs).toBeGreaterThanOrEqual(0)
-      expect(lateMs).toBeLessThan(1_000)
+      expect(lateMs).toBeLessThan(10_000)
     }
 
     // The sweepers have come by several times.

@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { globSync, readFileSync } from 'node:fs'
 import { chmod, cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
@@ -162,13 +163,15 @@ const chat = (model: string, content: string) => ({ model, messages: [{ role: 'u
 
 /** One that timed out and one that was refused; called again they complete. */
 async function failJobs(page: string): Promise<void> {
+  // A second try must not find the answers of the first.
+  const text = `${page} ${randomUUID()}`
   const ids = await Promise.all([
     createJob({
-      body: chat('sim/chat-small', `${page} [[fault:hang:times=1]]`),
+      body: chat('sim/chat-small', `${text} [[fault:hang:times=1]]`),
       timeout_ms: 200,
       max_attempts: 1,
     }),
-    createJob({ body: chat('sim/chat-small', `${page} [[fault:400:times=1]]`) }),
+    createJob({ body: chat('sim/chat-small', `${text} [[fault:400:times=1]]`) }),
   ])
   for (const id of ids) {
     const response = await fetch(`${url}/v1/jobs/${id}?wait=20`)

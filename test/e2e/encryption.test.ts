@@ -182,7 +182,7 @@ test('keys are rotated while it runs: nothing fails, and what was stored before 
     expect((await waitForJob(url, before.id)).result).toEqual(before.result)
     const keys = await keysOf(latest)
     return keys.every((key) => key === idOf(newKey))
-  }, 20_000)
+  }, 60_000)
 
   await stack.rewriteConfig((text) => text.replace(`, "${oldKey}"`, ''))
   await until(async () => (await waitForJob(url, before.id)).error !== null, 5_000)

@@ -94,10 +94,12 @@ test('cancelling a running job at one API process ends the call that runs in ano
   const before = await stack.simulator.state()
   const gone = (state: typeof before) => state.by_path['/v1/chat/completions']?.['499'] ?? 0
   const job = await createJob(here, chat('take your time [[fault:slow:ms=60000]]'))
-  await expect.poll(async () => (await stack.simulator.state()).in_flight, { timeout: 5000 }).toBe(1)
+  await expect.poll(async () => (await stack.simulator.state()).in_flight, { timeout: 20_000 }).toBe(1)
   const response = await post(there, `/v1/jobs/${job.id}/cancel`, {})
   expect(((await response.json()) as Job).status).toBe('cancelled')
-  await expect.poll(async () => gone(await stack.simulator.state()), { timeout: 5000 }).toBe(gone(before) + 1)
+  await expect
+    .poll(async () => gone(await stack.simulator.state()), { timeout: 20_000 })
+    .toBe(gone(before) + 1)
   await expect.poll(async () => (await getAttempts(here, job.id))[0]?.outcome).toBe('aborted')
   expect((await post(here, `/v1/jobs/${job.id}/cancel`, {})).status).toBe(409)
 })

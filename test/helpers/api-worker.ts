@@ -40,7 +40,7 @@ export type TestWorker = {
 }
 
 /** How long an entry may take from the 202 to its lane, ms. */
-const PATIENCE_MS = 5_000
+const PATIENCE_MS = 15_000
 
 const usage: Usage = { input_tokens: 7, output_tokens: 5, total_tokens: 12 }
 const intent = { provider: 'openai', model: 'small', coalesced: 1, waitedFor: null }

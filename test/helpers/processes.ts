@@ -16,7 +16,7 @@ export type StartProcessOptions = {
   ready: RegExp
   /** The root of the repository by default. */
   cwd?: string
-  /** The longest wait for `ready`; 20 s by default. */
+  /** The longest wait for `ready`; 50 s by default. */
   readyMs?: number
 }
 
@@ -39,7 +39,7 @@ export type RunningProcess = {
  * killed.
  */
 export async function startProcess(options: StartProcessOptions): Promise<RunningProcess> {
-  const { args, command = process.execPath, env = {}, ready, cwd = root, readyMs = 20_000 } = options
+  const { args, command = process.execPath, env = {}, ready, cwd = root, readyMs = 50_000 } = options
   const child = spawn(command, args, {
     cwd,
     env: { ...process.env, NODE_OPTIONS: '', ...env },

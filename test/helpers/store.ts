@@ -366,7 +366,7 @@ export async function collect(events: AsyncIterable<JobEvent>): Promise<JobEvent
 }
 
 /** Resolves once the condition holds; looks every few milliseconds. */
-export async function until(holds: () => Promise<boolean> | boolean, timeoutMs = 5_000): Promise<void> {
+export async function until(holds: () => Promise<boolean> | boolean, timeoutMs = 20_000): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`did not come true within ${timeoutMs} ms`)

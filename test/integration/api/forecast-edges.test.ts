@@ -29,7 +29,7 @@ const many = (count: number, extra: Record<string, unknown> = {}) =>
 /** A forecast reads a lane again once the last reading is this old. */
 const forgetForecasts = () => new Promise((resolve) => setTimeout(resolve, 300))
 
-describe('a deadline', { timeout: 20_000 }, () => {
+describe('a deadline', { timeout: 60_000 }, () => {
   it('is no reason to refuse the job that an idempotency key has made already', async () => {
     const { service } = await open()
     const job = chatJob({ deadline: inMs(20_000) }, 'first')
@@ -73,7 +73,7 @@ describe('a deadline', { timeout: 20_000 }, () => {
 
 describe('the forecast of a follower', () => {
   it('is that of the job whose answer it gets, independent of its own priority', {
-    timeout: 20_000,
+    timeout: 60_000,
   }, async () => {
     const { service } = await open()
     await service.submitAll(many(20), acmeKey)

@@ -93,7 +93,7 @@ describe('jobs with answers of 1.6 MB each', () => {
     expect(body.length).toBeLessThan(200_000)
     expect(moved).toBeLessThan(200_000)
     // On a quiet machine it takes 30.
-    expect(took).toBeLessThan(1_000)
+    expect(took).toBeLessThan(10_000)
   })
 
   it('say in a list that they have a result, and where', async () => {
@@ -248,7 +248,7 @@ describe('a filter that few jobs match', () => {
       const begun = performance.now()
       const page = (await get(`/v1/jobs?type=embedding${after}`)).json()
       // On a quiet machine it takes 50.
-      expect(performance.now() - begun).toBeLessThan(2_000)
+      expect(performance.now() - begun).toBeLessThan(10_000)
       pages.push(page)
       after = `&after=${page.last_id}`
     } while (pages.at(-1).has_more)

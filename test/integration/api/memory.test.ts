@@ -82,7 +82,7 @@ it('new work is refused while the memory of Redis is short, accepted work is com
   expect((await bulk(api)).statusCode).toBe(200)
   expect((await upload(api)).statusCode).toBe(200)
   expect((await batch(api, file)).statusCode).toBe(200)
-}, 30_000)
+}, 60_000)
 
 it('a Redis without maxmemory is never short', async () => {
   const { api } = await openShort()

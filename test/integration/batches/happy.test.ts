@@ -116,7 +116,7 @@ it('keeps what it wrote to itself until the batch is over, and nothing of its wo
   expect(left).toEqual([`${shop.store.root}:batch:${created.id}`])
 })
 
-it('gives up a line that the store cannot take, and no other', { timeout: 30_000 }, async () => {
+it('gives up a line that the store cannot take, and no other', { timeout: 60_000 }, async () => {
   const shop = await openBatchShop()
   await shop.workshopWork()
   const created = await shop.createBatch(

@@ -245,7 +245,7 @@ describe('before each call', () => {
     await house.redis.decrby(`${house.root}:money:running`, 40_000_000)
     open.shift()!()
     expect(await house.ended(first.id)).toMatchObject({ status: 'completed' })
-    await expect.poll(() => open.length, { timeout: 5000 }).toBe(1)
+    await expect.poll(() => open.length, { timeout: 20_000 }).toBe(1)
     open.shift()!()
     expect(await house.ended(second.id)).toMatchObject({ status: 'completed', waiting_for: null })
     expect(await house.redis.get(`${house.root}:money:running`)).toBe('0')

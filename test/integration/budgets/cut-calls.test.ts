@@ -20,7 +20,7 @@ const streamedUsd = inputUsd + (40 * 10) / 1e6
 
 async function settledAt(house: Awaited<ReturnType<typeof openBudgetHouse>>, usd: number): Promise<void> {
   await expect
-    .poll(() => house.money(), { timeout: 5000 })
+    .poll(() => house.money(), { timeout: 20_000 })
     .toEqual({ spent: Math.round(usd * 1e9) / 1e9, reserved: 0 })
 }
 

@@ -141,7 +141,7 @@ describe('a stream that its client leaves half-way is paid for', () => {
     })
     if (door.isWhole) {
       asked.catch(() => {}) // The client leaves it.
-      await expect.poll(() => house.upstream.calls.length, { timeout: 5000 }).toBe(calls + 1)
+      await expect.poll(() => house.upstream.calls.length, { timeout: 20_000 }).toBe(calls + 1)
     } else await readPieces(await asked, door.path.includes('/images/') ? 1 : pieces.length)
     leaving.abort()
     await house.upstream.broken()
@@ -156,13 +156,13 @@ describe('a stream that its client leaves half-way is paid for', () => {
       const newest = async () => (await house.get<{ data: Job[] }>('/v1/jobs?limit=1')).data[0]!
       // Until its worker has reported the pieces, the reservation is booked.
       await expect
-        .poll(async () => (await house.attempts((await newest()).id))[0], { timeout: 5000 })
+        .poll(async () => (await house.attempts((await newest()).id))[0], { timeout: 20_000 })
         .toMatchObject({ outcome: 'aborted', cost_is_estimate: true })
       const job = await newest()
       expect(job, door.name).toMatchObject({ status: 'cancelled', cost_is_estimate: true })
       door.costs(job)
       spent = Math.round((spent + job.cost_usd!) * 1e9) / 1e9
-      await expect.poll(house.money, { timeout: 5000 }).toEqual({ spent, reserved: 0 })
+      await expect.poll(house.money, { timeout: 20_000 }).toEqual({ spent, reserved: 0 })
     }
   })
 
@@ -189,7 +189,7 @@ describe('a stream that its client leaves half-way is paid for', () => {
       cost_usd: 140 / 1e6,
       cost_is_estimate: false,
     })
-    await expect.poll(house.money, { timeout: 5000 }).toEqual({ spent: 140 / 1e6, reserved: 0 })
+    await expect.poll(house.money, { timeout: 20_000 }).toEqual({ spent: 140 / 1e6, reserved: 0 })
   })
 })
 

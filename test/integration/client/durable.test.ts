@@ -276,5 +276,5 @@ describe('a durable function', () => {
     const ids = await jobsOf(run)
     expect(await all).toEqual(steps.map((name) => ({ text: ids[name] })))
     expect(most).toBeLessThanOrEqual(80)
-  }, 30_000)
+  }, 60_000)
 })

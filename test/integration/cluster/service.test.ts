@@ -113,6 +113,6 @@ test('commands fail within their time while no node is there', async () => {
       (reason: unknown) => reason,
     )
     expect(isRedisUnavailable(error), String(error)).toBe(true)
-    expect(performance.now() - began).toBeLessThan(3_000)
+    expect(performance.now() - began).toBeLessThan(10_000)
   }
 })

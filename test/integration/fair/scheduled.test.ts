@@ -18,9 +18,9 @@ it('jobs that were scheduled for one moment have their turns beside those of oth
   await fair.submit('busy', many('busy', 700))
   const callsOf = (name: string) => fair.upstream.calls.filter(({ body }) => promptOf(body).startsWith(name))
   await expect.poll(() => callsOf('later').length, { timeout: 15_000, interval: 10 }).toBeGreaterThan(0)
-  // Within a second of their time, though the lane has a backlog.
+  // Soon after their time, though the lane has a backlog of seven seconds.
   expect(Date.now() - dueAt).toBeGreaterThanOrEqual(0)
-  expect(Date.now() - dueAt).toBeLessThan(1000)
+  expect(Date.now() - dueAt).toBeLessThan(3000)
 
   const before = callsOf('later').length
   const [quiet] = await fair.submit('quiet', ['quiet'])
@@ -36,7 +36,8 @@ it('jobs that were scheduled for one moment have their turns beside those of oth
   if (last.estimated_start_at !== null) {
     const startedAt = Date.parse((await fair.ended('later', ids.at(-1)!)).job.started_at!)
     const share = (Date.parse(last.estimated_start_at) - askedAt) / (startedAt - askedAt)
-    expect(share).toBeGreaterThan(0.75)
-    expect(share).toBeLessThan(1.25)
+    // Behind all others it would be more than 2. How well times are foretold is for forecast.test.ts.
+    expect(share).toBeGreaterThan(0.5)
+    expect(share).toBeLessThan(1.75)
   }
-}, 30_000)
+}, 60_000)

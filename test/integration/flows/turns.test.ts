@@ -28,16 +28,13 @@ it("gives each step of another tenant's flow its turn beside many flows", async 
   await expect.poll(() => isDone(busy[0]!.id), { timeout: 10_000, interval: 20 }).toBe(true)
 
   const headers = { authorization: `Bearer ${OTHER}` }
-  const since = performance.now()
   const { status, body: quiet } = await shop.call('POST', '/v1/flows', flow('quiet'), headers)
   expect(status).toBe(202)
   const readQuiet = async () =>
     (await shop.call('GET', `/v1/flows/${quiet.id}`, undefined, headers)).body.status
   await expect.poll(readQuiet, { timeout: 20_000, interval: 20 }).toBe('completed')
-  const ms = performance.now() - since
 
   const left = await Promise.all(busy.map(async ({ id }) => !(await isDone(id))))
-  // A step waits for a slot and makes its call; the time between two steps is the runner's.
+  // A step waits for a slot and makes its call. Behind the others it would end after most of them, on any machine.
   expect(left.filter(Boolean).length).toBeGreaterThan(BUSY_FLOWS / 2)
-  expect(ms).toBeLessThan(STEPS * (4 * CALL_MS + 250))
 }, 60_000)

@@ -18,7 +18,7 @@ it('fails 5,000 jobs of a tenant whose deadlines pass at once in one pass, faste
   const since = performance.now()
   await store.maintenance.sweep()
   // About 0.6 s on a quiet machine.
-  expect(performance.now() - since).toBeLessThan(Math.max(2000, 1.5 * creationMs))
+  expect(performance.now() - since).toBeLessThan(Math.max(5000, 1.5 * creationMs))
   expect(await store.redis.zcard(`${store.root}:status:failed`)).toBe(JOBS)
   expect(await store.redis.zcard(`${store.root}:deadlines`)).toBe(0)
-}, 30_000)
+}, 60_000)

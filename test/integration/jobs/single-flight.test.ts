@@ -250,7 +250,7 @@ describe('cancelling one of several jobs of the same content', () => {
     const [leader, next] = await submitSame(store, 1)
     await store.start()
     // The worker is gone and the stalled check has put the entry back, but nobody has taken it yet.
-    await expect.poll(() => queuedEntries(store), { timeout: 5_000 }).toEqual([`${leader}-1`])
+    await expect.poll(() => queuedEntries(store), { timeout: 20_000 }).toEqual([`${leader}-1`])
     await store.jobs.cancel(TENANT, leader!)
     const again = await store.fetch()
     expect(await store.work.start([again], intent)).toEqual([{ kind: 'done' }])

@@ -86,7 +86,7 @@ describe('a scheduled job', () => {
       expect(JSON.stringify(claimed.body)).toContain(text)
     }
     expect(Date.now()).toBeGreaterThanOrEqual(runAt)
-    expect(Date.now() - runAt).toBeLessThan(1000)
+    expect(Date.now() - runAt).toBeLessThan(5000)
   })
 
   it('of an earlier release, which has a delayed entry in its lane, runs at its time', async () => {

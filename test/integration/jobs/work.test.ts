@@ -213,7 +213,7 @@ describe('a job whose worker died', () => {
     const before = Date.now()
     const second = await store.start()
     expect(second.held.id).toBe(first.held.id)
-    expect(Date.now() - before).toBeLessThan(1500)
+    expect(Date.now() - before).toBeLessThan(10_000)
     expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([
       { attempt: 1, outcome: 'lost', ambiguous: true },
       { attempt: 2, outcome: 'running', ambiguous: false },

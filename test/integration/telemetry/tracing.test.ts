@@ -314,5 +314,5 @@ test('nothing of prompts, answers, keys, secrets and query strings is sent, and 
   expect(text.match(/canary-[a-z0-9-]+/g) ?? []).toEqual([])
   for (const secret of [prompt, providerKey, tenantKey, webhookSecret]) expect(text).not.toContain(secret)
   expect(receiver.headers[0]).toMatchObject({ 'x-receiver-key': receiverKey })
-  expect(tookMs).toBeLessThan(4000)
+  expect(tookMs).toBeLessThan(15_000)
 })

@@ -140,7 +140,7 @@ describe('tenants at run time', () => {
     expect(changed.body).toMatchObject({ weight: 1, limits: { max_queued: 6 }, models: ['openai/*'] })
     expect(changed.body.limits.requests_per_minute).toBeUndefined()
     await expect
-      .poll(() => other.config.current().tenants.change, { timeout: 5000 })
+      .poll(() => other.config.current().tenants.change, { timeout: 20_000 })
       .toMatchObject({
         weight: 1,
         limits: { max_queued: 6 },
@@ -151,7 +151,7 @@ describe('tenants at run time', () => {
     const less = { per_fair_key: { max_running: null } }
     expect((await one.call('PATCH', '/v1/tenants/change', less)).body.per_fair_key).toEqual({ max_queued: 9 })
     await expect
-      .poll(() => other.config.current().tenants.change?.per_fair_key, { timeout: 5000 })
+      .poll(() => other.config.current().tenants.change?.per_fair_key, { timeout: 20_000 })
       .toEqual({ max_queued: 9 })
     const gone = await one.call('PATCH', '/v1/tenants/change', { per_fair_key: null })
     expect(gone.body.per_fair_key).toBeNull()

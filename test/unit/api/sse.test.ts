@@ -36,7 +36,7 @@ it('ends with its source', async () => {
 it('fills silence with comments and loses no event by it', async () => {
   async function* source() {
     yield event(1)
-    await sleep(60)
+    await sleep(300)
     yield event(2)
   }
   const texts = await collect(encodeEvents(source(), { heartbeat: 10, signal: new AbortController().signal }))

@@ -33,7 +33,7 @@ test('a slow answer does not undo what a later one said', async () => {
     async () => (reads++ === 0 ? slow.promise : { status: 'completed' }),
     'id: 1\nevent: job.completed\ndata: {}\n\n',
   )
-  await vi.waitFor(() => expect(job.value?.status).toBe('completed'))
+  await vi.waitFor(() => expect(job.value?.status).toBe('completed'), 15_000)
   slow.resolve({ status: 'running' })
   await new Promise(setImmediate)
   expect(job.value?.status).toBe('completed')

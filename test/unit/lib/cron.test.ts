@@ -95,7 +95,7 @@ describe('the times of an expression', () => {
   })
 
   it('that all fall into a gap come once, and none comes for the second time, at no cost', () => {
-    const begun = performance.now()
+    const before = process.cpuUsage()
     const cron = parseCron('* * * * * *', 'Europe/Berlin')
     const gapEnd = Date.parse('2027-03-28T01:00:00Z')
     expect(cron.next(gapEnd - 1000)).toBe(gapEnd)
@@ -106,7 +106,7 @@ describe('the times of an expression', () => {
     expect(cron.next(second - 1000)).toBe(second + HOUR)
     expect(cron.next(second + 1800_000)).toBe(second + HOUR)
     expect(cron.latest(0, second + 1800_000, 1)).toEqual([second - 1000])
-    expect(performance.now() - begun).toBeLessThan(500)
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(1000)
   })
 
   it('with names, upper and lower case, and blanks are the same', () => {

@@ -85,7 +85,7 @@ describe('watching', () => {
     await watching.next()
     fail(new Error('away'))
     const [next, begun] = [watching.next(), taken()]
-    await vi.waitFor(() => expect(taken()).toBeGreaterThan(begun + 2))
+    await vi.waitFor(() => expect(taken()).toBeGreaterThan(begun + 2), 15_000)
     expect(errors).toHaveLength(1)
     fail(null)
     expect(Number((await next).value)).toBeGreaterThan(begun + 2)

@@ -78,9 +78,12 @@ it('shows new groups while the failures are still being counted', async () => {
       time += 20_000
       expect(await take()).toMatchObject({ groups: [{ group: 'two' }], failures: [] })
     },
-    { timeout: 4_000 },
+    { timeout: 15_000 },
   )
   counted.resolve(failures)
-  await vi.waitFor(async () => expect((await take()).failures).toMatchObject([{ code: 'boom', count: 1 }]))
+  await vi.waitFor(
+    async () => expect((await take()).failures).toMatchObject([{ code: 'boom', count: 1 }]),
+    15_000,
+  )
   expect(errors).toEqual([])
 })
