@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Lane, LaneLimits } from '../config/lanes.ts'
 import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
+import { createGate } from '../ratelimit/create-gate.ts'
 import type { Cost, Gate } from '../ratelimit/gate.ts'
-import { createGate } from '../ratelimit/gate.ts'
 
 const IN_FLIGHT = 64
 const COST: Cost = { requests: 1, tokens: 1000, inputTokens: 800, outputTokens: 200 }
@@ -30,20 +30,20 @@ const { redis, close } = await openRedis()
 try {
   const gate = createGate({ redis, prefix: 'bench' })
   await report('granted, all dimensions', WIDE, async (lane) => {
-    await gate.take(lane, [COST])
+    await gate.take(lane, [{ cost: COST }])
   })
   await report('granted, counted by the second', { ...WIDE, window: 1000 }, async (lane) => {
-    await gate.take(lane, [COST])
+    await gate.take(lane, [{ cost: COST }])
   })
   await report('refused', { ...WIDE, requests_per_minute: 60 }, async (lane) => {
-    await gate.take(lane, [COST])
+    await gate.take(lane, [{ cost: COST }])
   })
   await report('granted and settled with a refund (2 calls)', WIDE, takeAndSettle(gate))
   const shared = [{ name: 'family', limits: WIDE }]
   await report('granted, with a shared limit', WIDE, async (lane) => {
-    await gate.take({ ...lane, shared }, [COST])
+    await gate.take({ ...lane, shared }, [{ cost: COST }])
   })
-  const eight = Array.from({ length: 8 }, () => COST)
+  const eight = Array.from({ length: 8 }, () => ({ cost: COST }))
   await report('granted, 8 in a call', WIDE, async (lane) => {
     await gate.take(lane, eight)
   })
@@ -53,7 +53,7 @@ try {
 
 function takeAndSettle(gate: Gate) {
   return async (lane: Lane) => {
-    const { permits } = await gate.take(lane, [COST])
+    const { permits } = await gate.take(lane, [{ cost: COST }])
     await gate.settle(
       lane,
       permits.map((permit) => ({ permit, actual: { ...COST, tokens: 900, outputTokens: 100 } })),

@@ -18,18 +18,22 @@ type ConcurrencyOptions = {
 
 /** How many calls lanes with `max_concurrency: auto` may have under way. One answer for all processes; see concurrency.ts. */
 type ConcurrencyControl = {
-  /**
-   * Hears calls that ended, and answers the limit; without calls it only answers.
-   *
-   * @param waiting requests that wait inside the server; null: not known
-   * @param source of the lane; null: it has none
-   */
-  hear(
-    lane: string,
-    calls: readonly CallTiming[],
-    waiting?: number | null,
-    source?: string | null,
-  ): Promise<number>
+  /** Hears how the server does, and answers its limit. A report without calls only reads the limit. */
+  hear(server: Server, report: ServerReport): Promise<number>
+}
+
+/** The server of a lane, or of one of its sources; `source` is null where the lane has none. */
+type Server = { lane: string; source: string | null }
+
+/** Calls that ended, and how many requests wait inside the server; null: unknown. */
+type ServerReport = { calls: readonly CallTiming[]; waiting: number | null }
+
+/** The arguments of `lua/adapt.lua`: the time in ms ('' Redis' clock), requests that wait ('' unknown), then four for each call. */
+function encodeReport(now: number | '', { calls, waiting }: ServerReport): Argument[] {
+  const args: Argument[] = [now, waiting ?? '']
+  for (const { latencyMs, firstTokenMs, outputTokens, overloaded } of calls)
+    args.push(latencyMs, firstTokenMs ?? '', outputTokens, overloaded ? '1' : '')
+  return args
 }
 
 export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOptions): ConcurrencyControl {
@@ -37,20 +41,13 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
   redis.defineCommand('sluiceGate:adapt', { lua, numberOfKeys: 3 })
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<number>>
   return {
-    hear(lane, calls, waiting = null, source = null) {
+    hear({ lane, source }, report) {
       const root = source === null ? laneRoot(prefix, lane) : sourceRoot(prefix, lane, source)
       return commands['sluiceGate:adapt']!(
         `${root}concurrency`,
         `${root}permits`,
         `${root}:`, // never there: see lib/script-keys.ts
-        now ? now() : '',
-        waiting ?? '',
-        ...calls.flatMap(({ latencyMs, firstTokenMs, outputTokens, overloaded }) => [
-          latencyMs,
-          firstTokenMs ?? '',
-          outputTokens,
-          overloaded ? '1' : '',
-        ]),
+        ...encodeReport(now ? now() : '', report),
       )
     },
   }
@@ -78,8 +75,9 @@ export function adaptConcurrency(
     if (!limits.isAdaptive) return limits
     const view = known.get(keyOf(lane, source))
     const isFresh = view !== undefined && performance.now() - view.at < FRESH_MS
-    const limit = isFresh ? view.limit : note(lane, source, await control.hear(lane, [], null, source))
-    return { ...limits, max_concurrency: limit }
+    if (isFresh) return { ...limits, max_concurrency: view.limit }
+    const limit = await control.hear({ lane, source }, { calls: [], waiting: null })
+    return { ...limits, max_concurrency: note(lane, source, limit) }
   }
 
   async function withLimit<T extends GateLane>(lane: T): Promise<T> {
@@ -98,12 +96,12 @@ export function adaptConcurrency(
       timing === undefined ? [] : [{ source: sourceOfPermit(permit), timing }],
     )
     return [...Map.groupBy(heard, ({ source }) => source)].map(([source, calls]) => {
-      const server = source === null ? waiting(lane) : null
       const answer = control.hear(
-        lane.id,
-        calls.map(({ timing }) => timing),
-        server,
-        source,
+        { lane: lane.id, source },
+        {
+          calls: calls.map(({ timing }) => timing),
+          waiting: source === null ? waiting(lane) : null,
+        },
       )
       answer.then(
         (limit) => note(lane.id, source, limit),
@@ -115,8 +113,8 @@ export function adaptConcurrency(
 
   return {
     ...gate,
-    take: async (lane, ...rest) => gate.take(await withLimit(lane), ...rest),
-    prepareTake: async (lane, ...rest) => gate.prepareTake(await withLimit(lane), ...rest),
+    take: async (lane, requests) => gate.take(await withLimit(lane), requests),
+    prepareTake: async (lane, cost, permitMs) => gate.prepareTake(await withLimit(lane), cost, permitMs),
     async settle(lane, settlements) {
       await Promise.all([...hear(lane, settlements), gate.settle(lane, settlements)])
     },

@@ -88,12 +88,10 @@ export function findBreakerState({ openings, openUntil }: Breaker, now: number):
   return now < openUntil ? 'open' : 'half_open'
 }
 
-/** Hears how a call ended that left at `takenAt`. */
+/** Hears how a call ended. `takenAt`: logical ms at which it left. */
 export function judge(
   breaker: Breaker,
-  outcome: CallOutcome,
-  takenAt: number,
-  source: CallSource,
+  { outcome, takenAt, source }: { outcome: CallOutcome; takenAt: number; source: CallSource },
   now: number,
 ): void {
   if (outcome === null || takenAt <= breaker.changedAt) return
@@ -141,7 +139,7 @@ function countDistinct(broken: readonly Evidence[], keyOf: (one: Evidence) => st
 }
 
 /** A call of this tenant leaves while the breaker is not closed. */
-export function bookTrial(breaker: Breaker, tenant: string, permit: string, now: number): void {
+export function bookTrial(breaker: Breaker, { tenant, permit }: Trial, now: number): void {
   if (breaker.tenants.includes(tenant)) {
     breaker.probe = permit
     return

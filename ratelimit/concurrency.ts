@@ -48,6 +48,9 @@ export type CallTiming = {
   overloaded: boolean
 }
 
+/** A call that ended. `inFlight`: calls of the lane that ran until now, this one included. */
+type HeardCall = { timing: CallTiming; inFlight: number }
+
 const FIRST_LIMIT = 2
 const MOST = 1000
 /** How much a percent more time for each call counts beside a percent more calls a second. Over 1: a queue has its place here. */
@@ -95,18 +98,17 @@ export function createConcurrency(): ConcurrencyState {
 }
 
 /**
- * Hears how a call ended. Calls beyond the alarms' and the tries' bounds change nothing.
+ * Hears how a call ended. Calls beyond the bounds of the alarms and of the tries change nothing.
  *
- * @param inFlight calls of the lane that ran until now, this one included
  * @param now logical ms
  */
-export function hearCall(state: ConcurrencyState, timing: CallTiming, inFlight: number, now: number): void {
+export function hearCall(state: ConcurrencyState, { timing, inFlight }: HeardCall, now: number): void {
   const { latencyMs, firstTokenMs, outputTokens, overloaded } = timing
   // A clock that was set back would make every later call one from before.
   state.since = Math.min(state.since, now)
   state.loweredAt = Math.min(state.loweredAt, now)
   if (now - latencyMs >= state.loweredAt) state.isDrained = true
-  if (hearAlarm(state, timing, inFlight, now) || now - latencyMs < state.since) return
+  if (hearAlarm(state, { timing, inFlight }, now) || now - latencyMs < state.since) return
   if (overloaded) {
     state.base = { limit: 0, firstMs: 0, tokenMs: 0 }
     moveTo(state, Math.floor(state.limit * BACK_OFF), now)
@@ -143,7 +145,7 @@ export function hearQueue(state: ConcurrencyState, waiting: number, now: number)
 }
 
 /** True: so many calls in a row took so much longer than they should that the server must have become smaller. */
-function hearAlarm(state: ConcurrencyState, timing: CallTiming, inFlight: number, now: number): boolean {
+function hearAlarm(state: ConcurrencyState, { timing, inFlight }: HeardCall, now: number): boolean {
   const { base, limit, tokens } = state
   if (base.limit === 0 || timing.overloaded || inFlight < limit * USED) return false
   if (now - timing.latencyMs < state.loweredAt) return false

@@ -52,8 +52,12 @@ export function findLived({ slow, from, recoveryMs }: Slowdown, lived: number): 
   return from + (2 * lived) / (Math.sqrt(slow * slow + 2 * growth * lived) + slow)
 }
 
-/** A 429 at `now`, answered to a call that left at `takenAt`, pausing for `pauseMs`. */
-export function slowDown(slowdown: Slowdown, takenAt: number, now: number, pauseMs: number): void {
+/** Books a 429 at `now`. `takenAt`: when its call left; `pauseMs`: how long the lane pauses for it. */
+export function slowDown(
+  slowdown: Slowdown,
+  { takenAt, pauseMs }: { takenAt: number; pauseMs: number },
+  now: number,
+): void {
   const speed = computeSpeed(slowdown, now)
   if (takenAt > slowdown.cutAt) {
     slowdown.heat = (slowdown.heat * FADES_MS) / (FADES_MS + now - slowdown.cutAt)

@@ -150,9 +150,7 @@ function findLateness({ lateMs, lateAt }: WindowLearning, now: number): number {
 /** Whether what the provider says `remains` of this limit a minute is of use to the next call. */
 export function believeRemaining(
   learning: WindowLearning,
-  dimension: 0 | 1,
-  remaining: number,
-  limit: number,
+  { dimension, remaining, limit }: { dimension: 0 | 1; remaining: number; limit: number },
 ): boolean {
   if (remaining > limit / 5) learning.tellsMinute[dimension] = true
   return learning.tellsMinute[dimension]

@@ -13,7 +13,7 @@ export function createPermits(gate: Pick<Gate, 'take' | 'settle'>): ProviderAcce
   return async (lane, cost, tenant, signal) => {
     const until = performance.now() + PATIENCE_MS
     for (;;) {
-      const { permits, waitMs, never } = await gate.take(lane, [cost], [tenant])
+      const { permits, waitMs, never } = await gate.take(lane, [{ cost, tenant }])
       const permit = permits[0]
       if (permit !== undefined) {
         return { settle: (actual) => gate.settle(lane, [{ permit, actual }]).catch(() => {}) }

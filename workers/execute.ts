@@ -254,7 +254,12 @@ export function createExecutor(deps: ExecuteDeps) {
   /** Sends held entries again, under a new permit. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
-    const permit = await gate.acquire(cost, tenantOf(held), boundTo(held), tierToTake(held, now()))
+    const permit = await gate.acquire({
+      cost,
+      tenant: tenantOf(held),
+      source: boundTo(held),
+      tier: tierToTake(held, now()),
+    })
     await execute({ held, cost }, permit, 'requests')
   }
 

@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { createLeases } from '../jobs/leases.ts'
 import { describeError } from '../lib/describe-error.ts'
 import { createRedis } from '../lib/redis.ts'
-import { createGate } from '../ratelimit/gate.ts'
+import { createGate } from '../ratelimit/create-gate.ts'
 import type { FromThread, HeartbeatThreadData } from './heartbeat.ts'
 import { createRenewal, type HoldingsChange } from './renewal.ts'
 

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Cost, Gate } from '../ratelimit/gate.ts'
-import type { ServiceTier } from '../ratelimit/lane-state.ts'
+import type { Gate, PermitRequest } from '../ratelimit/gate.ts'
 import { gatherSettlements } from './gather-settlements.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { ServedLane } from './served-lanes.ts'
@@ -21,7 +20,7 @@ export type LaneGate = Gate & {
   /** The permit is settled. */
   release(permit: string): void
   /** Waits for a permit and holds it, independently of the lane's loop and its order. Throws when the worker stops. */
-  acquire(cost: Cost, tenant: string, source: string, tier: ServiceTier): Promise<string>
+  acquire(request: PermitRequest): Promise<string>
 }
 
 export function createLaneGate(deps: {
@@ -34,9 +33,9 @@ export function createLaneGate(deps: {
   const { gate, lane, heartbeat } = deps
   const hold = (permit: string) => heartbeat.holdPermit(lane.id, permit)
 
-  async function acquire(cost: Cost, tenant: string, source: string, tier: ServiceTier): Promise<string> {
+  async function acquire(request: PermitRequest): Promise<string> {
     for (;;) {
-      const answer = await gate.take(lane.current(), [cost], [tenant], [source], [tier]).catch((error) => {
+      const answer = await gate.take(lane.current(), [request]).catch((error) => {
         deps.onError(error, 'taking a permit')
         return { permits: [], waitMs: ERROR_PAUSE_MS }
       })

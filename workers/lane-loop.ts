@@ -226,17 +226,16 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   /** Takes permits for calls, and launches those that got one. */
   async function ask(current: Lane, ready: PlannedCall[]): Promise<void> {
     // The tiers are read once, because an entry may fall back to standard while the gate answers.
-    const tiers = ready.map((call) => tierToTake(call.held, deps.now()))
-    const answer = await gate.take(
-      current,
-      ready.map((call) => call.cost),
-      ready.map((call) => tenantOf(call.held)),
-      current.sources === undefined ? [] : ready.map((call) => boundTo(call.held)),
-      tiers,
-    )
+    const requests = ready.map(({ cost, held }) => ({
+      cost,
+      tenant: tenantOf(held),
+      source: current.sources === undefined ? '' : boundTo(held),
+      tier: tierToTake(held, deps.now()),
+    }))
+    const answer = await gate.take(current, requests)
     launchGranted(ready, answer)
     const next = ready[answer.permits.length] ?? null
-    const tier = tiers[answer.permits.length] ?? STANDARD
+    const tier = requests[answer.permits.length]?.tier ?? STANDARD
     const after = decideAfterTake(
       answer,
       next && { isBound: isBound(current, next), tier },

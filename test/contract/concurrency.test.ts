@@ -7,7 +7,10 @@ import { type Policy, runSelfHosted } from '../model/self-hosted-run.ts'
 
 const adaptive = (): Policy => {
   const state = createConcurrency()
-  return { limit: () => state.limit, hear: (...args) => hearCall(state, ...args) }
+  return {
+    limit: () => state.limit,
+    hear: (timing, inFlight, now) => hearCall(state, { timing, inFlight }, now),
+  }
 }
 const fixed = (limit: number): Policy => ({ limit: () => limit, hear() {} })
 
@@ -58,10 +61,11 @@ describe('max_concurrency: auto', () => {
   it('goes down to one call where the server supports no more, and stays there while there is little work', () => {
     const state = createConcurrency()
     const call = { latencyMs: 1000, firstTokenMs: 100, outputTokens: 50, overloaded: true }
-    for (let now = 10_000; now < 100_000; now += 10_000) hearCall(state, call, 1, now)
+    for (let now = 10_000; now < 100_000; now += 10_000) hearCall(state, { timing: call, inFlight: 1 }, now)
     expect(state.limit).toBe(1)
     const idle = createConcurrency()
-    for (let now = 10_000; now < 100_000; now += 1000) hearCall(idle, { ...call, overloaded: false }, 1, now)
+    for (let now = 10_000; now < 100_000; now += 1000)
+      hearCall(idle, { timing: { ...call, overloaded: false }, inFlight: 1 }, now)
     expect(idle.limit).toBe(2)
   })
 
@@ -71,7 +75,8 @@ describe('max_concurrency: auto', () => {
     const seen: number[] = []
     for (let now = 1000; now < 300_000; now += 1000) {
       // Its latency shows nothing; it serves eight at once.
-      for (let at = 0; at < state.limit; at += 1) hearCall(state, call, state.limit, now)
+      for (let at = 0; at < state.limit; at += 1)
+        hearCall(state, { timing: call, inFlight: state.limit }, now)
       if (now % 2000 === 0) hearQueue(state, Math.max(0, state.limit - 8), now)
       if (now > 60_000) seen.push(state.limit)
     }
@@ -88,6 +93,7 @@ describe('max_concurrency: auto', () => {
     const processes = [open(), open()]
     const state = createConcurrency()
     const permits = `${prefix}:{g:a}:lane:b:permits`
+    const server = { lane: 'a/b', source: null }
     for (let step = 0; step < 160; step += 1) {
       now += 50 + 400 * random()
       const inFlight = Math.max(1, Math.round(state.limit * (0.8 + 0.3 * random())))
@@ -103,11 +109,11 @@ describe('max_concurrency: auto', () => {
         overloaded: random() < 0.005,
       }))
       const waiting = random() < 0.2 ? Math.round(4 * random()) : null
-      const answer = await processes[step % 2]!.hear('a/b', calls, waiting)
-      for (const call of calls) hearCall(state, call, inFlight, now)
+      const answer = await processes[step % 2]!.hear(server, { calls, waiting })
+      for (const call of calls) hearCall(state, { timing: call, inFlight }, now)
       if (waiting !== null) hearQueue(state, waiting, now)
       expect(answer).toBe(state.limit)
-      expect(await processes[0]!.hear('a/b', [])).toBe(state.limit)
+      expect(await processes[0]!.hear(server, { calls: [], waiting: null })).toBe(state.limit)
     }
     expect(state.limit).toBeLessThan(8)
   })

@@ -4,6 +4,7 @@ import type { Priority } from '../../jobs/job.ts'
 import { createQueues } from '../../jobs/queue.ts'
 import type { Order } from '../../jobs/queue-entry.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
+import { createGate } from '../../ratelimit/create-gate.ts'
 import {
   BAND_SECONDS,
   type Band,
@@ -15,7 +16,6 @@ import {
   tagEntries,
 } from '../../ratelimit/fairness.ts'
 import { createForecaster } from '../../ratelimit/forecaster.ts'
-import { createGate } from '../../ratelimit/gate.ts'
 import { testRedis } from '../helpers/redis.ts'
 import { seed } from '../helpers/seed.ts'
 import { until } from '../helpers/store.ts'

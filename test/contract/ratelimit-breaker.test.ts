@@ -26,7 +26,7 @@ describe.each([
     clock.now += 1
     const { permits } = await gate.take(
       LANE,
-      Array.from({ length: count }, () => CALL),
+      Array.from({ length: count }, () => ({ cost: CALL })),
     )
     expect(permits).toHaveLength(count)
     return permits
@@ -52,7 +52,7 @@ describe.each([
 
   const breakerOf = async ({ gate }: Subject) => (await gate.read(LANE)).breaker
   const refusal = async ({ gate }: Subject) => {
-    const answer = await gate.take(LANE, [CALL])
+    const answer = await gate.take(LANE, [{ cost: CALL }])
     expect(answer.permits).toEqual([])
     return answer
   }
@@ -112,7 +112,7 @@ describe.each([
     await breakCalls(subject, 5)
     subject.clock.now += 15_000
     const { gate } = subject
-    const answer = await gate.take(LANE, [CALL, CALL, CALL])
+    const answer = await gate.take(LANE, [{ cost: CALL }, { cost: CALL }, { cost: CALL }])
     expect(answer.permits).toHaveLength(1)
     expect(answer).toMatchObject({ waitMs: 250, waitingFor: 'provider_pause' })
     expect(await refusal(subject)).toMatchObject({ waitMs: 250, waitingFor: 'provider_pause' })
@@ -276,7 +276,7 @@ describe.each([
     }
     async function takeOf({ gate, clock }: Subject, tenant: string): Promise<string | undefined> {
       clock.now += 1
-      return (await gate.take(LANE, [CALL], [tenant])).permits[0]
+      return (await gate.take(LANE, [{ cost: CALL, tenant }])).permits[0]
     }
     /** All prompts of a tenant break, until the breaker is open for it. */
     async function poison(subject: Subject, tenant = 'poisoned') {
@@ -305,7 +305,7 @@ describe.each([
     it('and lets another tenant go on at once, whose answer closes it', async () => {
       const subject = create()
       await poison(subject)
-      expect(await subject.gate.take(LANE, [CALL], ['poisoned'])).toMatchObject({
+      expect(await subject.gate.take(LANE, [{ cost: CALL, tenant: 'poisoned' }])).toMatchObject({
         permits: [],
         waitingFor: 'provider_pause',
         othersMay: true,
@@ -352,7 +352,10 @@ describe.each([
       for (const tenant of ['hangs', 'next']) expect(await takeOf(subject, tenant)).toBeUndefined()
       clock.now += 1000
       expect(await takeOf(subject, 'hangs')).toBeUndefined()
-      const answer = await gate.take(LANE, [CALL, CALL], ['next', 'third'])
+      const answer = await gate.take(LANE, [
+        { cost: CALL, tenant: 'next' },
+        { cost: CALL, tenant: 'third' },
+      ])
       expect(answer.permits).toHaveLength(1)
     })
 
@@ -385,7 +388,7 @@ describe.each([
           }
           const arrived = clock.now
           for (;;) {
-            const answer = await gate.take(LANE, [CALL], ['healthy'])
+            const answer = await gate.take(LANE, [{ cost: CALL, tenant: 'healthy' }])
             if (answer.permits.length > 0) break
             clock.now += Math.max(1, answer.waitMs)
           }
@@ -426,7 +429,7 @@ async function playOutage(subject: Subject, takers: number, random: () => number
     const turn = async (): Promise<void> => {
       const { state } = (await gate.read(LANE)).breaker
       visited.add(state)
-      const answer = await gate.take(LANE, [CALL, CALL])
+      const answer = await gate.take(LANE, [{ cost: CALL }, { cost: CALL }])
       if (state === 'open') expect(answer.permits).toEqual([])
       if (state === 'half_open' && answer.permits.length > 0) {
         expect(answer.permits).toHaveLength(1)

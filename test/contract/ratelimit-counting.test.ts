@@ -57,7 +57,7 @@ async function run(
     })
   }
   const ask = async (): Promise<void> => {
-    const { permits, waitMs } = await gate.take(lane, [cost, cost, cost, cost])
+    const { permits, waitMs } = await gate.take(lane, [{ cost }, { cost }, { cost }, { cost }])
     for (const permit of permits) at(clock.now + random() * 20, () => arrive(permit))
     at(clock.now + Math.max(1, waitMs) + random() * 3, ask)
   }
@@ -123,7 +123,7 @@ describe.each([
     const [{ lane }] = LANES as [(typeof LANES)[0]]
     const end = async (tokens: number, remainingTokens: number) => {
       const cost = { requests: 1, tokens, inputTokens: 0, outputTokens: tokens }
-      const [permit] = (await gate.take(lane, [cost])).permits
+      const [permit] = (await gate.take(lane, [{ cost }])).permits
       clock.now += 500
       const feedback = { limitTokens: LIMITS.tokens_per_minute, remainingTokens }
       await gate.settle(lane, [{ permit: permit!, actual: cost, feedback, outcome: 'ok', usedTokens: 100 }])

@@ -17,7 +17,7 @@ describe.each([
   const takeMany = ({ gate }: Subject, count: number) =>
     gate.take(
       LANE,
-      Array.from({ length: count }, () => CALL),
+      Array.from({ length: count }, () => ({ cost: CALL })),
     )
 
   it('lets ten retries go at once, and puts off the others one behind the other by two seconds each', async () => {
@@ -135,7 +135,7 @@ async function playFailures(
     for (let i = 0; i < fresh + again; i++) sent.push({ at: clock.now, retry: i < again })
     await gate.take(
       LANE,
-      Array.from({ length: fresh + again }, () => CALL),
+      Array.from({ length: fresh + again }, () => ({ cost: CALL })),
     )
     let failed = 0
     for (let i = 0; i < fresh + again; i++) if (random() < (storm ? failing : 0.02)) failed++

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
-import { createGate, type Gate } from '../../ratelimit/gate.ts'
+import { createGate } from '../../ratelimit/create-gate.ts'
+import type { Gate } from '../../ratelimit/gate.ts'
 import { keysOf, testRedis } from '../helpers/redis.ts'
 import { seed } from '../helpers/seed.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
@@ -25,7 +26,7 @@ function lanesSharing(shared: Partial<LaneLimits>, ...own: Partial<LaneLimits>[]
 async function drain(gate: Gate, lane: Lane): Promise<string[]> {
   const { permits } = await gate.take(
     lane,
-    Array.from({ length: 500 }, () => callOf(100)),
+    Array.from({ length: 500 }, () => ({ cost: callOf(100) })),
   )
   return permits
 }
@@ -75,7 +76,7 @@ describe.each([
     expect(await drain(gate, narrow)).toHaveLength(1)
     expect(await drain(gate, narrow)).toHaveLength(0)
     expect(await drain(gate, wide)).toHaveLength(2)
-    const refused = await gate.take(wide, [callOf(100)])
+    const refused = await gate.take(wide, [{ cost: callOf(100) }])
     expect(refused).toMatchObject({ permits: [], waitingFor: 'concurrency' })
     const { inFlight, taken, shared } = await gate.read(wide)
     expect({ inFlight, requests: taken.requests }).toEqual({ inFlight: 2, requests: 2 })
@@ -86,7 +87,7 @@ describe.each([
   it('get back what a call did not use, and its slot, with its lane', async () => {
     const { gate } = maker.create()
     const [lane] = lanesSharing({ tokens_per_minute: 60_000, max_concurrency: 1 }, {}) as [Lane]
-    const { permits } = await gate.take(lane, [callOf(5000)])
+    const { permits } = await gate.take(lane, [{ cost: callOf(5000) }])
     await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(1000) }])
     await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(0) }])
     const { shared, used } = await gate.read(lane)
@@ -97,7 +98,10 @@ describe.each([
   it('never admit a call that is larger than one of them, and say so at once', async () => {
     const { gate } = maker.create()
     const [lane] = lanesSharing({ tokens_per_minute: 1000 }, { tokens_per_minute: 100_000 }) as [Lane]
-    expect(await gate.take(lane, [callOf(1001)])).toMatchObject({ never: true, waitingFor: 'tokens' })
+    expect(await gate.take(lane, [{ cost: callOf(1001) }])).toMatchObject({
+      never: true,
+      waitingFor: 'tokens',
+    })
   })
 
   it('pause for a 429 where they have the least room, and with them every lane they name', async () => {
@@ -107,9 +111,9 @@ describe.each([
       { requests_per_minute: 6000 },
       { requests_per_minute: 6000 },
     ) as [Lane, Lane]
-    const { permits } = await gate.take(full, [callOf(100)])
+    const { permits } = await gate.take(full, [{ cost: callOf(100) }])
     await gate.settle(full, [{ permit: permits[0]!, actual: callOf(100), throttledMs: 5000 }])
-    expect(await gate.take(other, [callOf(100)])).toMatchObject({
+    expect(await gate.take(other, [{ cost: callOf(100) }])).toMatchObject({
       permits: [],
       waitingFor: 'provider_pause',
     })
@@ -124,16 +128,16 @@ describe.each([
       { requests_per_minute: 60 },
       { requests_per_minute: 60 },
     ) as [Lane, Lane]
-    const { permits } = await gate.take(full, [callOf(100)])
+    const { permits } = await gate.take(full, [{ cost: callOf(100) }])
     await gate.settle(full, [{ permit: permits[0]!, actual: callOf(100), throttledMs: 5000 }])
     clock.now += 1000
-    expect((await gate.take(other, [callOf(100)])).permits).toHaveLength(1)
+    expect((await gate.take(other, [{ cost: callOf(100) }])).permits).toHaveLength(1)
   })
 
   it('learn from a report the limit that it is nearest to', async () => {
     const { gate } = maker.create()
     const [lane] = lanesSharing({ requests_per_minute: 1000 }, { requests_per_minute: 100 }) as [Lane]
-    const { permits } = await gate.take(lane, [callOf(10)])
+    const { permits } = await gate.take(lane, [{ cost: callOf(10) }])
     await gate.settle(lane, [
       { permit: permits[0]!, actual: callOf(10), feedback: { limitRequests: 800, remainingRequests: 700 } },
     ])
@@ -146,15 +150,15 @@ describe.each([
     const { gate, clock } = maker.create({ leaseMs: 1000 })
     const [lane] = lanesSharing({ max_concurrency: 2 }, {}) as [Lane]
     const alone = { ...lane, shared: [] }
-    const before = await gate.take(alone, [callOf(10)])
-    const under = await gate.take(lane, [callOf(10), callOf(10), callOf(10)])
+    const before = await gate.take(alone, [{ cost: callOf(10) }])
+    const under = await gate.take(lane, [{ cost: callOf(10) }, { cost: callOf(10) }, { cost: callOf(10) }])
     expect(under.permits).toHaveLength(2)
     // A permit from before it came under the limit settles, and so does one from before it left.
     await gate.settle(lane, [{ permit: before.permits[0]!, actual: callOf(10) }])
     await gate.settle(alone, [{ permit: under.permits[0]!, actual: callOf(10) }])
     expect((await gate.read(lane)).inFlight).toBe(1)
     clock.now += 1001
-    expect((await gate.take(lane, [callOf(10), callOf(10)])).permits).toHaveLength(2)
+    expect((await gate.take(lane, [{ cost: callOf(10) }, { cost: callOf(10) }])).permits).toHaveLength(2)
   })
 })
 

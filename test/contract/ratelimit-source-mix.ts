@@ -73,8 +73,10 @@ export async function runSourceMix(
   }
   const ask = async (held: number[]): Promise<void> => {
     while (held.length < AT_ONCE) held.push(retries.shift() ?? (sizes.next().value as number))
-    const costs = held.map((tokens) => ({ requests: 1, tokens, inputTokens: tokens, outputTokens: 0 }))
-    const { permits, waitMs } = await subject.gate.take(lane, costs)
+    const requests = held.map((tokens) => ({
+      cost: { requests: 1, tokens, inputTokens: tokens, outputTokens: 0 },
+    }))
+    const { permits, waitMs } = await subject.gate.take(lane, requests)
     for (const permit of permits) {
       const tokens = held.shift()!
       at(subject.clock.now + random() * 20, () => arrive(permit, tokens))

@@ -30,8 +30,11 @@ async function takeNames(
   count: number,
   wanted: string[] = [],
 ): Promise<(string | null)[]> {
-  const costs = Array.from({ length: count }, () => callOf(100))
-  return (await gate.take(lane, costs, [], wanted)).permits.map(sourceOfPermit)
+  const requests = Array.from({ length: count }, (_, index) => ({
+    cost: callOf(100),
+    source: wanted[index] ?? '',
+  }))
+  return (await gate.take(lane, requests)).permits.map(sourceOfPermit)
 }
 
 const countOf = (names: (string | null)[], name: string) => names.filter((one) => one === name).length
@@ -107,14 +110,17 @@ describe.each([
   it('admit a call that any of them could ever admit, at that source', async () => {
     const { gate } = maker.create()
     const lane = laneOf({ tokens_per_minute: 500 }, { tokens_per_minute: 5000 })
-    expect((await gate.take(lane, [callOf(2000)])).permits.map(sourceOfPermit)).toEqual(['s1'])
-    expect(await gate.take(lane, [callOf(5001)])).toMatchObject({ never: true, waitingFor: 'tokens' })
+    expect((await gate.take(lane, [{ cost: callOf(2000) }])).permits.map(sourceOfPermit)).toEqual(['s1'])
+    expect(await gate.take(lane, [{ cost: callOf(5001) }])).toMatchObject({
+      never: true,
+      waitingFor: 'tokens',
+    })
   })
 
   it('that refuse us are shut alone, and then tried with one call at a time', async () => {
     const { gate, clock } = maker.create()
     const lane = laneOf({ max_concurrency: 4 }, { max_concurrency: 4 })
-    const { permits } = await gate.take(lane, [callOf(1), callOf(1)])
+    const { permits } = await gate.take(lane, [{ cost: callOf(1) }, { cost: callOf(1) }])
     const refused = permits.find((permit) => permit.endsWith('@s0'))!
     const settle = (permit: string, rest: { shutMs?: number; outcome?: 'ok' }) =>
       gate.settle(lane, [{ permit, actual: callOf(1), shutReason: 'invalid_api_key', ...rest }])
@@ -124,14 +130,17 @@ describe.each([
     expect(shut.sources[0]!.shut).toEqual({ till: clock.now + 600_000, reason: 'invalid_api_key' })
     // The lane goes on: it is not paused.
     expect(shut).toMatchObject({ pausedUntil: null, speed: 0.5 })
-    expect(await gate.take(lane, [callOf(1)], [], ['s0'])).toMatchObject({
+    expect(await gate.take(lane, [{ cost: callOf(1), source: 's0' }])).toMatchObject({
       permits: [],
       waitMs: 600_000,
       waitingFor: 'provider_pause',
     })
 
     clock.now += 600_001
-    const trial = await gate.take(lane, [callOf(1), callOf(1)], [], ['s0', 's0'])
+    const trial = await gate.take(lane, [
+      { cost: callOf(1), source: 's0' },
+      { cost: callOf(1), source: 's0' },
+    ])
     expect(trial.permits).toHaveLength(1)
     await settle(trial.permits[0]!, { outcome: 'ok' })
     expect(await takeNames(gate, lane, 2, ['s0', 's0'])).toEqual(['s0', 's0'])
@@ -141,12 +150,12 @@ describe.each([
   it('pause the lane where all of them are shut, which says why; another key, or resume, opens them', async () => {
     const { gate } = maker.create()
     const lane = laneOf({ max_concurrency: 4 }, { max_concurrency: 4 })
-    const { permits } = await gate.take(lane, [callOf(1), callOf(1)])
+    const { permits } = await gate.take(lane, [{ cost: callOf(1) }, { cost: callOf(1) }])
     for (const [index, permit] of permits.entries())
       await gate.settle(lane, [
         { permit, actual: null, shutMs: 1000 * (index + 1), shutReason: `no ${permit.slice(-2)}` },
       ])
-    const asked = await gate.take(lane, [callOf(1)])
+    const asked = await gate.take(lane, [{ cost: callOf(1) }])
     expect(asked).toMatchObject({ permits: [], waitMs: 1000, waitingFor: 'provider_pause' })
     const state = await gate.read(lane)
     expect(state).toMatchObject({ pausedReason: 's0: no s0; s1: no s1', speed: 0 })
@@ -163,7 +172,7 @@ describe.each([
   it('pause and slow down alone after a 429', async () => {
     const { gate } = maker.create()
     const lane = laneOf({ requests_per_minute: 600 }, { requests_per_minute: 600 })
-    const { permits } = await gate.take(lane, [callOf(1)])
+    const { permits } = await gate.take(lane, [{ cost: callOf(1) }])
     const paused = sourceOfPermit(permits[0]!)
     await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(1), throttledMs: 5000 }])
     const names = await takeNames(gate, lane, 1)
@@ -178,7 +187,7 @@ describe.each([
     const { gate, clock } = maker.create()
     const lane = laneOf({ max_concurrency: 100 }, { max_concurrency: 100 })
     for (let index = 0; index < 5; index++) {
-      const { permits } = await gate.take(lane, [callOf(1)], ['t'], ['s0'])
+      const { permits } = await gate.take(lane, [{ cost: callOf(1), tenant: 't', source: 's0' }])
       const source = { tenant: 't', prompt: `p${index}`, job: `${index}` }
       await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(1), outcome: 'broken', source }])
       clock.now += 1
@@ -194,7 +203,7 @@ describe.each([
   it('that are gone settle with their lane, and what goes to them goes anywhere', async () => {
     const { gate } = maker.create()
     const lane = laneOf({ max_concurrency: 2 }, { max_concurrency: 2 })
-    const { permits } = await gate.take(lane, [callOf(100)], [], ['s1'])
+    const { permits } = await gate.take(lane, [{ cost: callOf(100), source: 's1' }])
     const less = { ...lane, sources: lane.sources.slice(0, 1) }
     await gate.settle(less, [{ permit: permits[0]!, actual: callOf(40), throttledMs: 5000, shutMs: 5000 }])
     expect(await takeNames(gate, less, 1, ['s1'])).toEqual(['s0'])

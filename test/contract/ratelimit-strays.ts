@@ -61,7 +61,7 @@ export async function runStrays(
     )
   }
   const ask = async (): Promise<void> => {
-    const { permits, waitMs } = await subject.gate.take(lane, Array(8).fill(call))
+    const { permits, waitMs } = await subject.gate.take(lane, Array(8).fill({ cost: call }))
     for (const permit of permits) at(subject.clock.now + random() * 20, () => arrive(permit))
     at(subject.clock.now + Math.max(1, waitMs), ask)
   }

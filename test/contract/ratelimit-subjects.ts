@@ -2,9 +2,11 @@ import type { Lane, LaneLimits, LaneSource } from '../../config/lanes.ts'
 import { createRedis } from '../../lib/redis.ts'
 import { boundsOf, type GateLane } from '../../ratelimit/addresses.ts'
 import { composeState } from '../../ratelimit/compose-state.ts'
+import { createGate } from '../../ratelimit/create-gate.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
-import { createGate, toAmounts, toBooking, toPause, toTakeAnswer } from '../../ratelimit/gate.ts'
 import { STANDARD } from '../../ratelimit/lane-state.ts'
+import { toBooking, toPause } from '../../ratelimit/settle-script.ts'
+import { toAmounts, toTakeAnswer } from '../../ratelimit/take-script.ts'
 import { testRedis } from '../helpers/redis.ts'
 import type { Bucket, BucketState } from '../model/ratelimit/bucket.ts'
 import { createBucket, pause, read, renew, resume, retry } from '../model/ratelimit/bucket.ts'
@@ -93,14 +95,13 @@ function createTwinGate({
     async prepareTake() {
       throw new Error('only for scripts')
     },
-    async take(lane, costs, tenants = [], sources = [], tiers = []) {
-      if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
-      const callers = costs.map((_, at) => ({
-        tenant: tenants[at] ?? '',
-        source: sources[at] ?? '',
-        tier: tiers[at] ?? STANDARD,
+    async take(lane, requests) {
+      if (requests.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
+      const calls = requests.map(({ cost, tenant = '', source = '', tier = STANDARD }) => ({
+        cost: toAmounts(cost),
+        caller: { tenant, source, tier },
       }))
-      return toTakeAnswer(take(bucketsOf(lane), costs.map(toAmounts), callers, leaseMs, now()))
+      return toTakeAnswer(take(bucketsOf(lane), calls, { leaseMs, serverNow: now() }))
     },
     async settle(lane, settlements) {
       if (settlements.length === 0) return
@@ -109,7 +110,8 @@ function createTwinGate({
     },
     async renew(lane, permits) {
       if (permits.length === 0) return
-      for (const { state, limited } of bucketsOf(lane)) renew(state, limited, permits, leaseMs, now())
+      for (const { state, limited } of bucketsOf(lane))
+        renew(state, limited, { permits, leaseMs, serverNow: now() })
     },
     async pause(lane, forMs, reason) {
       const [{ state, limited }] = bucketsOf({
@@ -117,14 +119,16 @@ function createTwinGate({
         shared: [],
         ...(lane.sources ? { sources: [] } : {}),
       }) as [Bucket]
-      pause(state, limited, toPause(forMs), reason, now())
+      pause(state, limited, { forMs: toPause(forMs), reason, serverNow: now() })
     },
     async resume(lane) {
       for (const { state, limited } of bucketsOf(lane)) resume(state, limited, now())
     },
     async retry(lane, count, tenant = '') {
       const limits = boundsOf(lane)
-      return count > 0 ? retry(find(`lane ${lane.id}`, limits), limits, count, tenant, now()) : []
+      return count > 0
+        ? retry(find(`lane ${lane.id}`, limits), limits, { count, tenant, serverNow: now() })
+        : []
     },
     async read(lane) {
       // Reading does not make a bucket a used one.

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createRedis } from '../../lib/redis.ts'
 import { laneRoot } from '../../ratelimit/addresses.ts'
-import { createGate, type Gate, type Settlement } from '../../ratelimit/gate.ts'
+import { createGate } from '../../ratelimit/create-gate.ts'
+import type { Gate, Settlement } from '../../ratelimit/gate.ts'
 import { SERVICE_TIERS, type ServiceTier } from '../../ratelimit/lane-state.ts'
 import { testRedis } from '../helpers/redis.ts'
 import { callOf, laneWith, makeLua, makeTwin, type Subject } from './ratelimit-subjects.ts'
@@ -26,7 +27,7 @@ describe.each([
   afterAll(maker.close)
 
   const take = (gate: Gate, tier: ServiceTier, lane = LANE, tenant = 'a') =>
-    gate.take(lane, [CALL], [tenant], [], [tier])
+    gate.take(lane, [{ cost: CALL, tenant, tier }])
 
   /** Calls of a tier with this end; each has its own prompt. */
   async function end(
@@ -87,11 +88,21 @@ describe.each([
     const { gate, clock } = subject
     await end(subject, LANE, 'flex', 1, { throttledMs: 30_000 })
     clock.now += 1000
-    expect(await gate.take(LANE, [CALL, CALL], [], [], ['flex', 'standard'])).toMatchObject({
+    expect(
+      await gate.take(LANE, [
+        { cost: CALL, tier: 'flex' },
+        { cost: CALL, tier: 'standard' },
+      ]),
+    ).toMatchObject({
       permits: [],
       otherTiersMay: true,
     })
-    expect(await gate.take(LANE, [CALL, CALL], [], [], ['standard', 'flex'])).toMatchObject({
+    expect(
+      await gate.take(LANE, [
+        { cost: CALL, tier: 'standard' },
+        { cost: CALL, tier: 'flex' },
+      ]),
+    ).toMatchObject({
       permits: [expect.any(String)],
       otherTiersMay: true,
     })
@@ -132,16 +143,25 @@ describe.each([
     await end(subject, LANE, 'priority', 1, { throttledMs: 90_000_000 })
     clock.now += 3_700_000
     await end(subject, LANE, 'standard', 5, { outcome: 'ok' })
-    const first = await gate.take(LANE, [CALL, CALL], ['a', 'a'], [], ['flex', 'flex'])
+    const first = await gate.take(LANE, [
+      { cost: CALL, tenant: 'a', tier: 'flex' },
+      { cost: CALL, tenant: 'a', tier: 'flex' },
+    ])
     expect(first).toMatchObject({ permits: [expect.any(String)], othersMay: true })
-    const asked = await gate.take(LANE, [CALL, CALL], [], [], ['priority', 'priority'])
+    const asked = await gate.take(LANE, [
+      { cost: CALL, tier: 'priority' },
+      { cost: CALL, tier: 'priority' },
+    ])
     expect(asked).toMatchObject({ permits: [expect.any(String)], otherTiersMay: true })
     await gate.settle(LANE, [
       { permit: first.permits[0]!, actual: CALL, outcome: 'ok', tier: 'flex' },
       { permit: asked.permits[0]!, actual: CALL, outcome: 'ok', tier: 'priority' },
     ])
     for (const tier of ['flex', 'priority'] as const) {
-      const both = await gate.take(LANE, [CALL, CALL], ['a', 'a'], [], [tier, tier])
+      const both = await gate.take(LANE, [
+        { cost: CALL, tenant: 'a', tier },
+        { cost: CALL, tenant: 'a', tier },
+      ])
       expect(both.permits).toHaveLength(2)
     }
   })
@@ -155,7 +175,14 @@ describe.each([
     expect((await take(gate, 'flex')).permits).toEqual([])
     await gate.settle(LANE, [{ permit: permit!, actual: CALL, outcome: 'ok', tier: 'standard' }])
     // Not answered at flex: one call at a time still asks.
-    expect((await gate.take(LANE, [CALL, CALL], [], [], ['flex', 'flex'])).permits).toHaveLength(1)
+    expect(
+      (
+        await gate.take(LANE, [
+          { cost: CALL, tier: 'flex' },
+          { cost: CALL, tier: 'flex' },
+        ])
+      ).permits,
+    ).toHaveLength(1)
   })
 
   it('a tier that meets 429s is slowed down alone', async () => {
@@ -163,7 +190,11 @@ describe.each([
     const lane = laneWith({ requests_per_minute: 6000 })
     for (let wave = 0; wave < 8; wave++) {
       clock.now += 1000
-      const { permits } = await gate.take(lane, [CALL, CALL, CALL], [], [], ['flex', 'flex', 'flex'])
+      const { permits } = await gate.take(lane, [
+        { cost: CALL, tier: 'flex' },
+        { cost: CALL, tier: 'flex' },
+        { cost: CALL, tier: 'flex' },
+      ])
       await gate.settle(
         lane,
         permits.map((permit) => ({ permit, actual: CALL, throttledMs: 1, tier: 'flex' as const })),
@@ -225,7 +256,7 @@ describe.each([
     const subject = maker.create()
     const { gate, clock } = subject
     const lane = laneWith({ requests_per_minute: 600, window_auto: true })
-    for (let i = 0; i < 700; i++, clock.now += 10) await gate.take(lane, [CALL, CALL])
+    for (let i = 0; i < 700; i++, clock.now += 10) await gate.take(lane, [{ cost: CALL }, { cost: CALL }])
     clock.now += 20_000
     expect((await gate.read(lane)).learnedWindow).toBe(10_000)
     for (const tier of ['flex', 'priority'] as const) {
@@ -257,15 +288,15 @@ describe('tiers of service beside processes of the release before', () => {
     let now = 0
     // A call is due at each look.
     const gate = createGate({ redis, prefix: place.prefix, now: () => ++now * 10 })
-    const [permit] = (await gate.take(LANE, [CALL])).permits
+    const [permit] = (await gate.take(LANE, [{ cost: CALL }])).permits
     await gate.settle(LANE, [{ permit: permit!, actual: CALL, throttledMs: 30_000 }])
-    expect((await gate.take(LANE, [CALL], [], [], ['flex'])).permits).toHaveLength(1)
+    expect((await gate.take(LANE, [{ cost: CALL, tier: 'flex' }])).permits).toHaveLength(1)
     await redis.eval(AS_BEFORE, 1, `${laneRoot(place.prefix, LANE.id)}bucket`, ...script)
     for (const tier of shut)
-      expect((await gate.take(LANE, [CALL], [], [], [tier])).waitingFor, tier).toBe('provider_pause')
+      expect((await gate.take(LANE, [{ cost: CALL, tier }])).waitingFor, tier).toBe('provider_pause')
     await gate.resume(LANE)
     for (const tier of SERVICE_TIERS) {
-      expect((await gate.take(LANE, [CALL], [], [], [tier])).permits, tier).toHaveLength(1)
+      expect((await gate.take(LANE, [{ cost: CALL, tier }])).permits, tier).toHaveLength(1)
     }
   })
 })

@@ -53,7 +53,7 @@ export async function runTraffic(options: TrafficOptions): Promise<Departure[]> 
   const startTaker = (lane: Lane) => {
     let cost = nextCost()
     const turn = async (): Promise<void> => {
-      const answer = await gate.take(lane, [cost])
+      const answer = await gate.take(lane, [{ cost }])
       const permit = answer.permits[0]
       if (permit === undefined) return later(answer.waitMs + Math.floor(random() * latenessMs), turn)
       const crashes = random() < crashShare

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Lane, LaneLimits, LaneSource } from '../../config/lanes.ts'
 import type { CallOutcome } from '../../ratelimit/breaker.ts'
-import type { Cost, Gate, Settlement } from '../../ratelimit/gate.ts'
+import type { Gate, PermitRequest, Settlement } from '../../ratelimit/gate.ts'
 import type { ServiceTier } from '../../ratelimit/lane-state.ts'
 import { seed } from '../helpers/seed.ts'
 import { anyLimits as anyFixedLimits } from './ratelimit-limits.ts'
@@ -10,7 +10,7 @@ import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 
 /** `which` names permits by age: 0 is the newest. */
 type Step =
-  | { do: 'take'; costs: Cost[]; tenants?: string[]; sources?: string[]; tiers?: ServiceTier[] }
+  | { do: 'take'; requests: PermitRequest[] }
   | ({ do: 'settle'; which: number[] } & Omit<Settlement, 'permit'>)
   | { do: 'renew'; which: number[] }
   | { do: 'pause'; ms: number }
@@ -56,7 +56,16 @@ const anyThrottle = fc
   )
   .map((ms): Pick<Settlement, 'throttledMs'> => (ms === null ? {} : { throttledMs: ms }))
 const anyTier = fc.constantFrom<ServiceTier[]>('standard', 'standard', 'flex', 'priority')
-const anyTiers = fc.array(anyTier, { maxLength: 6 })
+const anyRequest = requestOf({ cost: anyCost, tier: anyTier })
+/** Members other than the cost are absent at times. */
+function requestOf(members: {
+  cost: fc.Arbitrary<PermitRequest['cost']>
+  tenant?: fc.Arbitrary<string>
+  source?: fc.Arbitrary<string>
+  tier: fc.Arbitrary<ServiceTier>
+}): fc.Arbitrary<PermitRequest> {
+  return fc.record(members, { requiredKeys: ['cost'] }) as fc.Arbitrary<PermitRequest>
+}
 const anyOutcome = fc.constantFrom<CallOutcome[]>('broken', 'broken', 'broken', 'ok', null)
 const step = <T extends Step['do']>(
   name: T,
@@ -72,7 +81,7 @@ const read = step('read', fc.constant({}))
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
-    arbitrary: step('take', fc.record({ costs: fc.array(anyCost, { maxLength: 6 }), tiers: anyTiers })),
+    arbitrary: step('take', fc.record({ requests: fc.array(anyRequest, { maxLength: 6 }) })),
   },
   {
     weight: 4,
@@ -114,9 +123,10 @@ const anyStormyStep: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: step(
       'take',
       fc.record({
-        costs: fc.array(fc.constant(callOf(1)), { minLength: 1, maxLength: 4 }),
-        tenants: fc.array(anyTenant, { maxLength: 4 }),
-        tiers: anyTiers,
+        requests: fc.array(requestOf({ cost: fc.constant(callOf(1)), tenant: anyTenant, tier: anyTier }), {
+          minLength: 1,
+          maxLength: 4,
+        }),
       }),
     ),
   },
@@ -185,7 +195,7 @@ describe('Lua and twin', () => {
       const ask = (gate: Gate) => {
         switch (step.do) {
           case 'take':
-            return gate.take(lane, step.costs, step.tenants, step.sources, step.tiers)
+            return gate.take(lane, step.requests)
           case 'settle': {
             const { do: _, which: __, ...settlement } = step
             return gate.settle(
@@ -264,10 +274,10 @@ describe('Lua and twin', () => {
       )
     const anyName = fc.constantFrom('', '', '', 's0', 's1', 'gone')
     const anyTake = fc.record({
-      costs: fc.array(anyCost, { minLength: 1, maxLength: 6 }),
-      tenants: fc.array(anyTenant, { maxLength: 4 }),
-      sources: fc.array(anyName, { maxLength: 4 }),
-      tiers: anyTiers,
+      requests: fc.array(requestOf({ cost: anyCost, tenant: anyTenant, source: anyName, tier: anyTier }), {
+        minLength: 1,
+        maxLength: 6,
+      }),
     })
     const anyEnd = fc.record({
       which: fc.array(fc.nat(20), { minLength: 1, maxLength: 3 }),

@@ -131,8 +131,10 @@ export async function runWay(
   }
   const ask = async (held: number[], awake: (time: number) => number): Promise<void> => {
     while (held.length < AT_ONCE) held.push(queued())
-    const costs = held.map((tokens) => ({ requests: 1, tokens, inputTokens: tokens, outputTokens: 0 }))
-    const { permits, waitMs } = await subject.gate.take(lane, costs)
+    const requests = held.map((tokens) => ({
+      cost: { requests: 1, tokens, inputTokens: tokens, outputTokens: 0 },
+    }))
+    const { permits, waitMs } = await subject.gate.take(lane, requests)
     for (const permit of permits) {
       const tokens = held.shift()!
       const sentAt = late === null ? subject.clock.now : awake(subject.clock.now + 1)

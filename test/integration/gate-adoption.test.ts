@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { createRedis } from '../../lib/redis.ts'
-import { createGate } from '../../ratelimit/gate.ts'
+import { createGate } from '../../ratelimit/create-gate.ts'
 import { callOf, laneWith } from '../contract/ratelimit-subjects.ts'
 import { keysOf, testRedis } from '../helpers/redis.ts'
 
@@ -11,10 +11,10 @@ it('takes over what an earlier release kept of a lane, once, and stops its worke
     const lane = laneWith({ requests_per_minute: 60_000, tokens_per_minute: 60_000_000, max_concurrency: 8 })
     const create = () => createGate({ redis, prefix: place.prefix, random: () => 0 })
     const before = create()
-    const { permits } = await before.take(lane, [callOf(500)])
+    const { permits } = await before.take(lane, [{ cost: callOf(500) }])
     await before.settle(lane, [{ permit: permits[0]!, actual: callOf(300) }])
     await new Promise((resolve) => setTimeout(resolve, 5))
-    expect((await before.take(lane, [callOf(100)])).permits).toHaveLength(1)
+    expect((await before.take(lane, [{ cost: callOf(100) }])).permits).toHaveLength(1)
     await before.pause(lane, Number.POSITIVE_INFINITY, 'by hand')
     const kept = await before.read(lane)
 

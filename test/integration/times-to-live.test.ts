@@ -24,7 +24,7 @@ import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
 import { createIds, createJobIds } from '../../lib/job-id.ts'
 import type { RedisClient } from '../../lib/redis.ts'
 import { laneRoot } from '../../ratelimit/addresses.ts'
-import { createGate } from '../../ratelimit/gate.ts'
+import { createGate } from '../../ratelimit/create-gate.ts'
 import { createScheduleScripts } from '../../schedules/scripts.ts'
 import { createSchedules } from '../../schedules/store.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
@@ -1069,7 +1069,7 @@ describe('what is held for a while', () => {
       expect(score - 30 * SECOND).toBeLessThanOrEqual((await timeOf(house.redis)) + 1)
       return permit
     }
-    const permit = await expectLease(async () => (await house.gate.take(lane, [cost])).permits[0]!)
+    const permit = await expectLease(async () => (await house.gate.take(lane, [{ cost }])).permits[0]!)
     await expectLease(async () => {
       await house.gate.renew(lane, [permit])
       return permit
@@ -1091,9 +1091,9 @@ describe('what is held for a while', () => {
       }) as never
     const both = lane(['east', 'west'], ['family'])
     const cost = { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }
-    const [permit] = (await gate.take(both, [cost])).permits
+    const [permit] = (await gate.take(both, [{ cost }])).permits
     await gate.renew(both, [permit!])
-    await gate.take(both, [cost])
+    await gate.take(both, [{ cost }])
     await gate.pause(both, HOUR, 'by hand')
     await gate.resume(both)
     const sourcesOf = async () =>
@@ -1107,7 +1107,7 @@ describe('what is held for a while', () => {
     )
     const left = lane(['north'], [])
     await gate.settle(left, [{ permit: permit!, actual: cost, outcome: 'ok' }])
-    await gate.take(left, [cost])
+    await gate.take(left, [{ cost }])
     await gate.read(left)
     for (const [key, at] of before) expect(await house.redis.pexpiretime(key as string)).toBe(at)
     await expectKnownKeys(house)

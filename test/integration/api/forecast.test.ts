@@ -3,8 +3,9 @@ import { resolveLane } from '../../../config/lanes.ts'
 import type { Config } from '../../../config/schema.ts'
 import type { GroupSummary, Job } from '../../../jobs/job.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
+import { createGate } from '../../../ratelimit/create-gate.ts'
 import { createFairness } from '../../../ratelimit/fairness.ts'
-import { createGate, type Gate } from '../../../ratelimit/gate.ts'
+import type { Gate } from '../../../ratelimit/gate.ts'
 import { acmeKey, chatJob, opsKey, otherKey, parseTestConfig } from '../../helpers/api.ts'
 import { testRedis } from '../../helpers/redis.ts'
 import { openServiceWorker, openTestService, placeService, type TestService } from '../../helpers/service.ts'
@@ -175,7 +176,7 @@ describe('a job that waits', () => {
     const cost = { requests: 1, tokens: 0, inputTokens: 0, outputTokens: 0 }
     let permit: string | undefined
     await until(async () => {
-      permit = (await gate.take(lane, [cost])).permits[0]
+      permit = (await gate.take(lane, [{ cost }])).permits[0]
       return permit !== undefined
     })
     await gate.settle(lane, [{ permit: permit!, actual: cost, feedback: { limitRequests: 3 } }])

@@ -4,7 +4,8 @@ import { resolveLane } from '../../../config/lanes.ts'
 import type { Config } from '../../../config/schema.ts'
 import { wakeChannel } from '../../../jobs/keys.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
-import { createGate, type Gate } from '../../../ratelimit/gate.ts'
+import { createGate } from '../../../ratelimit/create-gate.ts'
+import type { Gate } from '../../../ratelimit/gate.ts'
 import { createLatencies } from '../../../ratelimit/latencies.ts'
 import { acmeKey, chatJob, opsKey, parseTestConfig, testTenants } from '../../helpers/api.ts'
 import { type TestPlace, testRedis } from '../../helpers/redis.ts'
@@ -63,7 +64,7 @@ const small = () => resolveLane(config, 'openai/small')!
 async function takeOne(): Promise<string> {
   let permit: string | undefined
   await until(async () => {
-    permit = (await gate.take(small(), [cost])).permits[0]
+    permit = (await gate.take(small(), [{ cost }])).permits[0]
     return permit !== undefined
   })
   return permit!
@@ -217,7 +218,7 @@ describe('steering a lane', () => {
     expect(paused.status).toBe(200)
     expect(paused.body).toMatchObject({ id: 'openai/small', paused_reason: 'paused by hand' })
     expect(Date.parse(paused.body.paused_until!)).toBeGreaterThan(Date.now() + 1e11)
-    expect(await gate.take(small(), [cost])).toMatchObject({ permits: [], waitingFor: 'provider_pause' })
+    expect(await gate.take(small(), [{ cost }])).toMatchObject({ permits: [], waitingFor: 'provider_pause' })
 
     const seen = await other.call<LaneView>('GET', '/v1/lanes/openai%2Fsmall', { key: opsKey })
     expect(seen.body.paused_until).toBe(paused.body.paused_until)

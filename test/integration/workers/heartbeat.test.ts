@@ -2,7 +2,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
 import { createLeases } from '../../../jobs/leases.ts'
 import { laneRoot } from '../../../ratelimit/addresses.ts'
-import { createGate } from '../../../ratelimit/gate.ts'
+import { createGate } from '../../../ratelimit/create-gate.ts'
 import { renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
 import { createHeldEntries } from '../../../workers/held-entries.ts'
 import { createRenewal } from '../../../workers/renewal.ts'
@@ -60,7 +60,7 @@ it('the thread renews locks and permits, again after its connection was cut, and
   const { held } = await store.start()
   const entries = createHeldEntries({ laneId: LANE, heartbeat })
   entries.hold(held)
-  const { permits } = await gate.take(lane, [cost])
+  const { permits } = await gate.take(lane, [{ cost }])
   heartbeat.holdPermit(lane.id, permits[0]!)
   const lock = `${store.prefix}:{l:${LANE}}:calls:${held.id}-1:lock`
   const leaseEnd = async () =>
@@ -148,7 +148,7 @@ it('locks, places and permits are renewed while the memory of Redis is full', as
   const { gate, leases } = open(store)
   await submit(store)
   const { held } = await store.start()
-  const { permits } = await gate.take(lane, [cost])
+  const { permits } = await gate.take(lane, [{ cost }])
   await store.redis.zadd(`${store.root}:outbox`, 1, 'job_x-1')
   await store.redis.config('SET', 'maxmemory', '1')
   await expect(store.redis.set('anything', '1')).rejects.toThrow('OOM')

@@ -69,7 +69,7 @@ describe('lanes of models that only "*" covers', () => {
     expect((await ttls()).length).toBeGreaterThan(0)
     expect((await gate.read(lane)).usedToday).toBe(1)
     expect((await ttls()).every((ttl) => ttl > 0)).toBe(true)
-    await gate.take(lane, [{ requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }])
+    await gate.take(lane, [{ cost: { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 } }])
     expect((await gate.read(lane)).usedToday).toBe(2)
     expect((await ttls()).every((ttl) => ttl === -1)).toBe(true)
   }, 60_000)

@@ -109,18 +109,14 @@ function refusing(
 ): Gate {
   return {
     ...gate,
-    async take(lane, costs, tenants = [], sources = [], tiers = []) {
+    async take(lane, requests) {
       const refusals: ReturnType<typeof refuse>[] = []
-      const first = costs.findIndex((_, i) => {
-        refusals[i] = refuse(tiers[i] ?? 'standard', tenants[i] ?? '')
+      const first = requests.findIndex(({ tier = 'standard', tenant = '' }, i) => {
+        refusals[i] = refuse(tier, tenant)
         return refusals[i] !== null
       })
-      if (first === -1) return gate.take(lane, costs, tenants, sources, tiers)
-      const before = <T>(all: readonly T[]) => all.slice(0, first)
-      const answer =
-        first === 0
-          ? null
-          : await gate.take(lane, before(costs), before(tenants), before(sources), before(tiers))
+      if (first === -1) return gate.take(lane, requests)
+      const answer = first === 0 ? null : await gate.take(lane, requests.slice(0, first))
       if (answer !== null && answer.permits.length < first) return answer
       return { ...refusals[first]!, permits: answer?.permits ?? [] }
     },
@@ -196,7 +192,7 @@ it('a call that waits for its own source does not shut the tier of the others, a
   })
   const lane = resolveLane(config, id)!
   const cost = { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }
-  const { permits } = await gate.take(lane, [cost], [], ['a'], ['flex'])
+  const { permits } = await gate.take(lane, [{ cost, source: 'a', tier: 'flex' }])
   await gate.settle(lane, [{ permit: permits[0]!, actual: cost, throttledMs: 20 * MINUTE, tier: 'flex' }])
   const flex = {
     tokens: 20,

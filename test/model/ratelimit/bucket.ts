@@ -154,9 +154,7 @@ export function needTier(state: BucketState, tier: string): TierState {
 export function renew(
   state: BucketState,
   lane: LaneLimits,
-  permits: string[],
-  leaseMs: number,
-  serverNow: number,
+  { permits, leaseMs, serverNow }: { permits: string[]; leaseMs: number; serverNow: number },
 ): void {
   const { now } = advance(state, lane, serverNow)
   for (const id of permits) {
@@ -168,9 +166,7 @@ export function renew(
 export function pause(
   state: BucketState,
   lane: LaneLimits,
-  forMs: number,
-  reason: string,
-  serverNow: number,
+  { forMs, reason, serverNow }: { forMs: number; reason: string; serverNow: number },
 ): void {
   const { now } = advance(state, lane, serverNow)
   extendPause(state, now + forMs, reason)
@@ -195,12 +191,10 @@ export function resume(state: BucketState, lane: LaneLimits, serverNow: number):
 export function retry(
   state: BucketState,
   lane: LaneLimits,
-  count: number,
-  tenant: string,
-  serverNow: number,
+  { count, tenant, serverNow }: { count: number; tenant: string; serverNow: number },
 ): number[] {
   const { now } = advance(state, lane, serverNow)
-  return bookRetries(state.retries, state.taken[REQUESTS], count, now, tenant)
+  return bookRetries(state.retries, { taken: state.taken[REQUESTS], count, tenant }, now)
 }
 
 export function read(state: BucketState, lane: LaneLimits, serverNow: number): ShownState {
@@ -280,8 +274,8 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
   const lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
   refill(state.levels, limits.rates, lived, pacing)
   const isNewStep = lane.window_auto === true && state.windowLearning?.since === state.last
-  const closedSlice = rollLedger(state.window, pacing.window, now, lane.headroom, pacing.jitter, isNewStep)
-  rollLedger(state.day, DAY_MS, now, lane.headroom)
+  const closedSlice = rollLedger(state.window, { ...pacing, headroom: lane.headroom, isNewStep }, now)
+  rollLedger(state.day, { window: DAY_MS, headroom: lane.headroom }, now)
   state.last = now
   return { now, limits, pacing, closedSlice }
 }

@@ -21,9 +21,7 @@ const PATIENCE_MS = 1000
 /** Room that a call of this cost has to leave in the dimension. */
 export function computeReserve(
   claim: Claim | null,
-  dimension: Dimension,
-  cost: Amounts,
-  rates: Bounds,
+  { dimension, cost, rates }: { dimension: Dimension; cost: Amounts; rates: Bounds },
   now: number,
 ): number {
   if (claim === null || claim.dimension !== dimension || now > claim.until) return 0
@@ -32,7 +30,11 @@ export function computeReserve(
 }
 
 /** The claim after a call found no room in the window for so long; the oldest live claim stays. */
-export function stakeClaim(claim: Claim | null, waits: Bounds, cost: Amounts, now: number): Claim | null {
+export function stakeClaim(
+  claim: Claim | null,
+  { waits, cost }: { waits: Bounds; cost: Amounts },
+  now: number,
+): Claim | null {
   let longest: Dimension | null = null
   for (const dimension of DIMENSIONS) {
     if ((waits[dimension] ?? 0) > (longest === null ? 0 : (waits[longest] ?? 0))) longest = dimension

@@ -28,20 +28,15 @@ export function createLedger(window: number, now: number): Ledger {
   return { window, open, amounts: [0, 0, 0, 0], closed: new Map(), tail: open, sum: [0, 0, 0, 0] }
 }
 
-/**
- * Brings the ledger to `now`. True if a slice was closed. Each slice is dropped once; a long idle drops all at once.
- */
-export function rollLedger(
-  ledger: Ledger,
-  window: number,
-  now: number,
-  headroom = 1,
-  jitter = jitterOf(window),
-  isNewStep = false,
-): boolean {
+/** How a window is counted. `jitter`: by how much calls may overtake each other, ms. `isNewStep`: see `resizeLedger`. */
+type Counting = { window: number; headroom?: number; jitter?: number; isNewStep?: boolean }
+
+/** Brings the ledger to `now`. True if a slice was closed. Each slice is dropped once; a long idle drops all at once. */
+export function rollLedger(ledger: Ledger, counting: Counting, now: number): boolean {
+  const { window, headroom = 1, jitter = jitterOf(window), isNewStep = false } = counting
+  const countsMs = countingTime(window, headroom, jitter)
   if (ledger.window !== window) {
-    const countsMs = countingTime(window, headroom, jitter)
-    Object.assign(ledger, resizeLedger(ledger, window, now, countsMs, isNewStep))
+    Object.assign(ledger, resizeLedger(ledger, { window, countsMs, isNewStep }, now))
     return true
   }
   const width = window / SLICES
@@ -51,7 +46,7 @@ export function rollLedger(
     if (ledger.amounts.some((amount) => amount !== 0)) ledger.closed.set(previous, ledger.amounts)
     ledger.amounts = [0, 0, 0, 0]
   }
-  const tail = Math.floor((now - countingTime(window, headroom, jitter)) / width)
+  const tail = Math.floor((now - countsMs) / width)
   if (tail > previous) {
     ledger.closed.clear()
     ledger.sum = [0, 0, 0, 0]
@@ -67,16 +62,15 @@ export function rollLedger(
 }
 
 /**
- * The ledger with slices of another span: what still counts keeps its time, so that two spans used in turn move nothing on.
+ * The ledger with slices of another span. What still counts keeps its time, so that two spans used in turn move nothing on.
  *
- * @param isNewStep the call before took a step of learning: all counts as just taken
+ * @param span `countsMs`: how long a slice counts after its end, ms; `isNewStep`: the call before took a step of learning, so all
+ *   counts as just taken
  */
 function resizeLedger(
   ledger: Ledger,
-  window: number,
+  { window, countsMs, isNewStep }: { window: number; countsMs: number; isNewStep: boolean },
   now: number,
-  countsMs: number,
-  isNewStep: boolean,
 ): Ledger {
   const fresh = createLedger(window, now)
   const before = ledger.window / SLICES
@@ -127,12 +121,10 @@ export function correctLedger(ledger: Ledger, takenAt: number, refund: Amounts):
 /** For each dimension without room for `cost`: ms until enough slices have been dropped; null where there is room. */
 export function computeLedgerWaits(
   ledger: Ledger,
-  capacities: Bounds,
-  cost: Amounts,
+  asked: { capacities: Bounds; cost: Amounts } & Omit<Counting, 'window' | 'isNewStep'>,
   now: number,
-  headroom = 1,
-  jitter = jitterOf(ledger.window),
 ): Bounds {
+  const { capacities, cost, headroom = 1, jitter = jitterOf(ledger.window) } = asked
   const waits: Bounds = [null, null, null, null]
   const excess: Amounts = [0, 0, 0, 0]
   let missing = 0

@@ -36,15 +36,12 @@ export function createRetryBudget(now: number): RetryBudget {
 /**
  * Books retries that are about to be scheduled. Answers by how many ms each has to be put off.
  *
- * @param taken requests that the lane has taken in all
- * @param tenant whose they are
+ * @param retries `taken`: all requests that the lane has taken; `tenant`: the tenant of the retries
  */
 export function bookRetries(
   budget: RetryBudget,
-  taken: number,
-  count: number,
+  { taken, count, tenant }: { taken: number; count: number; tenant: string },
   now: number,
-  tenant: string,
 ): number[] {
   budget.saved += SHARE * (taken - budget.seen)
   budget.seen = taken

@@ -1,9 +1,9 @@
 import type { LaneLimits } from '../../../config/lanes.ts'
 import { judge } from '../../../ratelimit/breaker.ts'
-import type { Booking } from '../../../ratelimit/gate.ts'
 import { STANDARD } from '../../../ratelimit/lane-state.ts'
-import type { Amounts, EffectiveLimits, LearnedLimit } from '../../../ratelimit/limits.ts'
+import type { Amounts, Bounds, EffectiveLimits, LearnedLimit } from '../../../ratelimit/limits.ts'
 import { computeLimits, DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
+import type { Booking } from '../../../ratelimit/settle-script.ts'
 import { slowDown } from '../../../ratelimit/slowdown.ts'
 import { believeRemaining, isOfLesson, noteThrottled } from '../../../ratelimit/window-learning.ts'
 import type { Bucket, BucketState, Moment, Permit } from './bucket.ts'
@@ -42,8 +42,8 @@ export function settle(buckets: readonly Bucket[], bookings: Booking[], serverNo
         isJudged,
         isThrottled: isJudged || (index > 0 && loads[index] === highest),
         reports: [
-          isReportedOn(opened, bucket, 'requests', booking),
-          isReportedOn(opened, bucket, 'tokens', booking),
+          isReportedOn(opened, { ...bucket, counted: 'requests' }, booking),
+          isReportedOn(opened, { ...bucket, counted: 'tokens' }, booking),
         ],
       })
       if (bucket.source !== undefined) shutOrOpen(bucket, bucket.source.mark, booking)
@@ -60,24 +60,29 @@ function shutOrOpen({ state, now }: Bucket & Moment, mark: string, booking: Book
   } else if (state.shut?.probe === permit && outcome === 'ok') state.shut = null
 }
 
+/** A call that ended, at one of the buckets that its permit was taken from. `reports`: whose limits the provider reported. */
+type EndedCall = {
+  state: BucketState
+  limited: LaneLimits
+  permit: Permit
+  now: number
+  reports: [requests: boolean, tokens: boolean]
+}
+
 function settleOne(
   { state, limited, pacing, now }: Bucket & Moment,
   permit: Permit,
   booking: Booking,
-  role: { isJudged: boolean; isThrottled: boolean; reports: [requests: boolean, tokens: boolean] },
+  role: { isJudged: boolean; isThrottled: boolean; reports: EndedCall['reports'] },
 ): void {
   const { actual, outcome, pauseMs, reason } = booking
   const grown: Amounts = [0, 0, 0, 0]
   for (const dimension of DIMENSIONS) grown[dimension] = state.window.sum[dimension] - permit.used[dimension]
-  const counted = hearCounting(state, limited, permit, booking, role.reports[TOKENS], now)
-  correct(
-    state,
-    computeLimits(limited, state.learned, pacing.window),
-    pacing.burst,
-    permit,
-    counted ?? [0, 0, 0, 0],
-  )
-  observe(state, limited, permit, { ...booking, actual: counted }, role.reports, grown, now)
+  const call = { state, limited, permit, now, reports: role.reports }
+  const counted = hearCounting(call, booking)
+  const limits = computeLimits(limited, state.learned, pacing.window)
+  correct(call, limits.rates.map((rate) => rate && rate * pacing.burst) as Bounds, counted ?? [0, 0, 0, 0])
+  observe(call, { ...booking, actual: counted }, grown)
   const asked = findTier(state, booking.tier)
   if (asked?.asking?.probe === booking.permit) {
     const isAnswered = pauseMs !== null || (actual !== null && outcome !== 'broken')
@@ -85,7 +90,7 @@ function settleOne(
   }
   if (role.isJudged) {
     const judged = outcome === 'broken' ? needTier(state, booking.tier) : asked
-    if (judged) judge(judged.breaker, outcome, permit.takenAt, booking.source, now)
+    if (judged) judge(judged.breaker, { outcome, takenAt: permit.takenAt, source: booking.source }, now)
   }
   if (pauseMs === null || !role.isThrottled) return
   state.throttled++
@@ -95,19 +100,15 @@ function settleOne(
   const learning = teaches ? state.windowLearning! : null
   if (learning !== null && isFresh && noteThrottled(learning, now, pauseMs)) tier.slowdown.cutAt = now
   else if (learning === null || !isOfLesson(learning, permit.takenAt))
-    slowDown(tier.slowdown, permit.takenAt, now, pauseMs)
+    slowDown(tier.slowdown, { takenAt: permit.takenAt, pauseMs }, now)
   extendPause(tier, now + pauseMs, reason)
   if (pauseMs > HOUR_MS) tier.asking = { probe: null }
 }
 
 /** Learns what a call used, and answers what counts for it. */
 function hearCounting(
-  state: BucketState,
-  limited: LaneLimits,
-  permit: Permit,
+  { state, limited, permit, now, reports }: EndedCall,
   { actual, usedTokens: used, remaining: { tokens: remaining }, tier }: Booking,
-  isReported: boolean,
-  now: number,
 ): Amounts | null {
   const configured = limited.tokens_per_minute
   if (used === null || configured === undefined) return actual
@@ -116,14 +117,15 @@ function hearCounting(
   if (counting === null) return actual
   const { takenAt, cost, minute } = permit
   countUsed(counting, { takenAt, estimate: cost[TOKENS], used, minute }, now)
-  const isHeard = remaining !== null && minute !== null && tier === STANDARD && isReported
+  const isHeard = remaining !== null && minute !== null && tier === STANDARD && reports[TOKENS]
   const isOfUse =
     isHeard &&
-    (!limited.window_auto || believeRemaining(state.windowLearning!, TOKENS, remaining, configured))
+    (!limited.window_auto ||
+      believeRemaining(state.windowLearning!, { dimension: TOKENS, remaining, limit: configured }))
   if (isOfUse) {
     const limit = Math.min(configured, state.learned.tokens?.limit ?? configured)
-    const call = { takenAt, estimate: cost[TOKENS], minute }
-    state.levels[TOKENS] -= decideCounting(counting, call, remaining, limit, now)
+    const heard = { takenAt, estimate: cost[TOKENS], minute, remaining, limit }
+    state.levels[TOKENS] -= decideCounting(counting, heard, now)
   }
   if (counting.mode === 'estimate') return actual
   const [requests, tokens, input, output] = actual ?? [0, 0, 0, 0]
@@ -150,8 +152,7 @@ export function computeLoad(
  */
 function isReportedOn(
   buckets: readonly Bucket[],
-  { state, limited }: Bucket,
-  counted: 'requests' | 'tokens',
+  { state, limited, counted }: Bucket & { counted: 'requests' | 'tokens' },
   { limits: { [counted]: reported }, tier }: Booking,
 ): boolean {
   const name = counted === 'requests' ? 'requests_per_minute' : 'tokens_per_minute'
@@ -169,25 +170,18 @@ function isReportedOn(
 }
 
 /** Returns what was taken too much, or charges what was taken too little, where and when it was taken. */
-function correct(
-  state: BucketState,
-  limits: EffectiveLimits,
-  burst: number,
-  permit: Permit,
-  actual: Amounts,
-): void {
+function correct({ state, permit }: EndedCall, bursts: Bounds, actual: Amounts): void {
   const refund: Amounts = [0, 0, 0, 0]
   for (const dimension of DIMENSIONS) {
-    const rate = limits.rates[dimension]
+    const burst = bursts[dimension]
     const back = permit.cost[dimension] - actual[dimension]
     refund[dimension] =
       dimension === TOKENS && permit.guarded !== null ? permit.guarded - actual[dimension] : back
     const level = state.levels[dimension]
     // A refund lifts a level up to its burst; what was saved beyond that stays.
     const owed = dimension === TOKENS && permit.paced !== null ? permit.paced - actual[dimension] : back
-    if (rate !== null)
-      state.levels[dimension] =
-        owed > 0 ? Math.max(level, Math.min(rate * burst, level + owed)) : level + owed
+    if (burst !== null)
+      state.levels[dimension] = owed > 0 ? Math.max(level, Math.min(burst, level + owed)) : level + owed
     if (back > 0) state.refunded[dimension] += back
     else state.taken[dimension] -= back
   }
@@ -200,25 +194,34 @@ function correct(
  * is what remained at the provider, less what our own window has grown since that call left, less one more such call.
  */
 function observe(
-  state: BucketState,
-  limited: LaneLimits,
-  permit: Permit,
+  { state, limited, permit, now, reports }: EndedCall,
   { actual, limits, remaining }: Booking,
-  reports: [requests: boolean, tokens: boolean],
   grown: Amounts,
-  now: number,
 ): void {
   const silent = [limits, remaining].every(({ requests, tokens }) => requests === null && tokens === null)
   if (silent || permit.takenAt < state.observedAt) return
   const { learned, levels } = state
   const size = actual ?? permit.cost
   if (reports[REQUESTS])
-    learned.requests = learn(learned.requests, limited.requests_per_minute, limits.requests, now)
-  if (reports[TOKENS]) learned.tokens = learn(learned.tokens, limited.tokens_per_minute, limits.tokens, now)
+    learned.requests = learn(
+      learned.requests,
+      { configured: limited.requests_per_minute, reported: limits.requests },
+      now,
+    )
+  if (reports[TOKENS])
+    learned.tokens = learn(
+      learned.tokens,
+      { configured: limited.tokens_per_minute, reported: limits.tokens },
+      now,
+    )
   const lower = (dimension: 0 | 1, configured: number | undefined, left: number | null) => {
     if (!reports[dimension] || configured === undefined || left === null) return
     // What remains of a shorter window has passed before the next call leaves.
-    if (limited.window_auto && !believeRemaining(state.windowLearning!, dimension, left, configured)) return
+    if (
+      limited.window_auto &&
+      !believeRemaining(state.windowLearning!, { dimension, remaining: left, limit: configured })
+    )
+      return
     levels[dimension] = Math.min(levels[dimension], left - grown[dimension] - size[dimension])
   }
   lower(REQUESTS, limited.requests_per_minute, remaining.requests)
@@ -228,8 +231,7 @@ function observe(
 
 function learn(
   learned: LearnedLimit | null,
-  configured: number | undefined,
-  reported: number | null,
+  { configured, reported }: { configured: number | undefined; reported: number | null },
   now: number,
 ): LearnedLimit | null {
   if (configured === undefined || reported === null || reported <= 0) return learned

@@ -1,8 +1,8 @@
 import { type Breaker, bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
-import type { RefusedFor, Taken } from '../../../ratelimit/gate.ts'
 import type { Amounts, Bounds, Dimension } from '../../../ratelimit/limits.ts'
 import { DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
 import { computeLived, computeSpeed, findLived } from '../../../ratelimit/slowdown.ts'
+import type { RefusedFor, Taken } from '../../../ratelimit/take-script.ts'
 import { noteHeld, STEPS } from '../../../ratelimit/window-learning.ts'
 import type { Bucket, BucketState, Moment, TierState } from './bucket.ts'
 import { advance, findLeases, findTier } from './bucket.ts'
@@ -34,38 +34,35 @@ type Opened = Bucket & Moment
  * from the one with the most room.
  *
  * @param buckets the lane's own, those of its shared limits, those of its sources
- * @param callers whose each of the costs is, and where it has to go
  */
 export function take(
   buckets: readonly Bucket[],
-  costs: Amounts[],
-  callers: readonly Caller[],
-  leaseMs: number,
-  serverNow: number,
+  calls: readonly Call[],
+  { leaseMs, serverNow }: { leaseMs: number; serverNow: number },
 ): Taken {
   const opened = buckets.map((bucket) => ({ ...bucket, ...advance(bucket.state, bucket.limited, serverNow) }))
   for (const { state, now, closedSlice } of opened) if (closedSlice) forgetPermits(state, now)
   const permits: string[] = []
-  for (const [index, cost] of costs.entries()) {
-    const caller = callers[index]!
-    const decision = decide(opened, cost, caller)
+  for (const call of calls) {
+    const decision = decide(opened, call)
     if ('waitMs' in decision) return { permits, ...decision }
-    permits.push(grant(opened, decision.source, cost, caller, leaseMs))
+    permits.push(grant(opened, { ...call, source: decision.source, leaseMs }))
   }
   return { permits, waitMs: 0, waitingFor: null }
 }
 
-/** A cost's tenant, the source that it has to use ('': any), and its tier of service. */
-export type Caller = { tenant: string; source: string; tier: string }
+/** A cost, its tenant, the source that it has to use ('': any), and its tier of service. */
+type Call = { cost: Amounts; caller: Caller }
+type Caller = { tenant: string; source: string; tier: string }
 
 type Refusal = Omit<Taken, 'permits'>
 type TellWait = (ms: number | null, reason: RefusedFor) => void
 
 /** The source of a cost that may leave now; else the longest of the waits and its reason. */
-function decide(all: readonly Opened[], cost: Amounts, caller: Caller): { source: Opened | null } | Refusal {
+function decide(all: readonly Opened[], { cost, caller }: Call): { source: Opened | null } | Refusal {
   const buckets = all.filter(({ source }) => source === undefined)
   const sources = all.filter(({ source }) => source !== undefined)
-  const chosen = sources.length === 0 ? { source: null } : chooseSource(sources, cost, caller)
+  const chosen = sources.length === 0 ? { source: null } : chooseSource(sources, { cost, caller })
   for (const bucket of buckets) {
     const impossible = findImpossible(bucket, cost)
     if (impossible !== null) return { waitMs: Number.POSITIVE_INFINITY, waitingFor: impossible }
@@ -80,10 +77,14 @@ function decide(all: readonly Opened[], cost: Amounts, caller: Caller): { source
     waitingFor = reason
   }
   // If every bucket clearly has room, none is asked: asking records what was held back.
-  if (buckets.every((bucket) => passes(bucket, cost, caller.tier)) && !('waitMs' in chosen)) return chosen
+  if (
+    buckets.every((bucket) => passes(bucket, { cost, tier: caller.tier, creditMs: 0 })) &&
+    !('waitMs' in chosen)
+  )
+    return chosen
   for (const [index, bucket] of buckets.entries()) {
-    findTierWaits(bucket, caller, index === 0 && sources.length === 0, wait)
-    holdBack(bucket, findWaits(bucket, cost, wait), cost)
+    findTierWaits(bucket, { ...caller, isJudged: index === 0 && sources.length === 0 }, wait)
+    holdBack(bucket, findWaits(bucket, { cost, ...NO_CREDIT }, wait), cost)
   }
   if ('waitMs' in chosen) wait(chosen.waitMs, chosen.waitingFor!)
   else if (waitingFor === null) return chosen
@@ -94,7 +95,7 @@ function decide(all: readonly Opened[], cost: Amounts, caller: Caller): { source
  * The source with the most room for its weight, sound ones first; else the shortest of their waits. While the sources
  * together have room, each may go into debt a little, so that several may take a call, and the best fit does.
  */
-function chooseSource(all: readonly Opened[], cost: Amounts, caller: Caller): { source: Opened } | Refusal {
+function chooseSource(all: readonly Opened[], { cost, caller }: Call): { source: Opened } | Refusal {
   const only = all.filter(({ source }) => source!.name === caller.source)
   const candidates: { bucket: Opened; order: number[] }[] = []
   let soonest: { bucket: Opened; waitMs: number; waitingFor: RefusedFor; waits: Bounds } | null = null
@@ -117,9 +118,9 @@ function chooseSource(all: readonly Opened[], cost: Amounts, caller: Caller): { 
       reason = why
     }
     const creditMs = creditOf(bucket)
-    if (!passes(bucket, cost, caller.tier, poolMs > 0 ? 0 : creditMs)) {
-      findTierWaits(bucket, caller, true, wait)
-      waits = findWaits(bucket, cost, wait, { creditMs, poolMs })
+    if (!passes(bucket, { cost, tier: caller.tier, creditMs: poolMs > 0 ? 0 : creditMs })) {
+      findTierWaits(bucket, { ...caller, isJudged: true }, wait)
+      waits = findWaits(bucket, { cost, creditMs, poolMs }, wait)
     }
     if (reason === null)
       candidates.push({
@@ -181,7 +182,10 @@ function measureFullness({ state, limited, limits, now, source }: Opened): [full
  *
  * @param creditMs how far the levels may be below zero, in ms of their rates
  */
-function passes({ state, limited, limits, now }: Opened, cost: Amounts, tier: string, creditMs = 0): boolean {
+function passes(
+  { state, limited, limits, now }: Opened,
+  { cost, tier, creditMs }: { cost: Amounts; tier: string; creditMs: number },
+): boolean {
   if (state.pausedUntil > now || state.shut || state.claim) return false
   const kept = findTier(state, tier)
   if (kept && (kept.pausedUntil > now || kept.asking || kept.breaker.openings > 0)) return false
@@ -208,17 +212,21 @@ const NO_CREDIT: Credit = { creditMs: 0, poolMs: Number.POSITIVE_INFINITY }
 /** Reports every wait for slots and amounts in this bucket; answers the waits for its window. */
 function findWaits(
   { state, limited, limits, pacing, now }: Opened,
-  cost: Amounts,
+  { cost, creditMs, poolMs }: { cost: Amounts } & Credit,
   wait: TellWait,
-  { creditMs, poolMs }: Credit = NO_CREDIT,
 ): Bounds {
   const leases = findLeases(state, now)
   if (limited.max_concurrency !== undefined && leases.length >= limited.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
 
+  const { headroom } = limited
   const capacities = limited.window_auto ? stretch(limits.capacities, cost) : limits.capacities
-  const windowWaits = computeLedgerWaits(state.window, capacities, cost, now, limited.headroom, pacing.jitter)
-  const dayWaits = computeLedgerWaits(state.day, limits.dailyCapacities, cost, now, limited.headroom)
+  const windowWaits = computeLedgerWaits(
+    state.window,
+    { capacities, cost, headroom, jitter: pacing.jitter },
+    now,
+  )
+  const dayWaits = computeLedgerWaits(state.day, { capacities: limits.dailyCapacities, cost, headroom }, now)
   const lived = computeLived(state.slowdown, now)
   for (const dimension of DIMENSIONS) {
     const rate = limits.rates[dimension]
@@ -233,7 +241,7 @@ function findWaits(
       wait(poolMs < paidOff ? Math.max(poolMs, msUntil(creditMs)) : paidOff, reason)
     }
     wait(windowWaits[dimension], reason)
-    const reserve = computeReserve(state.claim, dimension, cost, limits.rates, now)
+    const reserve = computeReserve(state.claim, { dimension, cost, rates: limits.rates }, now)
     if (reserve > 0 && state.window.sum[dimension] + cost[dimension] + reserve > capacities[dimension]!)
       wait(POLL_MS, reason)
   }
@@ -244,7 +252,7 @@ function findWaits(
 function holdBack({ state, limited, limits, now }: Opened, windowWaits: Bounds, cost: Amounts): void {
   if (limited.window_auto && windowWaits.some((ms) => ms !== null))
     noteHeld(state.windowLearning!, shareOf(cost, limits.capacities), now)
-  state.claim = stakeClaim(state.claim, windowWaits, cost, now)
+  state.claim = stakeClaim(state.claim, { waits: windowWaits, cost }, now)
 }
 
 function untilEnd(permits: BucketState['permits'], permit: string | null | undefined, now: number): number {
@@ -255,8 +263,7 @@ function untilEnd(permits: BucketState['permits'], permit: string | null | undef
 /** How long the pauses, the source, the breaker and the tier's own pace hold a call back. */
 function findTierWaits(
   { state, source, now }: Opened,
-  { tenant, tier }: Caller,
-  isJudged: boolean,
+  { tenant, tier, isJudged }: Pick<Caller, 'tenant' | 'tier'> & { isJudged: boolean },
   wait: TellWait,
 ): void {
   wait((state.held?.until ?? 0) - now, 'provider_pause')
@@ -267,11 +274,11 @@ function findTierWaits(
   if (kept.asking && kept.pausedUntil <= now) wait(untilEnd(state.permits, kept.asking.probe, now), 'tier')
   if (kept.nextAt !== null && computeSpeed(kept.slowdown, now) < 1)
     wait(kept.nextAt - now - TIER_BURST_MS, 'tier')
-  if (isJudged) wait(findBreakerWait(state, kept.breaker, tenant, now), 'breaker')
+  if (isJudged) wait(findBreakerWait(state.permits, { breaker: kept.breaker, tenant }, now), 'breaker')
 }
 
 /** A tier that is slowed down paces itself, beside the levels that all tiers share. */
-function bookTurn(tier: TierState, rates: Bounds, cost: Amounts, now: number): void {
+function bookTurn(tier: TierState, { rates, cost }: { rates: Bounds; cost: Amounts }, now: number): void {
   if (tier.nextAt === null) return
   const speed = computeSpeed(tier.slowdown, now)
   const spans = DIMENSIONS.map((dimension) => {
@@ -282,13 +289,17 @@ function bookTurn(tier: TierState, rates: Bounds, cost: Amounts, now: number): v
 }
 
 /** How long the breaker holds back a call of this tenant; 0 or less: it may leave. */
-function findBreakerWait(state: BucketState, breaker: Breaker, tenant: string, now: number): number {
+function findBreakerWait(
+  permits: BucketState['permits'],
+  { breaker, tenant }: { breaker: Breaker; tenant: string },
+  now: number,
+): number {
   const breakerState = findBreakerState(breaker, now)
   if (breakerState === 'closed') return 0
   if (breaker.tenants.includes(tenant))
-    return breakerState === 'open' ? breaker.openUntil - now : untilEnd(state.permits, breaker.probe, now)
+    return breakerState === 'open' ? breaker.openUntil - now : untilEnd(permits, breaker.probe, now)
   const trial = breaker.trials.find((one) => one.tenant === tenant)
-  return Math.max(breaker.trialAt - now, untilEnd(state.permits, trial?.permit, now))
+  return Math.max(breaker.trialAt - now, untilEnd(permits, trial?.permit, now))
 }
 
 /**
@@ -296,10 +307,7 @@ function findBreakerWait(state: BucketState, breaker: Breaker, tenant: string, n
  */
 function grant(
   all: readonly Opened[],
-  source: Opened | null,
-  cost: Amounts,
-  caller: Caller,
-  leaseMs: number,
+  { source, cost, caller, leaseMs }: Call & { source: Opened | null; leaseMs: number },
 ): string {
   const lane = all[0]!
   const sequence = 1 + Math.max(...all.map(({ state }) => state.sequence))
@@ -316,7 +324,7 @@ function grant(
     state.claim = useClaim(state.claim, cost)
     state.sequence = sequence
     const tier = findTier(state, caller.tier)
-    if (tier) bookTurn(tier, limits.rates, cost, now)
+    if (tier) bookTurn(tier, { rates: limits.rates, cost }, now)
     if (tier?.asking) tier.asking.probe = id
     const minute = state.counting && countTaken(state.counting, cost[TOKENS], now)
     const used: Amounts = [...state.window.sum]
@@ -332,7 +340,7 @@ function grant(
   const judged = source ?? lane
   const tier = findTier(judged.state, caller.tier)
   if (tier && findBreakerState(tier.breaker, judged.now) !== 'closed')
-    bookTrial(tier.breaker, caller.tenant, id, judged.now)
+    bookTrial(tier.breaker, { tenant: caller.tenant, permit: id }, judged.now)
   if (source?.state.shut) source.state.shut.probe = id
   return id
 }

@@ -99,11 +99,10 @@ export function noteRefund(counting: CountingState, takenAt: number, tokens: num
 /** The provider reported what remained when a call had been admitted. Answers the tokens to take back. */
 export function decideCounting(
   counting: CountingState,
-  call: { takenAt: number; estimate: number; minute: number },
-  remaining: number,
-  limit: number,
+  heard: { takenAt: number; estimate: number; minute: number; remaining: number; limit: number },
   now: number,
 ): number {
+  const { remaining, limit, ...call } = heard
   if (remaining < limit - call.minute - limit / SLACK - call.estimate) {
     counting.deniedAt = now
     if (counting.mode === 'estimate' || call.takenAt < counting.since) return 0

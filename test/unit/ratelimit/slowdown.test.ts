@@ -49,11 +49,11 @@ describe('the slowdown', () => {
 
   it('is cut a little by a stray 429, more by a wave, and again by a later one', () => {
     const slowdown = createSlowdown()
-    slowDown(slowdown, 100, 200, 1000)
+    slowDown(slowdown, { takenAt: 100, pauseMs: 1000 }, 200)
     expect(slowdown).toMatchObject({ slow: 0.9, from: 1200, cutAt: 200, recoveryMs: 5000 })
-    for (const at of [300, 310, 320]) slowDown(slowdown, 150, at, 5000)
+    for (const at of [300, 310, 320]) slowDown(slowdown, { takenAt: 150, pauseMs: 5000 }, at)
     expect(slowdown).toMatchObject({ slow: 0.7, from: 5320, cutAt: 200, recoveryMs: 60_000 })
-    slowDown(slowdown, 5320, 5400, 1000)
+    slowDown(slowdown, { takenAt: 5320, pauseMs: 1000 }, 5400)
     expect(slowdown.slow).toBeCloseTo(0.49, 2)
   })
 
@@ -67,7 +67,7 @@ describe('the slowdown', () => {
           for (const gap of gaps) {
             now += gap * times
             speed = computeSpeed(slowdown, now)
-            slowDown(slowdown, now, now, 0)
+            slowDown(slowdown, { takenAt: now, pauseMs: 0 }, now)
           }
           return { cut: slowdown.slow / speed, recoveryMs: slowdown.recoveryMs }
         })
@@ -79,7 +79,7 @@ describe('the slowdown', () => {
 
   it('never stops a lane altogether', () => {
     const slowdown = createSlowdown()
-    for (let now = 1; now < 100; now++) slowDown(slowdown, now, now, 0)
+    for (let now = 1; now < 100; now++) slowDown(slowdown, { takenAt: now, pauseMs: 0 }, now)
     expect(slowdown.slow).toBe(0.1)
   })
 
