@@ -93,9 +93,13 @@ export function touchingTenants(
     for (const { root } of calls) touch(name, root)
   }
   return {
-    run(name, root, args, keys) {
+    run(name, root, args) {
       touch(name, root)
-      return scripts.run(name, root, args, keys)
+      return scripts.run(name, root, args)
+    },
+    runWithKeys(name, call) {
+      touch(name, call.root)
+      return scripts.runWithKeys(name, call)
     },
     runAll(name, calls) {
       touchAll(name, calls)

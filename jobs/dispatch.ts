@@ -1,10 +1,10 @@
+import type { StartPlan } from './direct-plan.ts'
 import type { DueTimers } from './due-timers.ts'
 import type { NewJob } from './new-job.ts'
 import type { OpenLanes } from './open-lanes.ts'
 import type { Outbox } from './outbox.ts'
 import type { Forecaster } from './read.ts'
 import type { ReplyInbox } from './reply-inbox.ts'
-import type { StartPlan } from './submission.ts'
 
 /** How an accepted job gets to a worker, when it is expected to get there, and how its end comes back. */
 export type Dispatch = {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot } from './keys.ts'
-import { createScripts } from './scripts.ts'
+import { ALONE, createScripts } from './scripts.ts'
 
 /**
  * The process that put an entry into the outbox has queued it after this time, ms. An older entry was left by a crash
@@ -50,7 +50,7 @@ export function createLeases(deps: {
   placeMs: number
 }): Leases {
   const { redis, prefix, lockMs, placeMs } = deps
-  const scripts = createScripts(redis)
+  const scripts = createScripts(redis, ALONE)
   redis.defineCommand('sluiceExtendLocks', {
     numberOfKeys: 2,
     lua: readFileSync(new URL('./lua/extend-locks.lua', import.meta.url), 'utf8'),

@@ -61,8 +61,9 @@ type CustomCommands = Record<string, (...args: Argument[]) => Promise<unknown>>
 
 /** Calls the scripts of `jobs/lua`. Each takes the tenant's root as its key, and answers with Buffers. */
 export type Scripts = {
-  /** @param keys more keys to declare, for a script that runs only without a cluster */
-  run(name: ScriptName, root: string, args: Argument[], keys?: readonly string[]): Promise<unknown>
+  run(name: ScriptName, root: string, args: Argument[]): Promise<unknown>
+  /** Runs the script that takes keys of its own beside the tenant's. It is for a Redis that is not a cluster. */
+  runWithKeys(name: ScriptName, call: ScriptCall & { keys: readonly string[] }): Promise<unknown>
   /**
    * Calls a script once for each list of arguments, in one write. Returns the answers in their order, or throws the
    * first error.
@@ -92,32 +93,44 @@ export function readScripts(gate: string | null = null): Map<ScriptName, string>
   )
 }
 
-/**
- * Registers the scripts with a connection. It sends them by digest, and loads those that are missing.
- *
- * @param following which events of the tenant with this root have listeners here; without it none is known to have any
- * @param onReleased called for parked jobs that a script released into the outbox; without it the sweep queues them
- * @param keepsHistory ended jobs are copied to the history
- * @param gate see `readScripts`
- */
-export function createScripts(
-  redis: RedisClient,
-  following: (root: string) => FollowedKind = () => 'nothing',
-  onReleased: (root: string, ids: string[]) => void = () => {},
-  keepsHistory = false,
-  gate: string | null = null,
-): Scripts {
+/** What the scripts of a process work with. */
+type ScriptOptions = {
+  /** Which events of the tenant with this root have followers. */
+  following: (root: string) => FollowedKind
+  /** Called for parked jobs that a script released into the outbox. */
+  onReleased: (root: string, ids: string[]) => void
+  /** Ended jobs are copied to the history. */
+  keepsHistory: boolean
+  /** See `readScripts`. */
+  gate: string | null
+}
+
+/** Scripts of a process that knows no follower, has no history and no gate, and leaves released jobs to the sweep. */
+export const ALONE: ScriptOptions = {
+  following: () => 'nothing',
+  onReleased: () => {},
+  keepsHistory: false,
+  gate: null,
+}
+
+/** Registers the scripts with a connection. It sends them by digest, and loads those that are missing. */
+export function createScripts(redis: RedisClient, options: ScriptOptions): Scripts {
+  const { following, onReleased, keepsHistory, gate } = options
   for (const [name, lua] of readScripts(gate)) {
     redis.defineCommand(commandOf(name), name === WITH_GATE ? { lua } : { numberOfKeys: SCRIPT_KEYS, lua })
   }
   const commands = redis as unknown as CustomCommands
-  const run: Scripts['run'] = async (name, root, args, keys) => {
-    const answer = await commands[`${commandOf(name)}Buffer`]!(
-      ...(keys === undefined ? [] : [SCRIPT_KEYS + keys.length]),
-      ...scriptKeys(root, following(root), keepsHistory),
-      ...(keys ?? []),
-      ...args,
-    )
+  const run: Scripts['run'] = async (name, root, args) => {
+    const keys = scriptKeys(root, following(root), keepsHistory)
+    return deliver(root, await commands[`${commandOf(name)}Buffer`]!(...keys, ...args))
+  }
+  const runWithKeys: Scripts['runWithKeys'] = async (name, { root, keys, args }) => {
+    const own = scriptKeys(root, following(root), keepsHistory)
+    const count = SCRIPT_KEYS + keys.length
+    return deliver(root, await commands[`${commandOf(name)}Buffer`]!(count, ...own, ...keys, ...args))
+  }
+  /** Answers what the script itself answered, and tells of the jobs that it released. */
+  function deliver(root: string, answer: unknown): unknown {
     if (!hasReleased(answer)) return answer
     const [, ids, own] = answer
     onReleased(root, ids.toString().split(' '))
@@ -125,6 +138,7 @@ export function createScripts(
   }
   return {
     run,
+    runWithKeys,
     settleAll: (name, calls) => Promise.allSettled(calls.map(({ root, args }) => run(name, root, args))),
     runAll: (name, calls) => Promise.all(calls.map(({ root, args }) => run(name, root, args))),
   }

@@ -2,6 +2,8 @@ import { longWorkTurn } from '../lib/breathe.ts'
 import type { Emit } from '../lib/emitter.ts'
 import { takesFiles } from '../lib/input-files.ts'
 import { hasLargeSource } from '../lib/json-source.ts'
+import { encodeGate, joinCreates } from './create-script.ts'
+import type { DirectPlan } from './direct-plan.ts'
 import type { Dispatch } from './dispatch.ts'
 import { gatherCalls } from './gather-calls.ts'
 import { createKnownGroupBudgets } from './group-budgets.ts'
@@ -10,25 +12,21 @@ import type { BulkOutcome, CreateOutcome, Jobs } from './jobs.ts'
 import type { Keyspace } from './keyspace.ts'
 import type { MemoryAdmission } from './memory-admission.ts'
 import type { ModelBound } from './model-bound.ts'
+import { entryOf, isForLater } from './new-entry.ts'
 import type { NewJob } from './new-job.ts'
 import type { QueueAdmission } from './queue-admission.ts'
 import type { QueueEntry } from './queue-entry.ts'
 import type { Reader } from './read.ts'
 import { isoTime, textOf, toJob, toRecord } from './record.ts'
 import type { ReplyInbox } from './reply-inbox.ts'
+import { type PreparedJob, prepare, type Submitted } from './submission.ts'
 import {
   completeRecord,
-  type DirectPlan,
-  entryOf,
-  isForLater,
   isRefused,
-  type PreparedJob,
-  prepare,
   type SubmissionEvent,
-  type Submitted,
   toRefusal,
   toSubmissionEvent,
-} from './submission.ts'
+} from './submission-outcome.ts'
 
 /** A client that is refused for lack of memory may try again after this, ms. */
 const MEMORY_SHORT_MS = 5000
@@ -77,17 +75,13 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     keyOf: ({ job, direct }: PreparedJob) => (direct?.start ? `${job.tenant} ${job.lane}` : job.tenant),
     run: async (prepared) => {
       const { job, direct } = prepared[0]!
-      const start = direct?.start
-      const args = prepared.flatMap((one) => [one.args.length, ...one.args])
+      const root = rootOf(job.tenant)
+      const args = joinCreates(prepared)
+      const gate = direct?.start ? encodeGate(direct.start) : null
       const answers =
-        start == null
-          ? scripts.run('create', rootOf(job.tenant), args)
-          : scripts.run(
-              'create-and-start',
-              rootOf(job.tenant),
-              [start.waiting.length, start.args.length, ...start.args, ...args],
-              [...start.waiting, ...start.keys],
-            )
+        gate === null
+          ? scripts.run('create', root, args)
+          : scripts.runWithKeys('create-and-start', { root, keys: gate.keys, args: [...gate.args, ...args] })
       return (await answers) as [Buffer, ...unknown[]][]
     },
     most: MOST_CREATED,
@@ -157,21 +151,16 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     const direct = await planDirect(jobs)
     const prepareOne = (job: NewJob, plan: DirectPlan | null, known?: PreparedJob) => {
       const limits = isFull || isShort || tooMany.has(job) ? { ...job.limits, maxQueued: 0 } : job.limits
-      const id = known?.id ?? awaited?.id ?? job.id ?? deps.newId()
       const root = rootOf(job.tenant)
-      const replyTo = awaited?.replyTo ?? null
-      return prepare(
-        atRest,
-        root,
-        { ...job, limits },
-        id,
-        keyspace.retainMs(),
-        replyTo,
-        plan,
-        isBrief,
-        groupBudgets.get(root, job.group),
-        deps.now(),
-      )
+      return prepare({
+        ...{ atRest, root, direct: plan, isBrief },
+        asked: { ...job, limits },
+        id: known?.id ?? awaited?.id ?? job.id ?? deps.newId(),
+        retainMs: keyspace.retainMs(),
+        replyTo: awaited?.replyTo ?? null,
+        groupBudgets: groupBudgets.get(root, job.group),
+        now: deps.now(),
+      })
     }
     // Hashing and packing a large body takes a whole turn of the event loop.
     if (jobs.some(({ body }) => hasLargeSource(body))) await longWorkTurn()

@@ -161,18 +161,17 @@ export function createJobStore(deps: JobStoreDeps) {
   })
   deps.onOpen('the word of who is followed', () => followed.close())
   const active = createActiveTenants({ redis, prefix, now })
-  const ownScripts = createScripts(
-    redis,
-    followed.read,
-    (root, ids) => {
+  const ownScripts = createScripts(redis, {
+    following: followed.read,
+    onReleased(root, ids) {
       for (const id of ids)
         outbox
           .dispatchById(tenantOf(prefix, root), id)
           .catch((error) => deps.report(error, 'queueing a job whose fair key has room failed'))
     },
-    deps.history !== null,
-    isCluster ? null : readGateFunction(),
-  )
+    keepsHistory: deps.history !== null,
+    gate: isCluster ? null : readGateFunction(),
+  })
   const scripts = touchingTenants(ownScripts, active, prefix)
   const onFailure = deps.onFailure === undefined ? {} : { onFailure: deps.onFailure }
   const providerBatchStore = { redis, scripts: createProviderBatchScripts(redis), prefix }

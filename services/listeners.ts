@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Claimed } from '../jobs/claim.ts'
 import type { Incident } from '../jobs/incidents.ts'
-import type { SubmissionEvent } from '../jobs/submission.ts'
+import type { SubmissionEvent } from '../jobs/submission-outcome.ts'
 import type { WorkEvents } from '../jobs/work.ts'
 import type { Emitter } from '../lib/emitter.ts'
 import type { Metrics } from '../telemetry/metrics.ts'

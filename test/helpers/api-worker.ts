@@ -6,7 +6,7 @@ import type { LaneQueue } from '../../jobs/lane-queue.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
 import { createQueues } from '../../jobs/queue.ts'
 import type { Held } from '../../jobs/queue-entry.ts'
-import { createScripts } from '../../jobs/scripts.ts'
+import { ALONE, createScripts } from '../../jobs/scripts.ts'
 import { createWork } from '../../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
@@ -55,7 +55,7 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
     onError: () => {},
   })
   const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order })
-  const scripts = createScripts(redis, () => 'deltas')
+  const scripts = createScripts(redis, { ...ALONE, following: () => 'deltas' })
   const outbox = createOutbox({ redis, scripts, queues, prefix, now: Date.now })
   const settings = () => ({
     retainMs: config.jobs.retain,

@@ -21,7 +21,7 @@ import { createQueues, type Queues } from '../../jobs/queue.ts'
 import { createQueueAdmission } from '../../jobs/queue-admission.ts'
 import type { Held } from '../../jobs/queue-entry.ts'
 import { createRetention, type Retention } from '../../jobs/retention.ts'
-import { createScripts, type Scripts } from '../../jobs/scripts.ts'
+import { ALONE, createScripts, type Scripts } from '../../jobs/scripts.ts'
 import { createJobs, type JobsDeps } from '../../jobs/service.ts'
 import { createWork, type Retry, type Work } from '../../jobs/work.ts'
 import { createIds } from '../../lib/job-id.ts'
@@ -126,15 +126,13 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     cacheMaxBytes: options.cacheMaxBytes ?? 1024 * 1024,
   }
   const retainMs = () => settings.retainMs
-  const scripts = createScripts(
-    redis,
-    undefined,
-    (root, ids) => {
+  const scripts = createScripts(redis, {
+    ...ALONE,
+    onReleased(root, ids) {
       for (const id of ids) outbox.dispatchById(tenantOf(prefix, root), id).catch(() => {})
     },
-    false,
-    readGateFunction(),
-  )
+    gate: readGateFunction(),
+  })
   const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   onTestFinished(() => outbox.idle())
   const upkeep = { redis, scripts, outbox, prefix, retainMs, now, keepsHistory: false }

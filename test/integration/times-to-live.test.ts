@@ -19,7 +19,7 @@ import { createLeases, lockLease } from '../../jobs/leases.ts'
 import { createProviderState } from '../../jobs/provider-state.ts'
 import { createRedrive } from '../../jobs/redrive.ts'
 import { createRedriveSchedule } from '../../jobs/redrive-schedule.ts'
-import { createScripts } from '../../jobs/scripts.ts'
+import { ALONE, createScripts } from '../../jobs/scripts.ts'
 import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
 import { createIds, createJobIds } from '../../lib/job-id.ts'
 import type { RedisClient } from '../../lib/redis.ts'
@@ -1166,7 +1166,7 @@ it('budgets of groups, and the spending of fair keys, expire by themselves', asy
   const house = await openHouse()
   const { redis, atRest } = house
   const budgets = createBudgets({
-    ...{ redis, atRest, scripts: createScripts(redis), now: Date.now },
+    ...{ redis, atRest, scripts: createScripts(redis, ALONE), now: Date.now },
     rootOf: (tenant) => tenantRoot(house.prefix, tenant),
   })
   await budgets.setOfGroup(TENANT, 'g', [{ usd: 1, per: 'day', time_zone: 'UTC' }])

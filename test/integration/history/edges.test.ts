@@ -20,7 +20,7 @@ import { TooManySumsError } from '../../../history/usage.ts'
 import { guardStore, watchDatabase } from '../../../history/watch.ts'
 import { createHistorySource } from '../../../jobs/history-source.ts'
 import { groupKey } from '../../../jobs/keys.ts'
-import { createScripts } from '../../../jobs/scripts.ts'
+import { ALONE, createScripts } from '../../../jobs/scripts.ts'
 import { openHistory } from '../../../services/history.ts'
 import { createWebhookStore } from '../../../webhooks/store.ts'
 import { newJob, openTestStore, success, TENANT } from '../../helpers/store.ts'
@@ -53,7 +53,7 @@ async function open() {
   onTestFinished(async () => {
     for (const close of closers) await close()
   })
-  const allScripts = createScripts(redis, undefined, undefined, true)
+  const allScripts = createScripts(redis, { ...ALONE, keepsHistory: true })
   /** Names of the scripts that ran, in their order. */
   const ran: string[] = []
   const scripts: typeof allScripts = {

@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from 'vitest'
-import { createScripts } from '../../../jobs/scripts.ts'
+import { ALONE, createScripts } from '../../../jobs/scripts.ts'
 import { deltasKey, referencesChannel, referencesKey } from '../../../lib/event-references.ts'
 import { closeRedis, createRedis } from '../../../lib/redis.ts'
 import { complete, openTestStore, submit, type TestStore } from '../../helpers/store.ts'
@@ -44,7 +44,7 @@ it('a transition adds one entry, and a hint only when somebody follows it', asyn
   ] as const) {
     await submit(store, {}, following)
     const { claimed } = await store.start()
-    const scripts = createScripts(store.redis, () => following)
+    const scripts = createScripts(store.redis, { ...ALONE, following: () => following })
     const delta = [claimed.id, 1, ',"attempt":1,"chunk":{}']
     expect(await count(() => scripts.run('delta', store.root, delta))).toEqual({
       added: 1,
