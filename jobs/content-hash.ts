@@ -49,22 +49,25 @@ export function hashCanonical(value: JsonValue): string {
   return hashText(text)
 }
 
+/** What an answer depends on. `inputs`: digests of the files that the body names, by id; absent: it names none. */
+type Content = {
+  type: JobType
+  model: string
+  body: JsonObject
+  inputs?: ReadonlyMap<string, string> | undefined
+}
+
 /**
  * The hash that two jobs share if they ask for the same answer: it covers type, model and body, without the members
- * that only say how the answer is delivered. `inputs` has the digests of the files that the body names. An embedding
- * job has the same hash for one input as for a list of that one input. The body is read from its text, because order
- * counts in schemas and tools, and numbers that a double cannot hold must stay distinct.
+ * that only say how the answer is delivered. An embedding job has the same hash for one input as for a list of that one
+ * input. The body is read from its text, because order counts in schemas and tools, and numbers that a double cannot
+ * hold must stay distinct.
  */
-export function contentHash(
-  type: JobType,
-  model: string,
-  body: JsonObject,
-  inputs: ReadonlyMap<string, string> = new Map(),
-): string {
+export function contentHash({ type, model, body, inputs }: Content): string {
   const members = readContent(type, body)
   // Files are compared by their content.
   for (const { member, ids } of listInputFiles(type, body)) {
-    members.set(member, JSON.stringify(ids.map((id) => inputs.get(id) ?? id)))
+    members.set(member, JSON.stringify(ids.map((id) => inputs?.get(id) ?? id)))
   }
   if (type === 'embedding') {
     const [input, ...others] = normalizeInputs(body) ?? []

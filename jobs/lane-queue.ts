@@ -169,13 +169,12 @@ export function createLaneQueue(deps: {
     served(held, isResumed) {
       const data = held.flatMap((one) => (one.bull ? [one.bull.data] : []))
       if (data.length === 0) return
-      deps.order.served(
-        deps.lane,
-        Math.max(...data.map((one) => one.start)),
-        data.reduce((sum, one) => sum + one.seconds, 0),
-        `${prefix}:${QUEUE_NAME}:prioritized`,
+      deps.order.served(deps.lane, {
+        start: Math.max(...data.map((one) => one.start)),
+        seconds: data.reduce((sum, one) => sum + one.seconds, 0),
+        waiting: `${prefix}:${QUEUE_NAME}:prioritized`,
         isResumed,
-      )
+      })
     },
     left(held) {
       const entries = held.flatMap((one) => (one.bull ? toLeft(one.tenant, one.bull.data) : []))

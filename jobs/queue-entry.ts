@@ -90,7 +90,7 @@ export type Order = {
    * Entries up to this start tag, which take this many seconds together, are being served. `waiting`: the key of the
    * others. `isResumed`: the lane served nothing for a while, so earlier measurements do not count.
    */
-  served(lane: string, start: number, seconds: number, waiting: string, isResumed: boolean): void
+  served(lane: string, service: { start: number; seconds: number; waiting: string; isResumed: boolean }): void
   /** Whether entries with these start tags keep their places. Without this method all do. */
   holds?(lane: string, starts: number[]): Promise<boolean[]>
   /** These entries leave the lane without having been served. */

@@ -27,12 +27,10 @@ export type Forecaster = {
     lane: string,
     positions: readonly ((Start & { band: Priority }) | null)[],
   ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }[]>
-  /** The place of a job of this tenant that is queued now. `fairKey`: the digest of its fair key. */
+  /** The place of a job that is queued now. `fairKey`: the digest of its fair key; absent: none. */
   newcomer(
     lane: string,
-    tenant: string,
-    band: Priority,
-    fairKey?: string,
+    job: { tenant: string; band: Priority; fairKey?: string | undefined },
   ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }>
 }
 

@@ -68,7 +68,7 @@ export function prepare(preparation: Preparation): PreparedJob {
     ...(prefix === undefined ? {} : { prefix: digestPrefix(prefix, atRest) }),
   }
   const job: NewJob = { ...asked, cost }
-  const plainHash = contentHash(job.type, job.model, job.body, job.inputs)
+  const plainHash = contentHash(job)
   const [hash] = atRest.digests(plainHash)
   const record = buildRecord(job, { atRest, root, id, replyTo })
   const args = encodeCreate({

@@ -258,7 +258,8 @@ export function createSubmit(deps: SubmitDeps): Pick<Jobs, 'create' | 'createMan
     // A parked job has no place in its lane's queue yet.
     if (job.status !== JobStatus.queued || job.waiting_for === 'fair_key') return
     try {
-      const { startAt, waitingFor } = await dispatch.forecaster.newcomer(lane, tenant, priority, cost.fairKey)
+      const newcomer = { tenant, band: priority, fairKey: cost.fairKey }
+      const { startAt, waitingFor } = await dispatch.forecaster.newcomer(lane, newcomer)
       job.estimated_start_at = startAt === null ? null : isoTime(startAt)
       job.waiting_for = waitingFor
     } catch (error) {

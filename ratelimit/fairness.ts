@@ -136,13 +136,8 @@ export type Fairness = {
    * @param held keys that hold the lane's entries; when all are empty the lane is idle and the count restarts
    */
   tag(lane: string, entries: readonly Tagged[], held: { sets: string[]; lists: string[] }): Promise<Tags[]>
-  /**
-   * Entries up to this start tag, with so many seconds of service in all, are being served.
-   *
-   * @param waiting the sorted set of the lane's waiting entries
-   * @param anew the measurement of the rate restarts
-   */
-  serve(lane: string, start: number, seconds: number, waiting: string, anew?: boolean): Promise<void>
+  /** The lane serves entries: moves its virtual time, and measures its rate. */
+  serve(lane: string, service: Service): Promise<void>
   /**
    * Whether entries with these start tags, which were served once, still have their place. If the count restarted since,
    * such a tag would be far behind.
@@ -155,9 +150,24 @@ export type Fairness = {
   /** Adds to the lane's use of each kind of limit, since it was last empty. */
   mix(lane: string, seconds: number, shares: ServiceShares): Promise<void>
   read(lane: string): Promise<FairSnapshot>
-  /** Where an entry of a fair key would stand among its tenant's, if it were queued now. `fairKey`: its digest; absent: none. */
-  place(lane: string, tenant: string, band: Band, fairKey: string | undefined): Promise<KeyPlace>
+  /** Where a new entry of a fair key stands among its tenant's entries. */
+  place(lane: string, newcomer: Newcomer): Promise<KeyPlace>
 }
+
+/** Entries that a lane serves now. */
+type Service = {
+  /** The highest of their start tags. */
+  start: number
+  /** Seconds of service that they take in all. */
+  seconds: number
+  /** Key: the sorted set of the lane's waiting entries. */
+  waiting: string
+  /** The measurement of the rate restarts: the lane served nothing for a while. */
+  isResumed: boolean
+}
+
+/** An entry that is about to be queued. `fairKey`: the digest of its fair key; absent: none. */
+export type Newcomer = { tenant: string; band: Band; fairKey?: string | undefined }
 
 /** How many of its tenant's waiting entries of the band go before an entry, and how many there are, without it or with it. */
 export type KeyPlace = { ahead: number; of: number }
@@ -204,8 +214,8 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
         return { start: Number(start), turn: turn === '' ? null : Number(turn) }
       })
     },
-    async serve(lane, start, seconds, waiting, anew = false) {
-      await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds, anew ? 1 : 0)
+    async serve(lane, { start, seconds, waiting, isResumed }) {
+      await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds, isResumed ? 1 : 0)
     },
     async holds(lane, starts) {
       const v = Number((await redis.hget(key(lane), 'v')) ?? 0)
@@ -225,7 +235,7 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
         redis.hincrbyfloat(key(lane), 'sum:tokens', shares.tokens),
       ])
     },
-    async place(lane, tenant, band, fairKey) {
+    async place(lane, { tenant, band, fairKey }) {
       const answer = await commands['sluiceGate:place']!(key(lane), tenant, band, fairKey ?? '')
       const [ahead, of] = answer.map(Number)
       return { ahead: ahead!, of: of! }

@@ -6,6 +6,7 @@ import {
   type FairSnapshot,
   type FairState,
   type KeyPlace,
+  type Newcomer,
   tagEntries,
 } from './fairness.ts'
 import type { Gate, LaneWaitingFor } from './gate.ts'
@@ -72,8 +73,8 @@ export type Forecast = {
 export type Forecaster = {
   /** When waiting entries of a lane will start. */
   entries(lane: string, positions: readonly (QueuePosition | KeyedPosition | null)[]): Promise<Forecast[]>
-  /** When a job queued now would start. `fairKey`: the digest of its fair key; absent: none. */
-  newcomer(lane: string, tenant: string, band: Band, fairKey?: string): Promise<Forecast>
+  /** When a job that is queued now will start. */
+  newcomer(lane: string, newcomer: Newcomer): Promise<Forecast>
 }
 
 /** A longer pause lasts until an operator ends it, ms. */
@@ -154,10 +155,11 @@ export function createForecaster(deps: {
       const snapshot = await snapshotOf(id)
       return positions.map((position) => forecast(snapshot, position))
     },
-    async newcomer(id, tenant, band, fairKey) {
+    async newcomer(id, newcomer) {
+      const { tenant, band, fairKey } = newcomer
       const snapshot = await snapshotOf(id)
       if (snapshot && fairKey !== undefined && !snapshot.isFree) {
-        const place = await deps.fairness.place(id, tenant, band, fairKey)
+        const place = await deps.fairness.place(id, newcomer)
         if (place.of > 0) return forecast(snapshot, { tenant, band, ...place })
       }
       return forecast(snapshot, snapshot && positionOfNewcomer(snapshot.fair, tenant, band))

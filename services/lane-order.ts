@@ -60,8 +60,7 @@ export function createLaneOrder(deps: {
       }))
     },
     holds: (laneId, starts) => fairness.holds(laneId, starts),
-    served: (laneId, start, seconds, waiting, anew) =>
-      orTell(fairness.serve(laneId, start, seconds, waiting, anew), 'moving the virtual time'),
+    served: (laneId, service) => orTell(fairness.serve(laneId, service), 'moving the virtual time'),
     left: (laneId, entries) => orTell(fairness.untag(laneId, entries), 'giving service back'),
   }
 }

@@ -81,7 +81,7 @@ export function createStoreReader(
   async function forecast(lane: LaneView, tenants: string[]): Promise<number | null> {
     if (lane.backlog.waiting === 0 && lane.paused_until === null) return 0
     const starts = await Promise.all(
-      tenants.map(async (tenant) => (await forecaster.newcomer(lane.id, tenant, 'normal')).startAt),
+      tenants.map(async (tenant) => (await forecaster.newcomer(lane.id, { tenant, band: 'normal' })).startAt),
     )
     const known = starts.filter((start) => start !== null)
     return known.length === 0 ? null : Math.max(0, Math.max(...known) - now())

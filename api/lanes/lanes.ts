@@ -208,7 +208,7 @@ export function createLaneControl(deps: {
       return true
     },
     async forecast(id, tenant, priority) {
-      const { startAt } = await deps.forecaster.newcomer(id, tenant, priority)
+      const { startAt } = await deps.forecaster.newcomer(id, { tenant, band: priority })
       return startAt
     },
   }

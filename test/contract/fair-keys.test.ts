@@ -36,7 +36,7 @@ const order: Order = {
       ...(turn === null ? {} : { turn }),
     }))
   },
-  served: (lane, start, seconds, waiting) => void fairness.serve(lane, start, seconds, waiting),
+  served: (lane, service) => void fairness.serve(lane, service),
   left: (lane, entries) => void fairness.untag(lane, entries),
 }
 

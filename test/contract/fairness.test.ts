@@ -73,7 +73,7 @@ describe('the script that assigns tags', () => {
           } else if (step === 'serve' || step === 'serve again') {
             const start = tags.at(step === 'serve' ? Math.floor(tags.length / 2) : 0)
             if (start === undefined) continue
-            await fairness.serve(id, start, 1, held.sets[0]!)
+            await fairness.serve(id, { start, seconds: 1, waiting: held.sets[0]!, isResumed: false })
             serveTagged(state, start)
           } else {
             if (!holds) state = { v: 0, ends: new Map() }
@@ -220,7 +220,7 @@ describe('the service of a lane', () => {
       [7.25, 7],
       [0, 7],
     ] as const) {
-      await fairness.serve(id, start, 1, held.sets[0]!)
+      await fairness.serve(id, { start, seconds: 1, waiting: held.sets[0]!, isResumed: false })
       expect((await fairness.read(id)).v).toBe(v)
     }
   })
@@ -254,7 +254,7 @@ describe('the service of a lane', () => {
     const startedAt = performance.now()
     let given = 0
     await until(async () => {
-      await fairness.serve(id, 0, 0.25, waiting!)
+      await fairness.serve(id, { start: 0, seconds: 0.25, waiting: waiting!, isResumed: false })
       given += 0.25
       await new Promise((resolve) => setTimeout(resolve, 50))
       return performance.now() - startedAt > 2000
@@ -267,7 +267,7 @@ describe('the service of a lane', () => {
     expect((await secondsTo(100)) / (100 / rate)).toBeLessThan(1.2)
 
     await redis.del(waiting!)
-    await fairness.serve(id, 0, 0.25, waiting!)
+    await fairness.serve(id, { start: 0, seconds: 0.25, waiting: waiting!, isResumed: false })
     expect((await fairness.read(id)).rate).toBeNull()
   })
 

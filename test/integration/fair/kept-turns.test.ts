@@ -12,7 +12,7 @@ it('a turn is kept while the lane keeps counting, and assigned again once counti
   const tags = await fairness.tag(lane, [entry, entry, entry], { sets: [waiting], lists: [] })
   const starts = tags.map(({ start }) => start)
   expect(starts).toEqual([0, 30, 60])
-  await fairness.serve(lane, 60, 30, waiting)
+  await fairness.serve(lane, { start: 60, seconds: 30, waiting, isResumed: false })
   expect(await fairness.holds(lane, starts)).toEqual([true, true, true])
   await redis.del(waiting)
   await fairness.tag(lane, [entry], { sets: [waiting], lists: [] })

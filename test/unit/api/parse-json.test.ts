@@ -38,8 +38,8 @@ describe('JSON from a client', () => {
     const marked = Buffer.from(`\uFEFF${text}`)
     for (const body of [parseJson(marked, 'body'), await parseLargeJson(marked, 'body')]) {
       expect(findSource(body as object)).toBe(text)
-      expect(contentHash('chat', 'm', body as JsonObject)).toBe(
-        contentHash('chat', 'm', parseJson(Buffer.from(text), 'body') as JsonObject),
+      expect(contentHash({ type: 'chat', model: 'm', body: body as JsonObject })).toBe(
+        contentHash({ type: 'chat', model: 'm', body: parseJson(Buffer.from(text), 'body') as JsonObject }),
       )
     }
     expect(failure('\uFEFF').message).toContain('is not valid JSON')

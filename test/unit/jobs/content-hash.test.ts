@@ -61,10 +61,10 @@ describe('contentHash', () => {
 
   it('takes type, model and body into account', () => {
     const hashes = [
-      contentHash('chat', 'a/b', body),
-      contentHash('response', 'a/b', body),
-      contentHash('chat', 'a/c', body),
-      contentHash('chat', 'a/b', { ...body, temperature: 0 }),
+      contentHash({ type: 'chat', model: 'a/b', body }),
+      contentHash({ type: 'response', model: 'a/b', body }),
+      contentHash({ type: 'chat', model: 'a/c', body }),
+      contentHash({ type: 'chat', model: 'a/b', body: { ...body, temperature: 0 } }),
     ]
     expect(new Set(hashes).size).toBe(4)
   })
@@ -72,19 +72,26 @@ describe('contentHash', () => {
   it('leaves out how the answer is delivered', () => {
     const streamed = { ...body, stream: true, stream_options: { include_usage: true } }
     for (const type of ['chat', 'response'] as const) {
-      expect(contentHash(type, 'a/b', streamed)).toBe(contentHash(type, 'a/b', body))
+      expect(contentHash({ type, model: 'a/b', body: streamed })).toBe(
+        contentHash({ type, model: 'a/b', body }),
+      )
     }
     const input = { model: 'a/b', input: 'hello' }
     const packed = { ...input, encoding_format: 'base64' }
-    expect(contentHash('embedding', 'a/b', packed)).toBe(contentHash('embedding', 'a/b', input))
-    expect(contentHash('embedding', 'a/b', { ...input, dimensions: 2 })).not.toBe(
-      contentHash('embedding', 'a/b', input),
+    expect(contentHash({ type: 'embedding', model: 'a/b', body: packed })).toBe(
+      contentHash({ type: 'embedding', model: 'a/b', body: input }),
     )
-    expect(contentHash('chat', 'a/b', packed)).not.toBe(contentHash('chat', 'a/b', input))
+    expect(contentHash({ type: 'embedding', model: 'a/b', body: { ...input, dimensions: 2 } })).not.toBe(
+      contentHash({ type: 'embedding', model: 'a/b', body: input }),
+    )
+    expect(contentHash({ type: 'chat', model: 'a/b', body: packed })).not.toBe(
+      contentHash({ type: 'chat', model: 'a/b', body: input }),
+    )
   })
 
   it('is the same for one input by itself and alone in a list', () => {
-    const of = (input: JsonValue) => contentHash('embedding', 'a/b', { model: 'a/b', input })
+    const of = (input: JsonValue) =>
+      contentHash({ type: 'embedding', model: 'a/b', body: { model: 'a/b', input } })
     expect(of(['hello'])).toBe(of('hello'))
     expect(of([[1, 2]])).toBe(of([1, 2]))
     // Two texts, and two tokens of one text.
@@ -98,8 +105,8 @@ describe('contentHash', () => {
       of([[]]),
     ]
     expect(new Set(different).size).toBe(different.length)
-    expect(contentHash('response', 'a/b', { input: ['hello'] })).not.toBe(
-      contentHash('response', 'a/b', { input: 'hello' }),
+    expect(contentHash({ type: 'response', model: 'a/b', body: { input: ['hello'] } })).not.toBe(
+      contentHash({ type: 'response', model: 'a/b', body: { input: 'hello' } }),
     )
   })
 
@@ -133,7 +140,7 @@ describe('contentHash', () => {
     ['structured_outputs', (schema: string) => `"structured_outputs":{"json":${schema}}`],
   ])('the schema of %s', (_place, place) => {
     const of = (schema: string) =>
-      contentHash('chat', 'a/b', parseWithSource(`{"model":"a/b",${place(schema)}}`))
+      contentHash({ type: 'chat', model: 'a/b', body: parseWithSource(`{"model":"a/b",${place(schema)}}`) })
 
     it('is another one in another order', () => {
       expect(of('{"properties":{"a":{},"b":{}}}')).not.toBe(of('{"properties":{"b":{},"a":{}}}'))
@@ -152,7 +159,7 @@ describe('contentHash', () => {
   })
 
   it('is the same in another order everywhere else', () => {
-    const of = (text: string) => contentHash('chat', 'a/b', parseWithSource(text))
+    const of = (text: string) => contentHash({ type: 'chat', model: 'a/b', body: parseWithSource(text) })
     expect(
       of(
         '{"model":"a/b","messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true}}}',
@@ -164,8 +171,9 @@ describe('contentHash', () => {
     )
   })
 
-  it('distinguishes numbers that are one double', () => {
-    const of = (seed: string) => contentHash('chat', 'a/b', parseWithSource(`{"model":"a/b","seed":${seed}}`))
+  it('tells numbers apart that are one double', () => {
+    const of = (seed: string) =>
+      contentHash({ type: 'chat', model: 'a/b', body: parseWithSource(`{"model":"a/b","seed":${seed}}`) })
     expect(of('9223372036854775807')).not.toBe(of('9223372036854775806'))
     expect(of('1.0')).toBe(of('1'))
   })
@@ -173,11 +181,11 @@ describe('contentHash', () => {
   it('of each input is that of a job with this input alone', () => {
     const body = parseWithSource('{"model":"alias","input":["é","b"],"dimensions":9223372036854775807}')
     const alone = (input: string) =>
-      contentHash(
-        'embedding',
-        'a/b',
-        parseWithSource(`{"dimensions":9223372036854775807,"input":${input},"model":"a/b"}`),
-      )
+      contentHash({
+        type: 'embedding',
+        model: 'a/b',
+        body: parseWithSource(`{"dimensions":9223372036854775807,"input":${input},"model":"a/b"}`),
+      })
     expect(hashInputsOf('a/b', body, ['é', 'b', [1, 2]])).toEqual([
       alone('"\\u00e9"'),
       alone('["b"]'),
@@ -186,6 +194,6 @@ describe('contentHash', () => {
   })
 
   it('is 64 hex digits', () => {
-    expect(contentHash('chat', 'a/b', body)).toMatch(/^[0-9a-f]{64}$/)
+    expect(contentHash({ type: 'chat', model: 'a/b', body })).toMatch(/^[0-9a-f]{64}$/)
   })
 })
