@@ -5,7 +5,7 @@ import { type GateLane, laneRoot, sourceOfPermit, sourceRoot } from './addresses
 import type { CallTiming } from './concurrency.ts'
 import type { Gate, Settlement } from './gate.ts'
 
-/** How old this process's view of a limit may be, ms. Each call that ends here renews it. */
+/** How old this process's copy of a limit may be, ms. Each call that ends here renews it. */
 const FRESH_MS = 1000
 
 type Argument = string | number
@@ -16,9 +16,9 @@ type ConcurrencyOptions = {
   now?: () => number
 }
 
-/** How many calls lanes with `max_concurrency: auto` may have under way. One answer for all processes; see concurrency.ts. */
+/** Decides how many calls of a lane with `max_concurrency: auto` may run. All processes get the same answer; see concurrency.ts. */
 type ConcurrencyControl = {
-  /** Hears how the server does, and answers its limit. A report without calls only reads the limit. */
+  /** Learns from a report about the server, and answers its limit. A report without calls only reads the limit. */
   hear(server: Server, report: ServerReport): Promise<number>
 }
 
@@ -46,7 +46,7 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
       return commands['sluiceGate:adapt']!(
         `${root}concurrency`,
         `${root}permits`,
-        `${root}:`, // never there: see lib/script-keys.ts
+        `${root}:`, // never exists: see lib/script-keys.ts
         ...encodeReport(now ? now() : '', report),
       )
     },
@@ -54,9 +54,9 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
 }
 
 /**
- * The gate, which gives lanes and sources with `max_concurrency: auto` the limit that their calls have found.
+ * The gate, with the learned limit for lanes and sources with `max_concurrency: auto`.
  *
- * @param waiting requests that wait inside the server of a lane without sources, as far as it tells
+ * @param waiting requests that wait inside the server of a lane without sources; null: the server does not tell
  */
 export function adaptConcurrency(
   gate: Gate,
@@ -89,7 +89,7 @@ export function adaptConcurrency(
     return { ...lane, sources }
   }
 
-  /** Before the settlement on the same connection: the calls still count among those under way. */
+  /** Reports the ended calls before their settlement, on the same connection, so that they still count as running. */
   function hear(lane: Lane, settlements: readonly Settlement[]): Promise<unknown>[] {
     if (!lane.limits.isAdaptive) return []
     const heard = settlements.flatMap(({ permit, timing }) =>

@@ -2,18 +2,18 @@ import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
 import { bucketKeys, laneRoot } from './addresses.ts'
 
-/** For how long workers of an earlier release take nothing from a lane that was taken over, ms; by then they are replaced. */
+/** For how long workers of an earlier release take nothing from a lane that was taken over, ms. By then they are replaced. */
 const MOVED_MS = 3_600_000
 
 type Command = (...args: (string | number | Buffer)[]) => Promise<unknown>
 type Departed = [bucket: Buffer, permits: Buffer[], records: Buffer[], window: Buffer[], day: Buffer[]]
 
 /**
- * Takes over what earlier releases kept of a lane under keys of another slot: its pauses, permits, and what its windows
- * hold. Each process looks once for each lane, at its first use.
+ * Takes over the state that earlier releases kept of a lane under keys of another slot: its pauses, its permits, and the amounts in its
+ * windows. Each process looks once for each lane, at its first use.
  */
 export type LaneAdoption = {
-  /** Null where the lane was looked at before. */
+  /** Null if this process has looked at the lane before. */
   adopt(lane: string): Promise<void> | null
   forget(lane: string): void
 }

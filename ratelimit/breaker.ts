@@ -1,19 +1,19 @@
 /**
- * Stops a lane from sending calls to a provider that is down, and tells that apart from prompts that fail by themselves.
- * Broken calls in a row with several prompts open the breaker: calls of their tenants wait. Then it is half-open for them
- * and they leave one at a time, as probes: an answered probe closes the breaker, a broken one opens it again, for longer.
- * Other tenants never wait for that: a call of each may leave as a trial, one shortly after another. An answered trial
- * closes the breaker, a broken one makes its tenant wait with the others. So a provider that is down gets a call now and
- * then, and one that only breaks some tenant's prompts keeps serving everybody else. If another tenant's answer refutes
- * a tenant's broken calls, the breaker ignores that tenant for a while.
- * It also ignores calls that left before it opened or closed: they say how the provider was, not how it is.
+ * Stops a lane from sending calls to a provider that is down, and tells this case apart from prompts that fail by themselves.
+ * Several broken calls in a row, with different prompts, open the breaker: calls of their tenants wait. After a while the breaker is
+ * half-open for them, and their calls leave one at a time, as probes. An answered probe closes the breaker. A broken probe opens it
+ * again, for longer. Other tenants do not wait for that: a call of each may leave as a trial, one shortly after another. An answered
+ * trial closes the breaker. A broken trial makes its tenant wait with the others. So a provider that is down gets few calls, and a
+ * provider that only breaks the prompts of one tenant continues to serve all others. If another tenant's answer refutes the broken
+ * calls of a tenant, the breaker ignores this tenant for a while.
+ * The breaker also ignores calls that left before it opened or closed: they tell how the provider was, not how it is.
  */
 export type Breaker = {
   /** Broken calls in a row. */
   failures: number
   /** The last of them, oldest first. */
   broken: Evidence[]
-  /** How often in a row it opened; 0 while it is closed. */
+  /** How often the breaker opened since it was last closed; 0 while it is closed. */
   openings: number
   /** Logical ms of the first of these openings, or of the last closing. */
   changedAt: number
@@ -21,29 +21,29 @@ export type Breaker = {
   openUntil: number
   /** Permit of the last probe. */
   probe: string | null
-  /** While it is not closed: the tenants whose calls it holds back, oldest first. */
+  /** While the breaker is not closed: the tenants whose calls it holds back, oldest first. */
   tenants: string[]
-  /** Calls of other tenants that left while it was not closed. */
+  /** Calls of other tenants that left while the breaker was not closed. */
   trials: Trial[]
-  /** Logical ms at which the next of them may leave. */
+  /** Logical ms at which the next trial may leave. */
   trialAt: number
-  /** Tenants whose broken calls are ignored: while these kept the breaker open, another tenant's call was answered. */
+  /** Tenants whose broken calls the breaker ignores: while they kept it open, another tenant's call was answered. */
   refuted: string[]
-  /** Logical ms until which they are ignored. */
+  /** Logical ms until which it ignores them. */
   refutedUntil: number
 }
 
 /** The source of a call. A call that several tenants share has no tenant: `''`. */
 export type CallSource = {
   tenant: string
-  /** Equal for equal prompts of a tenant; `''`: unlike any other. */
+  /** Equal for equal prompts of a tenant; `''` differs from everything. */
   prompt: string
   job: string
 }
 export type Evidence = CallSource
 type Trial = { tenant: string; permit: string }
 
-/** How a call ended for the breaker: `broken` is a 5xx, a time-out or a connection failure; null says nothing. */
+/** How a call ended, for the breaker: `broken` is a 5xx, a time-out or a connection failure; null tells nothing. */
 export type CallOutcome = 'ok' | 'broken' | null
 
 export type BreakerState = 'closed' | 'open' | 'half_open'
@@ -51,20 +51,20 @@ export type BreakerState = 'closed' | 'open' | 'half_open'
 /** Why the lane is paused while its breaker is open. */
 export const BREAKER_OPEN = 'breaker_open'
 
-/** So many different prompts broken in a row open it; for equal prompts, so many jobs within `MOST_BROKEN` calls. */
+/** This many different prompts that break in a row open the breaker; of equal prompts, this many jobs within `MOST_BROKEN` calls. */
 const TRIP = 5
-/** Broken calls that are remembered. */
+/** Most broken calls that the breaker remembers. */
 const MOST_BROKEN = 10
-/** How long it is open at first; twice as long after each broken probe, up to the longest. */
+/** How long the breaker is open at first, ms; twice as long after each broken probe, up to the longest. */
 const OPEN_MS = 15_000
 const LONGEST_MS = 30_000
-/** How long a tenant's broken calls are ignored after another tenant's call was answered meanwhile. */
+/** How long the breaker ignores a tenant's broken calls after another tenant's call was answered meanwhile, ms. */
 const REFUTED_MS = 15_000
-/** Between two trials, ms, and how much each waiting tenant adds to it. */
+/** The time between two trials, ms, and how much each waiting tenant adds to it. */
 const TRIAL_MS = 100
 const TRIAL_GROWTH_MS = 20
 const LONGEST_TRIAL_MS = 1000
-/** Tenants that wait, and trials that are remembered; older ones are forgotten. */
+/** Most waiting tenants and most trials that the breaker remembers. */
 const MOST_TENANTS = 64
 
 export function createBreaker(): Breaker {
@@ -123,7 +123,7 @@ export function judge(
   breaker.probe = null
 }
 
-/** Repeated failures of one job, or one prompt, say nothing about the provider. */
+/** Repeated failures of one job or of one prompt tell nothing about the provider. */
 function isProviderDown(broken: readonly Evidence[]): boolean {
   const prompts = countDistinct(broken, ({ tenant, prompt }) =>
     prompt === '' ? null : `${tenant} ${prompt}`,
@@ -133,12 +133,12 @@ function isProviderDown(broken: readonly Evidence[]): boolean {
   return broken.length >= MOST_BROKEN && jobs >= TRIP
 }
 
-/** Each null is unlike any other. */
+/** Each null counts as different. */
 function countDistinct(broken: readonly Evidence[], keyOf: (one: Evidence) => string | null): number {
   return new Set(broken.map((one, index) => keyOf(one) ?? index)).size
 }
 
-/** A call of this tenant leaves while the breaker is not closed. */
+/** Books a call of a tenant that leaves while the breaker is not closed. */
 export function bookTrial(breaker: Breaker, { tenant, permit }: Trial, now: number): void {
   if (breaker.tenants.includes(tenant)) {
     breaker.probe = permit
@@ -149,7 +149,7 @@ export function bookTrial(breaker: Breaker, { tenant, permit }: Trial, now: numb
   breaker.trialAt = now + Math.min(LONGEST_TRIAL_MS, TRIAL_MS + TRIAL_GROWTH_MS * breaker.tenants.length)
 }
 
-/** Closes it and forgets everything, also how long it was to be open next time. */
+/** Closes the breaker and resets everything, also how long it would be open next time. */
 export function closeBreaker(breaker: Breaker, now: number): void {
   Object.assign(breaker, { ...createBreaker(), changedAt: now })
 }

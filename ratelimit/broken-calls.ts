@@ -4,7 +4,7 @@ import type { RedisClient } from '../lib/redis.ts'
 const KEPT = 10
 const KEPT_MS = 7 * 86_400_000
 
-/** Most of the provider's words that is kept, characters. */
+/** How much of the provider's message is kept, characters. */
 const LONGEST_MESSAGE = 300
 
 /** A call that broke, as operators see it. */
@@ -16,7 +16,7 @@ export type BrokenCall = {
   code: string
   /** The provider's message, shortened; null if stored data is encrypted. */
   message: string | null
-  /** The jobs of the call, ten at the most. */
+  /** The jobs of the call, at most ten. */
   jobs: { tenant: string; id: string }[]
 }
 

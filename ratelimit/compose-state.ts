@@ -9,7 +9,7 @@ import type {
 } from './lane-state.ts'
 import { readBucketStates } from './lane-state.ts'
 
-/** A tier that nothing is known of. */
+/** A tier without any state. */
 const OPEN_TIER: TierState = {
   pausedUntil: null,
   pausedReason: null,
@@ -22,7 +22,7 @@ const DIMENSIONS = ['requests', 'tokens', 'inputTokens', 'outputTokens'] as cons
 /**
  * Reads the answer of `lua/read.lua`.
  *
- * @param names those of the lane's shared limits and sources, in the order in which the script was given them
+ * @param names the names of the lane's shared limits and sources, in the order in which the script got them
  */
 export function readLaneState(
   json: string,
@@ -33,7 +33,7 @@ export function readLaneState(
   return composeState(own!, named.slice(0, shared.length), named.slice(shared.length))
 }
 
-/** The state of a lane; with sources, that of all of them together, and the lane's own pause and counters. */
+/** The state of a lane. With sources: the state of all of them together, with the lane's own pause and counters. */
 export function composeState(own: BucketState, shared: NamedState[], sources: NamedState[]): LaneState {
   if (sources.length === 0) return { ...own, shared, sources }
   return {
@@ -61,7 +61,7 @@ export function findOpening({ pausedUntil, shut, at }: BucketState): number | nu
   return till > at ? till : null
 }
 
-/** The lane's own pause, or that of all sources: until the first of them opens. */
+/** The lane's own pause; if all sources are paused, the pause until the first of them opens. */
 function composePause(
   own: BucketState,
   sources: readonly NamedState[],
@@ -76,7 +76,7 @@ function composePause(
   return { pausedUntil: first, pausedReason: reasons.join('; ') }
 }
 
-/** What a tier of service is at the sources; one that a source knows nothing of is open there. */
+/** The state of each tier over all sources. A tier without state at a source is open there. */
 function composeTiers(own: BucketState, sources: readonly NamedState[]): NamedTier[] {
   const names = new Set([own, ...sources].flatMap(({ tiers }) => tiers.map(({ name }) => name)))
   return [...names].sort().map((name) => {
@@ -99,7 +99,7 @@ function findTier({ tiers }: BucketState, name: string): NamedTier {
   return tiers.find((one) => one.name === name) ?? { name, ...OPEN_TIER }
 }
 
-/** A lane is as broken as its soundest source, and holds a tenant back where every source does. */
+/** A lane has the state of its soundest source. It holds a tenant back if every source does. */
 function composeBreaker(all: readonly LaneBreaker[]): LaneBreaker {
   const states = all.map(({ state }) => state)
   const state = states.includes('closed') ? 'closed' : states.includes('half_open') ? 'half_open' : 'open'
@@ -115,7 +115,7 @@ function composeBreaker(all: readonly LaneBreaker[]): LaneBreaker {
   }
 }
 
-/** Share of the sum's rate in use: a source that is paused, shut or broken gives nothing. */
+/** The share of the summed rates that is in use. A paused, shut or broken source adds nothing. */
 function composeSpeed(sources: readonly NamedState[]): number {
   const dimension = DIMENSIONS.find((one) => sources.every(({ rates }) => rates[one] !== null))
   const weights = sources.map(({ rates }) => (dimension === undefined ? 1 : rates[dimension]!))
@@ -129,7 +129,7 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)
 }
 
-/** Null where one of them has no limit. */
+/** Null if one of them has no limit. */
 function addUp(values: readonly (number | null)[]): number | null {
   const known = values.filter((value) => value !== null)
   return known.length === values.length ? sum(known) : null

@@ -1,36 +1,36 @@
 /**
- * Finds how many calls a server bears whose capacity nobody knows (`max_concurrency: auto`). It climbs: a number of calls is tried for
- * a while, then the next, a little higher or lower. It goes on in that direction while calls a second, which are calls at once
- * divided by their time, gain more than their time is worth (see `PATIENCE`), and turns round where not.
+ * Finds how many calls at once a server of unknown capacity can serve (`max_concurrency: auto`), by hill climbing. It tries a number of
+ * calls for a while, then the next one, a little higher or lower. It continues in this direction while the gain in calls a second (calls
+ * at once divided by their time) is worth more than the loss in time (see `PATIENCE`), and turns round otherwise.
  *
- * The time of a call is that of its first token plus that of its further tokens, both for an answer of the mean length: a long answer
- * is not a slow server. Only calls count that began and ended under the number that is being tried, while that many ran.
+ * The time of a call is the time to its first token plus the time of its other tokens, both for an answer of the mean length: a long
+ * answer does not mean a slow server. Only calls count that began and ended under the number on trial, while that many ran.
  *
  * `lua/adapt.lua` does the same, operation for operation.
  */
 type ConcurrencyState = {
   /** Calls at once; a whole number from 1. */
   limit: number
-  /** Logical ms since which this limit is tried. */
+  /** Logical ms since which this limit is on trial. */
   since: number
-  /** 1: it climbs, -1: it descends. */
+  /** 1: the limit goes up, -1: it goes down. */
   direction: 1 | -1
-  /** Of the next move: the natural logarithm of the ratio of two limits. */
+  /** The size of the next move: the natural logarithm of the ratio of two limits. */
   step: number
-  /** Mean number of output tokens of a call, over the last tries; 0: not known. */
+  /** Mean number of output tokens of a call, over the last trials; 0: unknown. */
   tokens: number
-  /** What was measured under this limit so far. */
+  /** The measurements under this limit so far. */
   sums: Sums
-  /** The best limit so far, and what was measured under it; `limit` 0: none. */
+  /** The best limit so far, and its measurements; `limit` 0: none. */
   base: Measured
-  /** Tries in a row that were better than the base, and that were not. */
+  /** Trials in a row that were better than the base, and that were not. */
   gains: number
   losses: number
   /** Calls in a row that took far too long. */
   alarms: number
-  /** Logical ms since which the limit was not lowered: calls from before may be slow for their own number. */
+  /** Logical ms at which the limit was last lowered. Calls from before may be slow because more of them ran. */
   loweredAt: number
-  /** Whether a call has begun and ended since. */
+  /** Whether a call has begun and ended since then. */
   isDrained: boolean
 }
 
@@ -40,11 +40,11 @@ type Measured = { limit: number; firstMs: number; tokenMs: number }
 /** What one call tells about its server. */
 export type CallTiming = {
   latencyMs: number
-  /** To the first token; null where the answer came whole: then its tokens have that time too. */
+  /** Time to the first token, ms; null: the answer came whole, and all of its time counts for its tokens. */
   firstTokenMs: number | null
-  /** 0 where the answer has none, as embeddings. */
+  /** 0 if the answer has no tokens, as with embeddings. */
   outputTokens: number
-  /** The server refused the call or broke because it has too much to do. */
+  /** The server refused or broke the call because it is overloaded. */
   overloaded: boolean
 }
 
@@ -53,7 +53,7 @@ type HeardCall = { timing: CallTiming; inFlight: number }
 
 const FIRST_LIMIT = 2
 const MOST = 1000
-/** How much a percent more time for each call counts beside a percent more calls a second. Over 1: a queue has its place here. */
+/** How much a percent more time a call counts against a percent more calls a second. Above 1: calls should wait here and not in the server. */
 const PATIENCE = 1.25
 const FIRST_STEP = 0.69
 const SMALLEST_STEP = 0.1
@@ -61,18 +61,18 @@ const LARGEST_STEP = 0.69
 /** How the step changes after a gain and after a loss. */
 const GROWTH = 1.4
 const SHRINK = 0.5
-/** A change of time by more than this against the direction comes from elsewhere: the server has changed. */
+/** A change of time by more than this against the direction has another cause: the server has changed. */
 const CHANGED = 0.15
 const CHANGED_STEP = 0.35
-/** Calls of a try: more where a move is small, because its effect is. */
+/** Calls of a trial. A small move needs more, because its effect is small. */
 const FEWEST_CALLS = 3
 const MOST_CALLS = 24
-/** A limit counts as used where this share of it runs. */
+/** A limit counts as used while this share of it runs. */
 const USED = 0.9
-/** So much longer than expected is an alarm; expected is at most this power of the calls at once. */
+/** A call that takes this many times the expected time is an alarm. The expected time grows at most with this power of the calls at once. */
 const ALARM = 2
 const ALARM_POWER = 2
-/** The cut after alarms: this power of how much longer calls take, down to a share. */
+/** The cut after alarms: this power of how much longer calls take, at most down to this share of the limit. */
 const ALARM_SHARE = 0.6
 const DEEPEST_CUT = 0.2
 /** A share of the limit that may wait inside the server. */
@@ -98,13 +98,13 @@ export function createConcurrency(): ConcurrencyState {
 }
 
 /**
- * Hears how a call ended. Calls beyond the bounds of the alarms and of the tries change nothing.
+ * Learns from a call that ended. Calls that do not fit the bounds of alarms and trials change nothing.
  *
  * @param now logical ms
  */
 export function hearCall(state: ConcurrencyState, { timing, inFlight }: HeardCall, now: number): void {
   const { latencyMs, firstTokenMs, outputTokens, overloaded } = timing
-  // A clock that was set back would make every later call one from before.
+  // If a clock went back, every later call would look older than the current limit.
   state.since = Math.min(state.since, now)
   state.loweredAt = Math.min(state.loweredAt, now)
   if (now - latencyMs >= state.loweredAt) state.isDrained = true
@@ -126,8 +126,8 @@ export function hearCall(state: ConcurrencyState, { timing, inFlight }: HeardCal
 }
 
 /**
- * Hears that requests wait inside the server: more calls than it serves at once. A few come and go. After the limit was lowered it hears
- * nothing before a call has begun and ended, because the queue takes time to drain.
+ * Learns how many requests wait inside the server, because it got more calls than it serves at once. A few do not matter. After the
+ * limit was lowered, this changes nothing until a call has begun and ended, because the queue takes time to drain.
  */
 export function hearQueue(state: ConcurrencyState, waiting: number, now: number): void {
   const { base, limit } = state
@@ -144,7 +144,7 @@ export function hearQueue(state: ConcurrencyState, waiting: number, now: number)
   moveTo(state, limit - Math.floor(waiting), now)
 }
 
-/** True: so many calls in a row took so much longer than they should that the server must have become smaller. */
+/** True if enough calls in a row took so much longer than expected that the server must have lost capacity. */
 function hearAlarm(state: ConcurrencyState, { timing, inFlight }: HeardCall, now: number): boolean {
   const { base, limit, tokens } = state
   if (base.limit === 0 || timing.overloaded || inFlight < limit * USED) return false
@@ -171,7 +171,7 @@ function decide(state: ConcurrencyState, now: number): void {
   const slower = base.limit === 0 ? 0 : Math.log(timeOf(found, state.tokens) / timeOf(base, state.tokens))
   const more = base.limit === 0 ? 0 : Math.log(limit / base.limit)
   if (more === 0) {
-    // The base itself. Where its time is another than before, the server is: look further around.
+    // The base itself. If its time has changed, the server has changed: search with larger steps.
     if (Math.abs(slower) > CHANGED) {
       state.step = CHANGED_STEP
       state.direction = slower > 0 ? -1 : 1
@@ -179,7 +179,7 @@ function decide(state: ConcurrencyState, now: number): void {
     state.base = found
     state.losses = 0
   } else if (more > PATIENCE * slower || (more < 0 && slower > CHANGED)) {
-    // Better; or slower with fewer calls, so that the base is out of date.
+    // Better than the base; or slower with fewer calls, so that the base is out of date.
     state.base = found
     state.losses = 0
     state.gains += 1
@@ -193,7 +193,7 @@ function decide(state: ConcurrencyState, now: number): void {
   moveTo(state, state.losses === 2 ? base.limit : nextTo(state.base.limit, state), now)
 }
 
-/** The limit a step away; from 1 there is only the way up. */
+/** The limit one step away. From 1 it can only go up. */
 function nextTo(limit: number, state: ConcurrencyState): number {
   if (limit === 1) state.direction = 1
   const next = Math.round(limit * Math.exp(state.direction * state.step))

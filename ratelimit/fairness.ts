@@ -1,21 +1,19 @@
-import { readFileSync } from 'node:fs'
 import { findSlots, type Lane, listLimits } from '../config/lanes.ts'
-import type { RedisClient } from '../lib/redis.ts'
 import type { Cost, LaneWaitingFor } from './gate.ts'
 
 /**
- * How long a band gives way to `high`, in seconds of the lane's service. Not for ever: an entry of `low` goes before an
+ * How long a band gives way to `high`, in seconds of the lane's service. It does not wait for ever: an entry of `low` goes before an
  * entry of `high` that was queued more than an hour of service later.
  */
 export const BAND_SECONDS = { high: 0, normal: 600, low: 3600 } as const
 export type Band = keyof typeof BAND_SECONDS
 
-/** Seconds of service in one step of the queue's priority: entries within a step are served in order of arrival. */
+/** Seconds of service in one step of the queue's priority. Entries within a step are served in order of arrival. */
 const STEP_SECONDS = 0.5
 
 /**
- * BullMQ's largest priority. With half-second steps a lane reaches it after twelve days in which it never ran empty;
- * later entries are first come, first served.
+ * BullMQ's largest priority. With half-second steps a lane reaches it after twelve days in which it never ran empty.
+ * Later entries are served in order of arrival.
  */
 const MOST_PRIORITY = 2 ** 21 - 1
 
@@ -23,8 +21,8 @@ const MOST_PRIORITY = 2 ** 21 - 1
 const UNLIMITED_TOKENS_PER_SECOND = 100_000
 
 /**
- * Least time that a call counts of one of the lane's slots, s. Half of a lane's slots then fill a step, by weight. More small
- * calls of one tenant in a step would all go before another tenant's call that comes meanwhile.
+ * The least time for which a call counts as using one of the lane's slots, s. Half of a lane's slots then fill a step, by weight. If a step
+ * held more small calls of one tenant, all of them would go before another tenant's call that arrives meanwhile.
  */
 const CALL_SECONDS = 2 * STEP_SECONDS
 
@@ -33,27 +31,27 @@ export type Tagged = {
   band: Band
   seconds: number
   weight: number
-  /** Not due yet: it gets its place among the tenant's other delayed entries, and goes before nobody until it is due. */
+  /** Not due yet: it gets its place among the tenant's other delayed entries, and goes before no entry until it is due. */
   later?: boolean
-  /** Its call broke, and it had its turn: it gets its place among the tenant's other retries. */
+  /** It had its turn, and its call broke: it gets its place among the tenant's other retries. */
   again?: boolean
-  /** Digest of its fair key: turns of the tenant go round these. Absent: the tenant's entries without one. */
+  /** Digest of its fair key: the tenant's turns go round its fair keys. Absent: the entry has none. */
   fairKey?: string
 }
 
 /**
- * What `tag` answers for an entry. `turn`: its tag inside the tenant, by which its entries exchange the tenant's turns; null while
- * no entry of the lane has had a fair key.
+ * What `tag` answers for an entry. `turn`: its tag inside the tenant, by which the tenant's entries exchange their turns; null until
+ * an entry of the lane has a fair key.
  */
 export type Tags = { start: number; turn: number | null }
 
-/** The flow of an entry. Within a flow a tenant's entries follow each other. */
+/** The flow of an entry. The entries of a tenant in a flow follow each other. */
 export function flowOf({ band, later, again }: Pick<Tagged, 'band' | 'later' | 'again'>): string {
   if (again) return `again-${band}`
   return later ? `later-${band}` : band
 }
 
-/** Seconds of service by the limits on requests and by those on tokens. */
+/** Seconds of service by the limits on requests and by the limits on tokens. */
 export type ServiceShares = { requests: number; tokens: number }
 
 export function serviceShares(lane: Lane, cost: Omit<Cost, 'requests'>): ServiceShares {
@@ -81,7 +79,7 @@ type CountedLimit =
   | 'images_per_minute'
   | 'audio_seconds_per_minute'
 
-/** How long a cost occupies a lane at its full rate, in seconds: the largest dimension, and at least its time in the slots. */
+/** How long a cost uses a lane at its full rate, in seconds: by its largest dimension, and at least its time in the slots. */
 export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {
   const { requests, tokens } = serviceShares(lane, cost)
   const seconds = Math.max(requests, tokens)
@@ -91,7 +89,7 @@ export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number
     : slots + Math.max(1, cost.tokens) / UNLIMITED_TOKENS_PER_SECOND
 }
 
-/** Least time that a call takes of all the lane's slots together, s. */
+/** The least time for which a call uses all slots of the lane together, s. */
 function slotSeconds(lane: Lane): number {
   // A coalesced entry is only a small part of a call.
   return lane.coalesce ? 0 : CALL_SECONDS / findSlots(lane)
@@ -105,7 +103,7 @@ export function priorityOf(start: number, band: Band): number {
 /** State of the pure twin. */
 export type FairState = { v: number; ends: Map<string, number> }
 
-/** The arithmetic of `lua/tag.lua`: start tags of entries, and the state after them. */
+/** The arithmetic of `lua/tag.lua`: answers the start tags of entries, and changes the state. */
 export function tagEntries(state: FairState, entries: readonly Tagged[]): number[] {
   return entries.map((entry) => {
     const { tenant, seconds, weight } = entry
@@ -117,37 +115,37 @@ export function tagEntries(state: FairState, entries: readonly Tagged[]): number
 }
 
 /**
- * The arithmetic of `lua/serve.lua`: entries up to this start tag are being served. The virtual time moves to the
- * beginning of the tag's step, not to the tag. Entries of a step are served in order of arrival, so a tenant whose next
- * entry comes during the step must not start from the place of others in it.
+ * The arithmetic of `lua/serve.lua`: the lane serves entries up to this start tag. The virtual time moves to the beginning of the tag's
+ * step, not to the tag. Entries of a step are served in order of arrival. So a tenant whose next entry arrives during the step must not
+ * start from the place of another tenant in it.
  */
 export function serveTagged(state: FairState, start: number): void {
   state.v = Math.max(state.v, beginOfStep(start))
 }
 
-function beginOfStep(start: number): number {
+export function beginOfStep(start: number): number {
   return Math.floor(start / STEP_SECONDS) * STEP_SECONDS
 }
 
 export type Fairness = {
   /**
-   * Tags for entries about to be queued, in their order; one script call.
+   * Tags for entries before they are queued, in their order; one script call.
    *
-   * @param held keys that hold the lane's entries; when all are empty the lane is idle and the count restarts
+   * @param held keys that hold the lane's entries; if all are empty, the lane is idle and the count restarts
    */
   tag(lane: string, entries: readonly Tagged[], held: { sets: string[]; lists: string[] }): Promise<Tags[]>
   /** The lane serves entries: moves its virtual time, and measures its rate. */
   serve(lane: string, service: Service): Promise<void>
   /**
-   * Whether entries with these start tags, which were served once, still have their place. If the count restarted since,
-   * such a tag would be far behind.
+   * Whether entries with these start tags, which were served once, still have their place. If the count has restarted since,
+   * such an entry would be served far too late.
    */
   holds(lane: string, starts: readonly number[]): Promise<boolean[]>
-  /** Entries leave the lane unserved. `share`: seconds over weight. */
+  /** Refunds entries that leave the lane unserved. `share`: seconds over weight. */
   untag(lane: string, entries: readonly { tenant: string; flow: string; share: number }[]): Promise<void>
-  /** Notes what the lane's entries wait for now; null: nothing. */
+  /** Stores what the lane's entries wait for now; null: nothing. */
   note(lane: string, waitingFor: LaneWaitingFor | null): Promise<void>
-  /** Adds to the lane's use of each kind of limit, since it was last empty. */
+  /** Adds to the sums of how the lane's entries use each kind of limit. The sums start again when the lane is empty. */
   mix(lane: string, seconds: number, shares: ServiceShares): Promise<void>
   read(lane: string): Promise<FairSnapshot>
   /** Where a new entry of a fair key stands among its tenant's entries. */
@@ -169,7 +167,7 @@ type Service = {
 /** An entry that is about to be queued. `fairKey`: the digest of its fair key; absent: none. */
 export type Newcomer = { tenant: string; band: Band; fairKey?: string | undefined }
 
-/** How many of its tenant's waiting entries of the band go before an entry, and how many there are, without it or with it. */
+/** How many of its tenant's waiting entries of the band go before an entry (`ahead`), and how many there are, with it or without it (`of`). */
 export type KeyPlace = { ahead: number; of: number }
 
 /** The state of a lane's service. */
@@ -177,98 +175,9 @@ export type FairSnapshot = FairState & {
   /** Recent seconds of service a second; null while unknown. */
   rate: number | null
   /**
-   * The lane's entries together take this share of the sum of what each takes alone, (0, 1]: some cost many requests
-   * and some many tokens, and both kinds refill at the same time.
+   * All entries of the lane together take this share of the sum of what each takes alone, (0, 1]. Some cost many requests
+   * and some many tokens, and both limits refill at the same time.
    */
   overlap: number
   waitingFor: LaneWaitingFor | null
-}
-
-/** The decay of the measured rate, ms; as in `lua/serve.lua`. */
-const RATE_MS = 10_000
-/** A rate measured over a shorter time is unreliable, ms. */
-const MEASURED_MS = 1500
-
-type Commands = Record<string, (...args: (string | number)[]) => Promise<string[]>>
-
-export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: string }): Fairness {
-  const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
-  redis.defineCommand('sluiceGate:tag', { lua: read('tag') })
-  redis.defineCommand('sluiceGate:serve', { lua: read('serve'), numberOfKeys: 2 })
-  redis.defineCommand('sluiceGate:place', { lua: read('place'), numberOfKeys: 1 })
-  redis.defineCommand('sluiceGate:untag', { lua: read('untag'), numberOfKeys: 1 })
-  const commands = redis as unknown as Commands
-  const key = (lane: string) => `${prefix}:{l:${lane}}:fair`
-  return {
-    async tag(lane, entries, held) {
-      const keys = [key(lane), ...held.sets, ...held.lists]
-      const args = entries.flatMap((entry) => [
-        entry.tenant,
-        flowOf(entry),
-        entry.seconds / entry.weight,
-        entry.fairKey ?? '',
-      ])
-      const tags = await commands['sluiceGate:tag']!(keys.length, ...keys, held.sets.length, ...args)
-      return entries.map((_, index) => {
-        const [start, turn] = tags.slice(2 * index, 2 * index + 2)
-        return { start: Number(start), turn: turn === '' ? null : Number(turn) }
-      })
-    },
-    async serve(lane, { start, seconds, waiting, isResumed }) {
-      await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds, isResumed ? 1 : 0)
-    },
-    async holds(lane, starts) {
-      const v = Number((await redis.hget(key(lane), 'v')) ?? 0)
-      return starts.map((start) => beginOfStep(start) <= v)
-    },
-    async untag(lane, entries) {
-      const args = entries.flatMap(({ tenant, flow, share }) => [tenant, flow, share])
-      await commands['sluiceGate:untag']!(key(lane), ...args)
-    },
-    async note(lane, waitingFor) {
-      await redis.hset(key(lane), 'waiting_for', waitingFor ?? '')
-    },
-    async mix(lane, seconds, shares) {
-      await Promise.all([
-        redis.hincrbyfloat(key(lane), 'sum:all', seconds),
-        redis.hincrbyfloat(key(lane), 'sum:requests', shares.requests),
-        redis.hincrbyfloat(key(lane), 'sum:tokens', shares.tokens),
-      ])
-    },
-    async place(lane, { tenant, band, fairKey }) {
-      const answer = await commands['sluiceGate:place']!(key(lane), tenant, band, fairKey ?? '')
-      const [ahead, of] = answer.map(Number)
-      return { ahead: ahead!, of: of! }
-    },
-    async read(lane) {
-      const { v, rate, at, since, last, waiting_for, ...rest } = await redis.hgetall(key(lane))
-      const ends = new Map<string, number>()
-      for (const [field, end] of Object.entries(rest)) {
-        if (field.startsWith('f:')) ends.set(field.slice(2), Number(end))
-      }
-      const measuredMs = Number(at ?? 0) - Number(since ?? 0)
-      return {
-        v: Number(v ?? 0),
-        ends,
-        rate: toRate(Number(rate), Number(last ?? 0), measuredMs),
-        overlap: toOverlap(Number(rest['sum:all']), Number(rest['sum:requests']), Number(rest['sum:tokens'])),
-        waitingFor: (waiting_for || null) as LaneWaitingFor | null,
-      }
-    },
-  }
-}
-
-/**
- * Right after entries were served the rate is above its mean by half of `last`. If `last` is most of it, too little was
- * served to tell. A young average has not seen its whole past yet, so it is scaled up by the part it has seen.
- */
-function toRate(rate: number, last: number, measuredMs: number): number | null {
-  const mean = rate - last / 2
-  if (measuredMs < MEASURED_MS || last > mean / 2) return null
-  return mean / (1 - Math.exp(-measuredMs / RATE_MS))
-}
-
-function toOverlap(all: number, requests: number, tokens: number): number {
-  const together = Math.max(requests, tokens)
-  return all > 0 && together > 0 ? Math.min(1, together / all) : 1
 }

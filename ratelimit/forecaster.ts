@@ -13,15 +13,15 @@ import type { Gate, LaneWaitingFor } from './gate.ts'
 import type { BucketState, LaneState } from './lane-state.ts'
 import { inputLimitOf, outputLimitOf } from './media-limits.ts'
 
-/** Where an entry stands: its start tag and its band. */
+/** The place of an entry: its start tag and its band. */
 export type QueuePosition = { start: number; band: Band }
 
-/** Where an entry stands whose tenant's turns go round fair keys: it takes one of its tenant's turns. */
+/** The place of an entry whose tenant's turns go round fair keys. It takes one of its tenant's turns. */
 type KeyedPosition = KeyPlace & { tenant: string; band: Band }
 
 /**
- * The turn that an entry among fair keys will take: of its tenant's turns, which reach from the virtual time to the end of the tenant's
- * last entry, the one with as many before it as entries go before it. Exact where a tenant's entries are of one size.
+ * The turn that an entry among fair keys will take. The tenant's turns reach from the virtual time to the end of the tenant's last entry;
+ * the entry takes the turn with as many turns before it as entries go before it. Exact if all entries of the tenant have one size.
  */
 function positionOfKeyed(state: FairState, { tenant, band, ahead, of }: KeyedPosition): QueuePosition {
   const end = Math.max(state.v, state.ends.get(`${band}:${tenant}`) ?? 0)
@@ -30,8 +30,8 @@ function positionOfKeyed(state: FairState, { tenant, band, ahead, of }: KeyedPos
 }
 
 /**
- * Seconds of service that the lane gives before an entry's turn: for every tenant and band the queued entries with an
- * earlier tag, times the weight. As exact as the tags: a tenant's queued entries reach from the virtual time to the end
+ * Seconds of service that the lane gives before the turn of an entry: for every tenant and band, the queued entries with an
+ * earlier tag, times the weight. This is as exact as the tags: the queued entries of a tenant reach from the virtual time to the end
  * of its last entry without a gap.
  *
  * @param weightOf the tenant's weight
@@ -53,7 +53,7 @@ export function secondsAhead(
   return seconds
 }
 
-/** Where an entry would stand if it were queued now. */
+/** The place that an entry gets if it is queued now. */
 export function positionOfNewcomer(state: FairState, tenant: string, band: Band): QueuePosition {
   const copy: FairState = { v: state.v, ends: new Map(state.ends) }
   const [start] = tagEntries(copy, [{ tenant, band, seconds: 0, weight: 1 }])
@@ -88,13 +88,13 @@ type Snapshot = {
   openAt: number
   speed: number | null
   waitingFor: LaneWaitingFor | null
-  /** No entry goes before, or all of those entries may leave at once. */
+  /** No other entry waits, or all waiting entries may leave at once. */
   isFree: boolean
-  /** Nobody knows when a provider that is down comes back. */
+  /** The provider is down, and it is unknown when it comes back. */
   isDown: boolean
 }
 
-/** Forecasts from a lane's queue and its real speed: measured while it has a backlog, else by its limits. */
+/** Forecasts from the queue of a lane and its real speed: the measured speed while it has a backlog, else the speed of its limits. */
 export function createForecaster(deps: {
   fairness: Pick<Fairness, 'read' | 'place'>
   gate: Pick<Gate, 'read'>
@@ -167,7 +167,7 @@ export function createForecaster(deps: {
   }
 }
 
-/** Seconds of service a second that the limits allow now, the lane's own and those it shares; null: there are none. */
+/** Seconds of service a second that the lane's own and shared limits allow now; null: there are none. */
 function computeSpeed(lane: Lane, state: LaneState): number | null {
   const speeds = listLimits(lane)
     .map((limits, index) => computeBucketSpeed(limits, index === 0 ? state : state.shared[index - 1]!))

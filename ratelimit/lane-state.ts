@@ -6,16 +6,16 @@ export type TokenCounting = 'estimate' | 'trying' | 'used'
 /** One value for each counted dimension. */
 export type Quantities<T> = { requests: T; tokens: T; inputTokens: T; outputTokens: T }
 
-/** The state of a lane, of the shared limits that name it, and of its sources. With sources, the lane's is that of all of them. */
+/** The state of a lane, of the shared limits that name it, and of its sources. With sources, the lane's state is that of all of them together. */
 export type LaneState = BucketState & { shared: NamedState[]; sources: NamedState[] }
 export type NamedState = BucketState & { name: string }
 
-/** Tiers of service whose pauses and breakers are kept apart. Any other tier that a request names counts as standard. */
+/** Tiers of service with pauses and breakers of their own. Any other tier that a request names counts as standard. */
 export const SERVICE_TIERS = ['standard', 'flex', 'priority'] as const
 export type ServiceTier = (typeof SERVICE_TIERS)[number]
 export const STANDARD = 'standard'
 
-/** What is kept of a tier of service. Times are Unix ms on Redis' clock. */
+/** The state of a tier of service. Times are Unix ms on Redis' clock. */
 export type TierState = {
   /** Null when the tier is open. */
   pausedUntil: number | null
@@ -26,17 +26,17 @@ export type TierState = {
 }
 export type NamedTier = TierState & { name: string }
 
-/** The state of one bucket, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
+/** The state of a bucket, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
 export type BucketState = TierState & {
-  /** Tiers other than standard that met a 429 or a broken call, by name; standard's pause, breaker and speed are the bucket's. */
+  /** Tiers other than standard that had a 429 or a broken call, by name. The pause, breaker and speed of standard are the bucket's. */
   tiers: NamedTier[]
   /** Redis' clock at the reading, unix ms. */
   at: number
-  /** Level of the pacing bucket: 0 and more lets the next call leave; below 0 is a debt that the refill pays off first. */
+  /** Level of the pacing bucket: at 0 and more the next call may leave; below 0 is a debt that the refill pays off first. */
   levels: Quantities<number | null>
-  /** Effective rates a minute: with headroom and learned limits, without the slowdown after a 429. */
+  /** Effective rates per minute: with headroom and learned limits, without the slowdown after a 429. */
   rates: Quantities<number | null>
-  /** Amounts taken in the provider's current window, and the most for any window. */
+  /** Amounts taken in the provider's current window, and the most that any window may hold. */
   used: Quantities<number>
   capacities: Quantities<number | null>
   /** The same for requests and 24 hours. */
@@ -44,25 +44,25 @@ export type BucketState = TierState & {
   capacityToday: number | null
   /** Permits whose lease has not ended. */
   inFlight: number
-  /** Limits that the provider reported, lower than the configured ones. `at`: unix ms of the last report. */
+  /** Limits that the provider reported, if lower than the configured ones. `at`: Unix ms of the last report. */
   learned: LearnedLimits
-  /** Calls at once that a lane with `max_concurrency: auto` has found; null elsewhere. */
+  /** How many calls at once a lane with `max_concurrency: auto` has found; null for other lanes. */
   learnedConcurrency: number | null
-  /** Counters that only grow: everything taken, and everything given back. */
+  /** Counters that only grow: everything taken, and everything refunded. */
   taken: Quantities<number>
   refunded: Quantities<number>
   /** 429s. */
   throttled: number
-  /** Where the window is learned: the one that the lane paces for now, ms; null where it is configured. */
+  /** If the window is learned: the window that the lane paces for now, ms; null if it is configured. */
   learnedWindow: number | null
-  /** What a call counts in the end, where that is learned: its estimate, or what it used, or the latter as a trial; null: not yet. */
+  /** What a call counts, if that is learned: its estimate, or used tokens, or used tokens on trial; null: not learned yet. */
   counting: TokenCounting | null
-  /** Of a source that refused us: until when it is asked nothing (Unix ms on Redis' clock; past: until one call is answered), and why. */
+  /** A source that refused a call: until when it gets no calls (Unix ms on Redis' clock; in the past: until one trial is answered), and why. */
   shut: { till: number; reason: string } | null
 }
 
 /**
- * While it is open, tenants whose calls broke have to wait; half-open, it lets one of their calls through at a time. Every
+ * While the breaker is open, tenants whose calls broke must wait. Half-open, it lets one of their calls through at a time. Every
  * other tenant may always have one call at a time.
  */
 export type LaneBreaker = {
@@ -73,13 +73,13 @@ export type LaneBreaker = {
   openUntil: number | null
   /** Tenants whose calls it holds back. */
   heldTenants: string[]
-  /** Tenants with a call under way that shows whether the provider works. */
+  /** Tenants with a running call that shows whether the provider works. */
   triedTenants: string[]
 }
 
 type TierStateJson = Omit<TierState, 'pausedReason'> & { pausedReason: string }
 
-/** The answer of `lua/read.lua`: dimensions in the order of `Amounts`, times already on Redis' clock. */
+/** The answer of `lua/read.lua`: dimensions in the order of `Amounts`, times on Redis' clock. */
 type LaneStateJson = TierStateJson & {
   tiers: (TierStateJson & { name: string })[]
   at: number
@@ -99,7 +99,7 @@ type LaneStateJson = TierStateJson & {
   shut: BucketState['shut']
 }
 
-/** Reads the answer of `lua/read.lua`: the states of the buckets, in the order in which the script was given them. */
+/** Reads the answer of `lua/read.lua`: the states of the buckets, in the order in which the script got them. */
 export function readBucketStates(json: string): BucketState[] {
   return (JSON.parse(json) as LaneStateJson[]).map(toBucketState)
 }
@@ -134,7 +134,7 @@ function toTier({ pausedUntil, pausedReason, breaker, speed }: TierStateJson): T
   }
 }
 
-/** An empty list of Lua comes as an empty object. */
+/** Lua encodes an empty list as an empty object. */
 function toList<T>(list: T[]): T[] {
   return Array.isArray(list) ? list : []
 }

@@ -1,14 +1,14 @@
 import type { RedisClient } from '../lib/redis.ts'
 
-/** Calls whose latencies a lane remembers. */
+/** How many calls' latencies a lane remembers. */
 const KEPT = 256
 
-/** How often gathered latencies are written, ms. */
+/** How often collected latencies are written, ms. */
 const FLUSH_MS = 1000
 
-/** The latencies of a lane's last calls, over all processes. */
+/** The latencies of the last calls of each lane, over all processes. */
 export type Latencies = {
-  /** Written within a second; a process that dies loses that much. */
+  /** Written within a second. A process that dies loses at most a second of them. */
   record(lane: string, latencyMs: number): void
   read(lane: string): Promise<{ p50: number | null; p95: number | null }>
   close(): Promise<void>

@@ -3,7 +3,7 @@ import { inputLimitOf, outputLimitOf } from './media-limits.ts'
 
 /** One number for each counted dimension: requests, tokens, input tokens, output tokens. */
 export type Amounts = [requests: number, tokens: number, inputTokens: number, outputTokens: number]
-/** The same where a dimension may be without a limit. */
+/** The same, if a dimension may have no limit. */
 export type Bounds = [
   requests: number | null,
   tokens: number | null,
@@ -25,7 +25,7 @@ export type LearnedLimit = { limit: number; at: number }
 export type LearnedLimits = { requests: LearnedLimit | null; tokens: LearnedLimit | null }
 
 export type EffectiveLimits = {
-  /** What flows in, a millisecond. */
+  /** What the levels gain per millisecond. */
   rates: Bounds
   /** What any `window` may hold. */
   capacities: Bounds
@@ -34,8 +34,8 @@ export type EffectiveLimits = {
 }
 
 /**
- * The current limits. Rates leave the headroom free; capacities do not, because they are the provider's limit and not our
- * target. A window too short for one request (30 a minute, counted by the second) still lets one through.
+ * The current limits. Rates leave the headroom free. Capacities do not, because they are the provider's limit and not the target of the
+ * pace. A window that is too short for one request (30 a minute, counted by the second) still lets one through.
  */
 export function computeLimits(
   lane: LaneLimits,
@@ -63,7 +63,7 @@ export function computeLimits(
   return limits
 }
 
-/** A dimension without a configured limit stays unlimited, even if one is reported: providers report in different units. */
+/** A dimension without a configured limit stays unlimited, even if the provider reports one: providers report in different units. */
 function lowerOf(configured: number | undefined, learned: LearnedLimit | null): number | null {
   if (configured === undefined) return null
   return learned === null ? configured : Math.min(configured, learned.limit)

@@ -1,23 +1,24 @@
 import { type Lane, type LaneLimits, listLimits } from '../config/lanes.ts'
 
 /**
- * Lanes of pictures and of sound count them where other lanes count output and input tokens: no provider counts both of one call, and
- * a dimension more would cost every call of every lane. cross-checks.ts refuses a lane that is to count both.
+ * Lanes of images count them in the place of output tokens, and lanes of audio count seconds in the place of input tokens. No provider
+ * counts both for one call, and another dimension would cost time in every call of every lane. cross-checks.ts refuses a lane with
+ * limits on both.
  */
 
-/** A minute's limit in the place of input tokens. */
+/** The limit per minute in the place of input tokens. */
 export function inputLimitOf(limits: LaneLimits): number | undefined {
   return limits.audio_seconds_per_minute ?? limits.input_tokens_per_minute
 }
 
-/** A minute's limit in the place of output tokens. */
+/** The limit per minute in the place of output tokens. */
 export function outputLimitOf(limits: LaneLimits): number | undefined {
   return limits.images_per_minute ?? limits.output_tokens_per_minute
 }
 
 type Counted = { inputTokens: number; outputTokens: number; images?: number; audioSeconds?: number }
 
-/** What a call takes, as its lane counts. */
+/** What a call takes, as its lane counts it. */
 export function countMedia<Cost extends Counted>(
   lane: Pick<Lane, 'limits' | 'shared' | 'sources'>,
   cost: Cost,

@@ -2,18 +2,18 @@
  * The effect of 429s: the lane runs at `slow` of its speed until `from`, then its speed rises linearly to full over `recoveryMs`.
  * Levels refill over lived time (the integral of the speed), so the refill is exact however often it is computed.
  *
- * How deep a cut is and how long it lasts follows from how far over the limit the lane was, and how often lately: `heat` counts 429s. Each
- * of a wave adds one, and it fades with the time since the wave before, to a half in half a minute. One stray 429
- * costs a quarter of a second beyond its pause; a wave of three cuts three tenths, for the better part of a minute.
+ * How far and how often the lane was over the limit lately decides how deep a cut is and how long it lasts. `heat` measures that: each 429
+ * of a wave adds one, and `heat` fades with the time since the wave before, to a half in half a minute. One stray 429 costs a quarter of
+ * a second beyond its pause. A wave of three cuts three tenths, for most of a minute.
  */
 export type Slowdown = {
   slow: number
   /** Logical ms at which recovery begins. */
   from: number
-  /** Logical ms of the last wave's first 429: 429s of calls that left before it belong to the same wave. */
+  /** Logical ms of the first 429 of the last wave. 429s to calls that left before it belong to the same wave. */
   cutAt: number
   heat: number
-  /** The speed at the first 429 of the wave, which the wave's cut counts from. */
+  /** The speed at the first 429 of the wave. The cut of the wave counts from it. */
   before: number
   recoveryMs: number
 }
@@ -35,7 +35,7 @@ export function computeSpeed({ slow, from, recoveryMs }: Slowdown, now: number):
   return Math.min(1, slow + ((1 - slow) * Math.max(0, now - from)) / recoveryMs)
 }
 
-/** Milliseconds lived between `from` and `now`: the integral of the speed; negative before `from`. */
+/** Lived milliseconds between `from` and `now`: the integral of the speed; negative before `from`. */
 export function computeLived({ slow, from, recoveryMs }: Slowdown, now: number): number {
   const since = now - from
   if (since <= 0) return slow * since

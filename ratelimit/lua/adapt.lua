@@ -1,10 +1,11 @@
--- Hears how calls of a lane with `max_concurrency: auto` ended, and answers how many may run at once. The same as
--- concurrency.ts, operation for operation; test/contract/concurrency.test.ts holds the two together.
+-- Learns from how calls of a lane with `max_concurrency: auto` ended, and answers how many may run at once. concurrency.ts does the
+-- same, operation for operation; test/contract/concurrency.test.ts compares the two.
 --
 -- KEYS    1 state  string   MessagePack of the state  2 permits  zset  as the gate's scripts keep them
---         3 none   never there, so that Redis Cluster runs nothing on a slot that it is moving
--- ARGV    1 now in ms; '' = Redis' clock  2 requests that wait inside the server; '' = not known; then for each call: ms it took, ms to its first token ('' = it came whole), output
---         tokens, '1' if the server had too much to do
+--         3 none   never exists, so that Redis Cluster runs nothing on a slot that it is moving
+-- ARGV    (`encodeReport` of adaptive-gate.ts) 1 now in ms; '' = Redis' clock  2 requests that wait inside the server; '' = unknown; then
+--         for each call: its duration in ms, ms to its first token ('' = the answer came whole), output tokens, '1' if the server was
+--         overloaded
 -- Answer  the limit
 -- Invariant: it is a whole number from 1 to MOST; a reading (no call) writes nothing.
 
@@ -33,7 +34,7 @@ local state = packed and cmsgpack.unpack(packed) or {
   limit = FIRST_LIMIT, since = 0, direction = 1, step = FIRST_STEP, tokens = 0, sums = emptySums(),
   base = { limit = 0, firstMs = 0, tokenMs = 0 }, gains = 0, losses = 0, alarms = 0, loweredAt = 0, isDrained = true,
 }
--- A clock that was set back would make every later call one from before.
+-- If a clock went back, every later call would look older than the current limit.
 state.since, state.loweredAt = min(state.since, now), min(state.loweredAt, now)
 
 local function timeOf(measured, tokens) return max(0.001, measured.firstMs + measured.tokenMs * tokens) end

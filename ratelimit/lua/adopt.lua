@@ -1,8 +1,8 @@
--- Writes a lane's state that depart.lua read, where the lane has none yet.
+-- Writes the state of a lane that depart.lua read, if the lane has none yet.
 --
 -- KEYS    1 bucket  2 permits  3 records  4 ledger:window  5 ledger:day, as in common.lua  6 none
--- ARGV    1 the bucket; then for each of the others: how many arguments, and these as Redis answered them
--- Answer  1 it was written | 0 the lane has its state
+-- ARGV    1 the bucket; then for each of the other keys: the number of arguments, and the arguments as Redis answered them
+-- Answer  1 the state was written | 0 the lane has its state
 -- Invariant: a state that is in use is never replaced.
 
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end

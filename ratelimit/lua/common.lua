@@ -1,40 +1,40 @@
--- Stands in front of every script of the gate. bucket.ts, limits.ts, ledger.ts, slowdown.ts, breaker.ts and
--- window-learning.ts do the same in TypeScript, operation for operation (as take.ts and claim.ts do grant.lua, and settle.ts settle.lua); the
--- contract suite, test/contract/ratelimit*.test.ts, holds the two together.
+-- Comes before every script of the gate. bucket.ts, limits.ts, ledger.ts, slowdown.ts, breaker.ts and window-learning.ts do the same
+-- in TypeScript, operation for operation. take.ts and claim.ts do the same as grant.lua, and settle.ts does the same as settle.lua. The
+-- contract suite, test/contract/ratelimit*.test.ts, compares the two.
 --
--- A call takes from several buckets at once: its lane's own, one for each shared limit that names the lane, and that of one
--- of the lane's sources, if it has any. All keys of one provider have one hash tag, so that one script sees all of its buckets.
--- Functions work on one bucket, `b`: {keys, limits, state, now, …}, made by `openBucket`.
+-- A call takes from several buckets at once: from the lane's own, from one for each shared limit that names the lane, and, if the lane
+-- has sources, from that of one source. All keys of a provider have one hash tag, so that one script sees all of its buckets.
+-- Functions work on one bucket, `b`: {keys, limits, state, now, …}. `openBucket` makes it.
 --
--- KEYS  for each bucket, the lane's own first, those of its sources last:
---       1 bucket         string   MessagePack of the state (made in `openBucket`)
+-- KEYS  for each bucket, the lane's own first, those of its sources last (`addressBuckets` of addresses.ts):
+--       1 bucket         string   MessagePack of the state (`openBucket` makes it)
 --       2 permits        zset     permit → end of its lease, logical ms
---       3 records        hash     permit → MessagePack {taken at, cost, what the window held}
---       4 ledger:window  hash     slice → MessagePack amounts taken in it and still counting
---       5 ledger:day     hash     the same over 24 hours
---       last: none       never there, so that Redis Cluster runs nothing on a slot that it is moving
+--       3 records        hash     permit → MessagePack {time of the take, cost, what the window held}
+--       4 ledger:window  hash     slice → MessagePack amounts that were taken in it and still count
+--       5 ledger:day     hash     the same for 24 hours
+--       last: none       never exists, so that Redis Cluster runs nothing on a slot that it is moving
 -- ARGV  1 now            ms; '' = Redis' clock
---       2 sources        for each `name|weight|mark`, with blanks between; '' = the lane has none
+--       2 sources        `name|weight|mark` of each, separated by blanks; '' = the lane has none
 --       then for each bucket:
 --       1–4              requests, tokens, input and output tokens a minute; '' = no limit, here and below
 --       5, 6             requests a day, concurrency
 --       7, 8             window in ms (auto: learned), headroom
 --       FIRST…           the script's own
 --
--- Amounts are {requests, tokens, input tokens, output tokens}, times are ms. Numbers stay doubles all the way:
--- MessagePack carries them exactly, where tostring would keep 14 digits.
+-- Amounts are {requests, tokens, input tokens, output tokens}. Times are ms. Numbers stay doubles everywhere: MessagePack keeps
+-- them exactly; tostring would keep 14 digits.
 
 local BUCKETS = (#KEYS - 1) / 5
 local FIRST = 3 + 8 * BUCKETS
 
--- {name, weight, mark}. A shut source stays so only for the same mark: another key or address is asked at once.
+-- {name, weight, mark}. A shut source stays shut only for the same mark: a source with another key or address is used at once.
 local SOURCES = {}
 if ARGV[2] ~= '' then
   for name, weight, mark in string.gmatch(ARGV[2], '([^| ]+)|([^| ]+)|([^| ]*)') do
     SOURCES[#SOURCES + 1] = { name = name, weight = tonumber(weight), mark = mark }
   end
 end
--- Buckets that every call takes from; those of sources come after them.
+-- Every call takes from these buckets. Those of sources come after them.
 local COMMON = BUCKETS - #SOURCES
 
 local SLICES = 600
@@ -46,22 +46,22 @@ local floor, min, max = math.floor, math.min, math.max
 local pack, unpackMessage = cmsgpack.pack, cmsgpack.unpack
 local call = redis.call
 
--- Digits enough for any double, for the sorted set's scores.
+-- Enough digits for any double, for the scores of a sorted set.
 local function exact(number)
   return string.format('%.17g', number)
 end
 
 -- Limits ---------------------------------------------------------------------------------------------------
 
--- How the gate paces, ms: the window of its guard; what a level may hold; what calls may overtake each other by. Where
--- the window is learned, `openBucket` sets all four to those of the bucket's step.
+-- How the gate paces, ms: the window of its guard; what a level may hold (burst, saved); by how much calls may overtake each other.
+-- Where the window is learned, `openBucket` sets all four to those of the bucket's step.
 local STEPS = { { 1000, 1000, 2000, 25 }, { 10000, 200, 400, 50 }, { 60000, 200, 400, 50 } }
 local FORGET_MS = 86400000
 local NEW_MS, NEW_BURST_MS, NEW_JITTER_MS, LATE_FADES_MS = 5000, 100, 100, 600000
 
 local STANDARD = 'standard'
 
--- Reading must not change a bucket that is not in use: `read.lua` says that it reads.
+-- Reading must not change a bucket that is not in use. `read.lua` sets this.
 local isReading = false
 
 -- The bucket's keys and configured limits.
@@ -81,7 +81,7 @@ local function addressBucket(number)
     isAuto = isAuto, headroom = headroom,
     source = SOURCES[number - COMMON], isShared = number > 1 and number <= COMMON,
     window = ms, burst = 100, saved = max(100, min(1000, ms / 10)), jitter = min(50, ms / 20),
-    -- Set later. A member that is named here costs no growth of the table.
+    -- Set later. Naming the members here keeps the table from growing.
     state = false, now = 0, limits = false, isUntouched = false, closedSlice = false,
     inFlight = 0, newLeases = false, newRecords = false, corrections = false, currentRates = false, isInvolved = false,
   }
@@ -89,7 +89,7 @@ end
 
 local LEARNED = { 'requests', 'tokens' }
 
--- Rates (a ms) and capacities of the window and the day; nil where there is no limit.
+-- Rates (per ms), and capacities of the window and of the day; nil where there is no limit.
 local function computeLimits(b)
   local rates, capacities, learned = {}, {}, b.state.learned
   for d = 1, 4 do
@@ -158,9 +158,10 @@ local function createLedger(span, now)
   return { window = span, open = slice, amounts = { 0, 0, 0, 0 }, tail = slice, sum = { 0, 0, 0, 0 } }
 end
 
--- The ledger with slices of another span. What still counts keeps its time: a slice goes to the last narrower one that it covers, or to the
--- wider one that it is in. So processes that use two spans in turn, while a change of the configuration reaches them, move nothing on. Where the call
--- before took a step of learning, all counts as just taken: what the provider counts of it is not known yet.
+-- The ledger with slices of another span. What still counts keeps its time: a slice goes to the last narrower slice that it covers, or to
+-- the wider slice that contains it. So two spans may alternate, while a change of the configuration reaches the processes, and nothing
+-- moves forward in time. Where the call before took a step of learning, everything counts as just taken: nobody knows yet what the
+-- provider counts of it.
 local function resizeLedger(b, key, ledger, span)
   local fresh, before, width = createLedger(span, b.now), ledger.window / SLICES, span / SLICES
   fresh.tail = floor((b.now - countingTime(b, span)) / width)
@@ -191,7 +192,7 @@ local function resizeLedger(b, key, ledger, span)
   return fresh
 end
 
--- Brings the ledger to `now` and answers it, and whether a slice was closed.
+-- Brings the ledger to `now`. Answers the ledger, and whether a slice was closed.
 local function rollLedger(b, which, ledger, span)
   local key, now, isUntouched = b.ledgers[which], b.now, b.isUntouched
   if ledger.window ~= span then return resizeLedger(b, key, ledger, span), true end
@@ -223,13 +224,13 @@ local function rollLedger(b, which, ledger, span)
   return ledger, ledger.open ~= previous
 end
 
--- A wait of over HOUR_MS that a provider asked for: {asking = {probe}}. From its end on, one call at a time asks whether it is over, until one is
--- answered. `probe`: its permit, if it is under way.
+-- After a wait of more than HOUR_MS that a provider asked for: {asking = {probe}}. From its end on, one call at a time tests whether it is
+-- over, until one gets an answer. `probe`: the permit of this call, if there is one.
 
 -- Levels -------------------------------------------------------------------------------------------------------
 
--- Each holds at most its burst. While another level is below its own burst, it may hold up to a second's worth (a tenth
--- of shorter windows).
+-- A level holds at most its burst. While another level is below its burst, it may hold more (`saved`): what a second refills, or a tenth
+-- of a window that is shorter than ten seconds; where the window is learned, as STEPS says.
 local function refill(b, lived)
   local levels, rates, burst = b.state.levels, b.limits.rates, b.burst
   local short = 0
@@ -253,7 +254,7 @@ local function createLearning(now)
     lateMs = 0, lateAt = -FORGET_MS, lessonAt = -FORGET_MS, tellsMinute = { false, false } }
 end
 
--- By how much more than the first step allows for calls overtake each other, as 429s taught.
+-- By how much calls overtake each other beyond what the first step allows for, as 429s taught.
 local function findLateness(learning, now)
   return learning.lateMs * max(0, 1 - (now - learning.lateAt) / LATE_FADES_MS)
 end
@@ -264,7 +265,7 @@ local function setPacing(b, now)
   b.window, b.burst, b.saved, b.jitter = unpack(STEPS[learning.step])
   if isFirst then b.jitter = b.jitter + findLateness(learning, now) end
   -- At first nothing is saved up: workers that just started are late, and the guard of a wider window does not know what left
-  -- before it until it has seen a whole one.
+  -- earlier until it has seen a whole window.
   if now - learning.since >= max(NEW_MS, isFirst and 0 or b.window) then return end
   b.burst, b.saved = NEW_BURST_MS, NEW_BURST_MS
   if isFirst then b.jitter = max(NEW_JITTER_MS, b.jitter) end
@@ -274,9 +275,9 @@ local function moveTo(learning, step, now)
   learning.step, learning.since, learning.held = step, now, 0
 end
 
--- Learning what a call counts in the end, its estimate or what it used: {mode, since, slot, slots, sum, deniedAt, excess, refunded,
--- refunds, failures, retryAt}. `slots` are the last minute's tokens, as used by calls that ended and as estimated for others; `refunds` are
--- what calls of the same slots got back where what is used counts. Earlier releases add to `refunded` -----------------------
+-- Learning what a call counts for the provider, its estimate or what it used: {mode, since, slot, slots, sum, deniedAt, excess, refunded,
+-- refunds, failures, retryAt}. `slots` has the tokens of the last minute: used tokens of calls that ended, estimates of the others.
+-- `refunds` has what calls of the same slots got back where used tokens count. Earlier releases add to `refunded` -----------------------
 
 local SLOT_MS, SLOTS = 5000, 13
 
@@ -293,7 +294,7 @@ end
 
 local function rollMinute(counting, now)
   local slot = floor(now / SLOT_MS)
-  -- State of earlier releases has no such member.
+  -- State of earlier releases does not have this member.
   counting.refunds = counting.refunds or createSlots()
   for number = max(counting.slot, slot - SLOTS) + 1, slot do
     local at = number % SLOTS + 1
@@ -303,10 +304,10 @@ local function rollMinute(counting, now)
   counting.slot = max(slot, counting.slot)
 end
 
--- Tiers of service: a pause after 429s, the breaker and the pace after 429s are kept for each. Those of standard are members of the
--- state itself, those of others in `state.tiers`: {pausedUntil, pausedReason, asking, breaker, slowdown, nextAt} ------
+-- Tiers of service: each has its own pause after 429s, breaker, and pace after 429s. Those of standard are members of the state itself;
+-- those of the others are in `state.tiers`: {pausedUntil, pausedReason, asking, breaker, slowdown, nextAt} ------
 
--- nil: nothing is known of it.
+-- nil: the state has nothing about the tier.
 local function findTier(state, tier)
   if tier == STANDARD then return state end
   return state.tiers and state.tiers[tier]
@@ -323,7 +324,7 @@ local function needTier(state, tier)
   return kept
 end
 
--- Until when every tier is held back, by hand. `ownUntil` is the end of a pause that is standard's alone; earlier releases set
+-- The end of an operator's pause, which holds every tier back. `ownUntil` is the end of a pause of standard alone; earlier releases set
 -- pauses of any kind without it.
 local function findHold(state)
   local held = state.heldUntil or 0
@@ -338,7 +339,7 @@ if not server then
   server = time[1] * 1000 + time[2] / 1000
 end
 
--- The bucket of this number, brought to now: its clock, levels and ledgers.
+-- The bucket of this number, with its clock, levels and ledgers brought to now.
 local function openBucket(number)
   local b = addressBucket(number)
   local packed = call('GET', b.bucket)
@@ -354,7 +355,7 @@ local function openBucket(number)
   }
   b.state = state
 
-  -- As an older version wrote it.
+  -- State that an older version wrote.
   if not state.breaker.broken then state.breaker = closeBreaker(-1) end
   if not state.slowdown.recovery then
     state.slowdown.heat, state.slowdown.before, state.slowdown.recovery = 0, 1, LONGEST_RECOVERY_MS
@@ -362,7 +363,7 @@ local function openBucket(number)
   if state.shut and b.source and state.shut.mark ~= b.source.mark then state.shut = nil end
   b.isUntouched = isReading and (not packed or state.leaving ~= nil)
 
-  -- If the server's clock falls back, logical time stands still and then goes on.
+  -- If the server's clock goes back, logical time never does: it continues from its last value.
   local now = server + state.skew
   if now < state.last then
     state.skew = state.skew + (state.last - now)
@@ -370,7 +371,7 @@ local function openBucket(number)
   end
   b.now = now
   if b.isAuto then
-    -- State of earlier releases has no such members.
+    -- State of earlier releases does not have these members.
     if not state.learning or now - state.last > FORGET_MS then state.learning = createLearning(now) end
     if not state.learning.lateMs then
       state.learning.lateMs, state.learning.lateAt, state.learning.lessonAt = 0, -FORGET_MS, -FORGET_MS
@@ -391,18 +392,18 @@ local function openBuckets()
   return buckets
 end
 
--- The end of the longest pause of any tier.
+-- The latest end of a pause of any tier.
 local function findLatestPause(state)
   local till = state.pausedUntil
   for _, tier in pairs(state.tiers or {}) do till = max(till, tier.pausedUntil) end
   return till
 end
 
--- A bucket that was to be deleted (forget.lua) and is used again keeps its keys.
+-- A bucket that forget.lua marked for deletion, and that is used again, keeps its keys.
 local function saveBucket(b)
   local state = b.state
   if b.source or b.isShared then
-    -- Names of sources and of shared limits change: what one leaves behind ends by itself.
+    -- Names of sources and of shared limits change. What an old name leaves behind expires.
     state.leaving = nil
     local till = max(findLatestPause(state), state.shut and state.shut.till or 0)
     local ttl = string.format('%.0f', floor(max(DAY_MS, till - b.now)) + HOUR_MS)
@@ -424,7 +425,7 @@ local function countLeases(b)
   return call('ZCOUNT', b.permits, '(' .. exact(b.now), '+inf')
 end
 
--- A pause of a tier never gets shorter; the longest one gives the reason. True: this one is the longest.
+-- A pause of a tier never gets shorter. The longest pause gives the reason. Answers true if this one is the longest.
 local function extendPause(tier, till, reason)
   if till <= tier.pausedUntil then return false end
   tier.pausedUntil = till
@@ -432,7 +433,7 @@ local function extendPause(tier, till, reason)
   return true
 end
 
--- For how long a source that refused us stays shut, ms; after that, one call at a time is a trial.
+-- For how long a source that refused a call stays shut, ms. After that, one call at a time is a trial.
 local function findShutWait(b, untilEnd)
   local shut = b.state.shut
   if not shut then return 0 end

@@ -1,9 +1,9 @@
--- Reads a lane's state from where earlier releases kept it, and lets their workers take nothing more there.
+-- Reads the state of a lane from the keys of earlier releases, and then keeps the workers of these releases from taking anything there.
 --
 -- KEYS    1 bucket  2 permits  3 records  4 ledger:window  5 ledger:day, as in common.lua  6 none
--- ARGV    1 '' to read; else ms for which nothing is taken there, and after which the state may go
--- Answer  {bucket, permits…, records…, slices of the window…, of the day…}; nil where there is none, or it was taken over
--- Invariant: what was taken over once is never taken over again, however old it is by then.
+-- ARGV    1 '' to read; else ms for which nothing is taken there; the state expires after twice that time
+-- Answer  {bucket, permits…, records…, slices of the window…, of the day…}; nil if there is no state, or it was taken over before
+-- Invariant: a state that was taken over once is never taken over again, at any age.
 
 local packed = redis.call('GET', KEYS[1])
 if not packed then return false end

@@ -1,7 +1,7 @@
--- Deletes a lane that nobody uses any more, one of the many that models "*" may have, and its sources.
+-- Deletes a lane that is no longer in use, and its sources. With models "*" a provider may have many lanes.
 --
--- Answer  1 its keys are deleted | 0 a call is under way, or some state must stay for a while
--- Invariant: use that counts against a limit, a pause, a breaker and a slowdown stay; their keys end a day after they matter.
+-- Answer  1 its keys are deleted | 0 a call is running, or some state must stay for a while
+-- Invariant: use that counts against a limit, a pause, a breaker and a slowdown stay. Their keys expire a day after they matter.
 
 local lane = openBucket(1)
 if countLeases(lane) > 0 then return 0 end

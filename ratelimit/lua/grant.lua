@@ -1,9 +1,9 @@
--- Opens the buckets of a lane and grants permits from them. It stands in front of take.lua, and in a script of jobs/lua that takes the
--- permit of the job that it creates (`readGateFunction` of ratelimit/scripts.ts); common.lua stands before it.
+-- Opens the buckets of a lane and grants permits from them. It comes before take.lua, and inside the script of jobs/lua that takes the
+-- permit of the job that it creates (`readGateFunction` of ratelimit/scripts.ts). common.lua comes before it.
 --
 -- ARGV    FIRST lease of a permit in ms; the rest is the script's own
--- `refuse(cost, caller)` and `grant(cost, caller, source)` decide about one cost, {requests, tokens, input tokens, output tokens}; `caller` is
--- {tenant, source, tier} of the call. `saveBuckets` has to be called when all is decided.
+-- `refuse(cost, caller)` and `grant(cost, caller, source)` decide about one cost, {requests, tokens, input tokens, output tokens}. `caller`
+-- is {tenant, source, tier} of the call. Call `saveBuckets` after all decisions.
 -- Invariant: afterwards no window of any bucket holds more than its capacity, levels are at most the burst, and
 -- every grant is booked in levels, ledgers and a permit of every bucket.
 
@@ -26,7 +26,7 @@ for _, b in ipairs(buckets) do
   b.newLeases, b.newRecords = {}, {}
 end
 
--- Ends of the leases that this call gave to probes and trials.
+-- Ends of the leases that this script run gave to probes and trials.
 local granted = {}
 
 local function untilEnd(b, permit)
@@ -34,7 +34,7 @@ local function untilEnd(b, permit)
   return lease and min(PROBE_POLL_MS, lease - b.now) or 0
 end
 
--- How long the breaker keeps a call of this tenant, ms; 0 or less: it may leave.
+-- How long the breaker holds back a call of this tenant, ms; 0 or less: it may leave.
 local function findBreakerWait(b, breaker, tenant)
   local now = b.now
   local breakerState = findBreakerState(breaker, now)
@@ -49,7 +49,7 @@ local function findBreakerWait(b, breaker, tenant)
   return max(breaker.trialAt - now, untilEnd(b, last))
 end
 
--- A call of this tenant leaves while the breaker is not closed.
+-- Books a call of this tenant that leaves while the breaker is not closed.
 local function bookTrial(b, breaker, tenant, permit)
   if isHeld(breaker, tenant) then
     breaker.probe = permit
@@ -65,7 +65,7 @@ local function bookTrial(b, breaker, tenant, permit)
   breaker.trialAt = b.now + min(LONGEST_TRIAL_MS, TRIAL_MS + TRIAL_GROWTH_MS * #breaker.tenants)
 end
 
--- When the bucket will have lived that many ms from `from` on.
+-- The inverse of `computeLived`: the time at which the bucket has lived that many ms since `from`.
 local function findLived(slowdown, lived)
   local slow, from, recovery = slowdown.slow, slowdown.from, slowdown.recovery
   if lived <= 0 then return from + lived / slow end
@@ -74,7 +74,7 @@ local function findLived(slowdown, lived)
   return from + 2 * lived / (math.sqrt(slow * slow + 2 * growth * lived) + slow)
 end
 
--- For each dimension without room: ms until enough slices have been dropped. Reads slices only when there is none.
+-- For each dimension without room: ms until enough slices have been dropped. Reads slices only if a dimension has no room.
 local function computeLedgerWaits(b, which, ledger, capacities, cost)
   local waits, excess = {}, {}
   for d = 1, 4 do
@@ -106,14 +106,14 @@ local function computeLedgerWaits(b, which, ledger, capacities, cost)
   return waits
 end
 
--- The room that smaller costs leave to a large cost with a claim: half of the refill since the claim.
+-- The room that smaller costs leave to a large cost with a claim: half of the refill since the claim, at most the claimed amount.
 local function computeReserve(b, d, cost)
   local claim = b.state.claim
   if not claim or claim.dimension ~= d or b.now > claim.till or cost[d] >= claim.amount then return 0 end
   return min(claim.amount, b.limits.rates[d] / 2 * (b.now - claim.since))
 end
 
--- Claims room for a cost that found none; the oldest live claim wins.
+-- Claims room for a cost that found none. The oldest claim that has not lapsed wins.
 local function stakeClaim(b, waits, cost)
   local longest
   for d = 1, 4 do
@@ -128,8 +128,8 @@ local function stakeClaim(b, waits, cost)
   end
 end
 
--- Whether a cost may clearly leave, as far as this bucket goes. Most may, and then no wait has to be computed. The levels may be
--- below zero by `creditMs` of their rates.
+-- Whether this bucket clearly lets a cost leave. Most costs may leave, and then no wait is computed. Levels may be below zero by `creditMs`
+-- of their rates.
 local function passes(b, cost, tierName, creditMs)
   local state, limits = b.state, b.limits
   local tier = findTier(state, tierName)
@@ -151,7 +151,7 @@ local function passes(b, cost, tierName, creditMs)
   return true
 end
 
--- Where the window is learned, a call larger than a short window's capacity passes where the window holds nothing else.
+-- Where the window is learned, a call that is larger than the capacity of a short window passes while the window holds nothing else.
 local function stretch(b, cost)
   if not b.isAuto then return b.limits.capacities end
   local capacities = {}
@@ -161,14 +161,14 @@ local function stretch(b, cost)
   return capacities
 end
 
--- The largest amount that may ever pass; where the window is learned, one that fits into a minute.
+-- The largest amount that can ever pass. Where the window is learned: the largest that fits into a minute.
 local function findLargest(b, d)
   local capacity = b.limits.capacities[d]
   if not capacity or not b.isAuto then return capacity or math.huge end
   return max(capacity, b.limits.rates[d] / b.headroom * STEPS[#STEPS][1])
 end
 
--- The guard holds this cost back: perhaps the next step is due. From ten seconds on it is only where calls are large.
+-- The guard holds this cost back: the next step may be due. From the window of ten seconds on, only large calls count for that.
 local function noteHeld(b, cost)
   local learning, share = b.state.learning, 0
   for d = 1, 4 do
@@ -181,14 +181,15 @@ local function noteHeld(b, cost)
   moveTo(learning, learning.step + 1, b.now)
 end
 
--- What this bucket can never admit of a cost; nil: nothing.
+-- The dimension in which this bucket can never admit a cost; nil: none.
 local function findImpossible(b, cost)
   for d = 1, 4 do
     if cost[d] > min(findLargest(b, d), b.limits.dailyCapacities[d] or math.huge) then return WAITING_FOR[d] end
   end
 end
 
--- A tier that is slowed down paces itself, beside the levels that all tiers share: ms until its next call, and its turn after one.
+-- A slowed tier has a pace of its own beside the levels that all tiers share. `findTurnOfTier` answers the ms until its next call, and
+-- `bookTurnOfTier` sets the turn after a call.
 local function findTurnOfTier(tier, now)
   if not tier.nextAt or computeSpeed(tier.slowdown, now) == 1 then return 0 end
   return tier.nextAt - now - TIER_BURST_MS
@@ -206,8 +207,8 @@ local function bookTurnOfTier(b, tier, cost)
   tier.nextAt = max(b.now, tier.nextAt) + longest / speed
 end
 
--- Tells `wait` each reason why a cost may not leave now, as far as this bucket goes; answers the waits for its window.
--- `creditMs`, `poolMs`: what the sources of a lane lend each other.
+-- Calls `wait` with each reason of this bucket why a cost may not leave now. Answers the waits for its window.
+-- `creditMs`, `poolMs`: how far a source may go into debt, and how long until the sources together owe nothing.
 local function findWaits(b, cost, caller, wait, creditMs, poolMs)
   local state, now, limits = b.state, b.now, b.limits
   wait(findHold(state) - now, 'provider_pause')
@@ -217,7 +218,7 @@ local function findWaits(b, cost, caller, wait, creditMs, poolMs)
     wait(tier.pausedUntil - now, 'tier')
     if tier.asking and tier.pausedUntil <= now then wait(untilEnd(b, tier.asking.probe), 'tier') end
     wait(findTurnOfTier(tier, now), 'tier')
-    -- Breakers are those of the sources, where there are any.
+    -- Where a lane has sources, their breakers decide.
     if b.source or b == lane and #SOURCES == 0 then wait(findBreakerWait(b, tier.breaker, caller.tenant), 'breaker') end
   end
   if b.concurrency and b.inFlight >= b.concurrency then
@@ -235,7 +236,7 @@ local function findWaits(b, cost, caller, wait, creditMs, poolMs)
       if state.levels[d] < -EPSILON then
         local owedMs = -state.levels[d] / rate
         local paidOff = findLived(state.slowdown, lived + owedMs) - now
-        -- Earlier, where the sources together have room by then.
+        -- Earlier, if the sources together have room by then.
         if poolMs < paidOff then
           paidOff = max(poolMs, findLived(state.slowdown, lived + owedMs - creditMs) - now)
         end
@@ -251,13 +252,13 @@ local function findWaits(b, cost, caller, wait, creditMs, poolMs)
   return windowWaits
 end
 
--- The bucket's window held a cost back.
+-- Books that the bucket's window held a cost back.
 local function holdBack(b, windowWaits, cost)
   if b.isAuto and next(windowWaits) then noteHeld(b, cost) end
   stakeClaim(b, windowWaits, cost)
 end
 
--- Whether a source comes first: one whose breaker is closed, or that a call may try now. Others serve where these have no room.
+-- Whether a source comes first: its breaker is closed, or a call may try it now. The other sources serve if these have no room.
 local function isSound(b, tierName)
   local tier = findTier(b.state, tierName)
   if not tier then return true end
@@ -267,14 +268,14 @@ local function isSound(b, tierName)
   return breakerState == 'half_open' and b.now >= breaker.trialAt and untilEnd(b, breaker.probe) <= 0
 end
 
--- How full a source is for its weight: by the fullest limit, then by the calls that it was given.
+-- How full a source is for its weight: by its fullest limit, then by the number of its calls.
 local function measureFullness(b)
   local fullness, weight = computeLoad(b), b.source.weight
   if b.concurrency then fullness = max(fullness, b.inFlight / b.concurrency) end
   return fullness / weight, b.state.taken[1] / weight
 end
 
--- What the sources that may serve hold together, what flows in, and whether one of them is in debt.
+-- The sums of the levels and of the rates of all sources that may serve, and whether one of them is in debt.
 local function poolSources(tierName)
   local levels, rates, isInDebt = { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, false
   for number = COMMON + 1, BUCKETS do
@@ -298,7 +299,7 @@ local function poolSources(tierName)
   return levels, rates, isInDebt
 end
 
--- Ms until a source would owe nothing if it took this cost, for its weight.
+-- Ms until a source owes nothing again if it takes this cost, for its weight.
 local function findPayOff(b, cost)
   local longest = 0
   for d = 1, 4 do
@@ -308,14 +309,14 @@ local function findPayOff(b, cost)
   return longest / b.source.weight
 end
 
--- The source for a cost; nil, the shortest wait (-1: never) and its reason where none has room.
+-- The source for a cost. Where none has room: nil, the shortest wait (-1: never) and its reason.
 local function chooseSource(cost, caller)
   local only
   for number = COMMON + 1, BUCKETS do
     if buckets[number].source.name == caller.source then only = buckets[number] end
   end
-  -- While the sources together have room, each may go into debt a little: then several may take a call, and the one that suits
-  -- it does. Otherwise the first one with room takes the next call, and one gets all small calls, another all large ones.
+  -- While the sources together have room, each may go into debt a little. Then several sources may take a call, and the best one does.
+  -- Otherwise the first source with room takes the next call: one source gets all small calls, and another gets all large ones.
   local pooled, inflow, isInDebt = poolSources(caller.tier)
   local poolMs = 0
   for d = 1, 4 do
@@ -364,7 +365,7 @@ local function chooseSource(cost, caller)
   return nil, shortest, waitingFor
 end
 
--- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave, and then its source.
+-- The longest wait of a cost that may not leave now (-1: never), and its reason. If it may leave: nil, nil, and its source.
 local function refuse(cost, caller)
   local number = 1
   while number <= COMMON and passes(buckets[number], cost, caller.tier, 0) do number = number + 1 end
@@ -416,12 +417,12 @@ local function book(b, cost, permit)
     counting.slots[at] = counting.slots[at] + cost[2]
     counting.sum = counting.sum + cost[2]
     record.minute = counting.sum
-    -- Where what is used counts, that is the pace: a level takes back no more than its burst at a time.
+    -- Where used tokens count, the expected use is the pace: a level takes back at most its burst at a time.
     if counting.mode ~= 'estimate' then
       record.paced = cost[2] * (1 - max(0, min(MOST_EXCESS, counting.excess)))
       local spared = cost[2] - record.paced
       if rates[2] then levels[2] = levels[2] + spared end
-      -- A window shorter than a minute is our own way to pace; one of a minute holds what the provider's does.
+      -- A window shorter than a minute only paces the calls. A window of a minute holds what the provider's window holds.
       if b.window < SLOT_MS * (SLOTS - 1) then
         record.guarded = record.paced
         for _, ledger in ipairs({ inWindow, inDay }) do
@@ -434,7 +435,7 @@ local function book(b, cost, permit)
   records[#records + 1] = pack(record)
 end
 
--- One permit for all buckets that it is taken from; its number was given by none of them before. It names its source.
+-- One permit for all buckets of a call. None of them gave its number before. The permit names its source.
 local function grant(cost, caller, source)
   local sequence = lane.state.sequence
   for number = 2, BUCKETS do sequence = max(sequence, buckets[number].state.sequence) end
@@ -473,7 +474,7 @@ local function grant(cost, caller, source)
   return permit
 end
 
--- Permits that were neither settled nor renewed for an hour.
+-- Deletes permits that were neither settled nor renewed for an hour after their lease ended.
 for _, b in ipairs(buckets) do
   if b.closedSlice then
     local lapsed = call('ZRANGEBYSCORE', b.permits, '-inf', exact(b.now - KEEP_MS), 'LIMIT', 0, 1000)

@@ -1,5 +1,5 @@
--- Pauses the lane, all its tiers; or (with '' as the time) ends the pause, opens shut sources, closes the breaker, and starts recovery from a 429
--- now. Shared limits are other lanes' as well: they are not among the buckets here, but for the end of their own pauses.
+-- Pauses all tiers of the lane. With '' as the time, ends the pause, opens shut sources, closes the breaker, and starts the recovery from a
+-- 429 now. Shared limits belong to other lanes, too: a pause does not touch them, but the end of a pause also ends theirs.
 --
 -- ARGV    FIRST ms, then the reason
 -- Answer  1

@@ -1,8 +1,8 @@
--- Where an entry of a fair key would stand among its tenant's waiting entries of a band, if it were queued now (see tag.lua). Reads only.
+-- The place of a new entry of a fair key among its tenant's waiting entries of a band (see tag.lua). Only reads.
 --
 -- KEYS    1 fair hash
 -- ARGV    tenant, band, digest of the fair key ('' none)
--- Answer  {how many of them would go before it, how many there are}
+-- Answer  {how many of them go before it, how many there are}
 
 local lane = string.sub(KEYS[1], 1, -string.len(':fair') - 1)
 local name = ARGV[2] .. ':' .. ARGV[1]

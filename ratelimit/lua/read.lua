@@ -1,8 +1,8 @@
 -- Reads the states of the lane, of its shared limits and of its sources, for people and metrics.
 --
 -- Answer  JSON of a list: the lane's state, those of the shared limits, those of the sources (LaneStateJson in lane-state.ts); times on
---         Redis' clock. JSON keeps 14 digits here, enough to look at.
--- Invariant: reading only moves the buckets to now, and creates no key.
+--         Redis' clock. JSON keeps 14 digits here, enough for people.
+-- Invariant: reading only brings the buckets to now, and creates no key.
 
 isReading = true
 
@@ -11,7 +11,7 @@ local function orNull(value)
   return value
 end
 
--- A tier of service: its own pause, or that of all tiers, until `hold`; its breaker; its share of the rate.
+-- The state of a tier of service: its own pause, or the pause of all tiers, which ends at `hold`; its breaker; its share of the rate.
 local function readTier(b, tier, hold, heldReason)
   local state, now = b.state, b.now
   local breaker = findBreakerState(tier.breaker, now)

@@ -1,7 +1,7 @@
--- Books retries before they are scheduled, so that they stay a fifth of the lane's requests. The model, with the
--- reasons, is test/model/ratelimit/retry-budget.ts.
+-- Books retries before they are scheduled, so that they stay at most a fifth of the lane's requests. The model
+-- test/model/ratelimit/retry-budget.ts gives the reasons.
 --
--- ARGV    FIRST how many, then their tenant or ''
+-- ARGV    FIRST the number of retries, then their tenant or ''
 -- Answer  the delay of each, ms
 -- Invariant: budget promised to one retry never goes to another.
 

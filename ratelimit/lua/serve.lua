@@ -1,10 +1,10 @@
--- Moves a lane's virtual time to the start tag of the entries being served, and measures the rate of service.
+-- Moves the virtual time of a lane to the start tag of the entries that it serves now, and measures the rate of service.
 --
 -- KEYS    1 fair hash  2 sorted set of the entries that wait
--- ARGV    1 start tag  2 seconds of service that are being served  3 '1' to restart the measurement of the rate
+-- ARGV    1 start tag  2 seconds of service that these entries take  3 '1' to restart the measurement of the rate
 -- Answer  0
--- Invariant: the virtual time never goes back. `rate` is seconds of service a second, decayed over RATE_MS. It is valid
--- only if entries have waited all the time since `since`: a lane without a backlog is slow because it lacks work.
+-- Invariant: the virtual time never goes back. `rate` is in seconds of service a second, and decays over RATE_MS. It is valid
+-- only if entries have been waiting all the time since `since`: a lane without a backlog is slow because it has no work.
 
 local RATE_MS = 10000
 

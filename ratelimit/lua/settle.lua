@@ -1,10 +1,10 @@
--- Frees permits and books what their calls really used; follows the provider's feedback if that reports less room.
+-- Frees permits and books what their calls really used. Follows the provider's feedback if that reports less room.
 --
--- ARGV    from FIRST on, 18 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
---         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
---         'broken' or ''); ms of pause after a 429, its reason; whose call it was: tenant, prompt, job; ms for
---         which the source is shut, for it refused us; the tier of service that was asked; tokens that count if the
---         provider counts what was used, where only its answers can tell whether it does. '' = not reported, here and there.
+-- ARGV    from FIRST on, 18 for each settlement (`encodeBookings` of settle-script.ts): permit; actual requests, tokens, input and
+--         output tokens ('' = never sent); reported request and token limits, remaining requests and tokens; how the call ended
+--         ('ok', 'broken' or ''); ms of pause after a 429, its reason; tenant, prompt and job of the call; ms for which the source is
+--         shut because it refused the call; the tier of service of the call; tokens that count if the provider counts used tokens,
+--         where only its answers can tell that. '' = not reported, in every place.
 -- Answer  how many permits were settled
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
@@ -74,7 +74,7 @@ local function correct(b, record, actual)
   correctLedger(b, 2, state.day, record.takenAt, refund)
 end
 
--- What remains of a shorter window than a minute is over before the next call leaves.
+-- What remains of a window that is shorter than a minute is out of date before the next call leaves.
 local function isOfUse(b, d, remaining, limit)
   if not b.isAuto then return true end
   local tells = b.state.learning.tellsMinute
@@ -82,8 +82,8 @@ local function isOfUse(b, d, remaining, limit)
   return tells[d]
 end
 
--- A 429 of a new wave. True when it says how the provider counts, or how late calls come, not that the provider has less. No call leaves
--- during a pause, so the next wave is as far from this one as it is from the pause's end.
+-- Books a 429 of a new wave. Answers true if it tells how the provider counts, or how late calls arrive, and not that the provider has
+-- less room. No call leaves during a pause, so the distance to the next wave counts from the end of this pause.
 local function noteThrottled(b, pauseMs)
   local learning, now = b.state.learning, b.now
   local sinceLast = now - learning.strayAt
@@ -92,7 +92,7 @@ local function noteThrottled(b, pauseMs)
     if sinceLast < AGAIN_MS then return false end
     local lateMs = findLateness(learning, now) + LATE_MS
     learning.lateMs, learning.lateAt = min(MOST_LATE_MS, lateMs), now
-    -- Calls are not as late as that: the provider has less.
+    -- Calls are never that late: the provider has less room.
     if lateMs > MOST_LATE_MS then return false end
   else
     if now - learning.since >= PROVEN_MS and sinceLast >= PROVEN_MS then return false end
@@ -104,8 +104,8 @@ local function noteThrottled(b, pauseMs)
   return true
 end
 
--- Whether a report about this dimension is about this bucket. It is about the limit nearest to the reported one; where only
--- what remains was reported, about the lowest. Of equal ones, about all of them.
+-- Whether a report about this dimension is about this bucket. It is about the limit nearest to the reported one. If only the remaining
+-- amount was reported, it is about the lowest limit. Of equal limits it is about all.
 local function isReportedOn(b, d, reported)
   local configured = b.configured[d]
   if not configured then return false end
@@ -119,8 +119,9 @@ local function isReportedOn(b, d, reported)
   return true
 end
 
--- What remained for the provider is at least what a strict minute of used tokens leaves; less denies that it counts what is used. It
--- is tried where nothing denied it for a minute, and what was refunded of the last minute's calls is taken back when something does.
+-- A provider that counts used tokens has at least as much left as a strict minute of used tokens leaves. A lower report denies that it
+-- counts them. If no report denied it for a minute, the bucket tries it. If a report denies it then, the bucket takes back what it refunded
+-- for the calls of the last minute.
 local function decideCounting(b, record, remaining)
   local counting, now, limit = b.state.counting, b.now, b.configured[2]
   local learned = b.state.learned.tokens
@@ -145,7 +146,7 @@ local function decideCounting(b, record, remaining)
   end
 end
 
--- Hears what a call used, and answers what counts for it.
+-- Learns from what a call used, and answers what counts for the call.
 local function hearCounting(b, tierName, record, actual, first)
   local used, remaining = tonumber(ARGV[first + 17]), tonumber(ARGV[first + 8])
   local state, now = b.state, b.now
@@ -172,7 +173,7 @@ local function hearCounting(b, tierName, record, actual, first)
   return { actual[1], used, actual[3], actual[4] }
 end
 
--- The level is at most what the provider said remained, less the growth of our window since, less one more such call.
+-- The level is at most what the provider reported as remaining, minus the growth of the window since then, minus one more call of this size.
 local function observe(b, tierName, record, size, first, grown)
   local state = b.state
   if record.takenAt < state.observedAt then return end
@@ -180,7 +181,8 @@ local function observe(b, tierName, record, size, first, grown)
   local remaining = { tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3]) }
   if not (reported[1] or reported[2] or remaining[1] or remaining[2]) then return end
   local isReported = { isReportedOn(b, 1, reported[1]), isReportedOn(b, 2, reported[2]) }
-  -- Another tier that reports another limit than ours has one of its own: neither it nor what remains of it says anything of ours.
+  -- If another tier reports a limit that differs from the bucket's, it has a limit of its own. Neither this limit nor what remains of it
+  -- tells anything about the bucket's.
   for d = 1, 2 do
     local known = state.learned[LEARNED[d]]
     local ours = known and known.limit or b.configured[d]
@@ -201,8 +203,8 @@ local function observe(b, tierName, record, size, first, grown)
   state.observedAt = record.takenAt
 end
 
--- Calls that left before the first 429 of a wave belong to it. How deep the cut is and how long it lasts follows from how many 429s
--- the wave has, and how many came lately.
+-- A 429 to a call that left before the first 429 of a wave belongs to this wave. The number of 429s in the wave and in recent waves
+-- decides how deep the cut is and how long it lasts.
 local function slowDown(slowdown, record, now, pauseMs)
   local speed = computeSpeed(slowdown, now)
   if record.takenAt > slowdown.cutAt then
@@ -224,18 +226,18 @@ local function throttle(b, tierName, record, pauseMs, reason)
   state.throttled = state.throttled + 1
   if extendPause(tier, now + pauseMs, reason) and tier == state then state.ownUntil = state.pausedUntil end
   if pauseMs > HOUR_MS then tier.asking = {} end
-  -- Another tier may have a quota of its own, which says nothing of how ours is counted.
+  -- Another tier may have a quota of its own. It tells nothing about how the provider counts standard.
   local teaches = b.isAuto and tierName == STANDARD and pauseMs <= LESSON_MS
   if teaches and fresh and noteThrottled(b, pauseMs) then
     slowdown.cutAt = now
     return
   end
-  -- Calls that left before the last lesson are of its wave: a 429 to one of them says nothing new.
+  -- Calls that left before the last lesson belong to its wave: a 429 to one of them tells nothing new.
   if teaches and record.takenAt <= state.learning.lessonAt then return end
   slowDown(slowdown, record, now, pauseMs)
 end
 
--- The call that asked whether a long wait is over has ended.
+-- Ends the test whether a long wait is over, if this call was the test.
 local function endAsking(b, tierName, permit, isAnswered)
   local tier = findTier(b.state, tierName)
   local asking = tier and tier.asking
@@ -244,7 +246,7 @@ local function endAsking(b, tierName, permit, isAnswered)
   if isAnswered then tier.asking = nil end
 end
 
--- How many of the broken calls differ in tenant and this member; '' is unlike any other.
+-- How many of the broken calls differ in tenant and this member. '' differs from everything.
 local function countDistinct(broken, member)
   local known, count = {}, 0
   for _, one in ipairs(broken) do
@@ -255,7 +257,7 @@ local function countDistinct(broken, member)
   return count
 end
 
--- Appends, and returns the list cut to its last so many elements.
+-- Appends an item, and keeps the last `most` elements.
 local function append(list, item, most)
   list[#list + 1] = item
   if #list > most then table.remove(list, 1) end
@@ -266,7 +268,7 @@ local function isProviderDown(broken)
   return countDistinct(broken, 2) >= TRIP or #broken >= MOST_BROKEN and countDistinct(broken, 3) >= TRIP
 end
 
--- Counts how a call ended, unless it left before the breaker opened or closed.
+-- Counts how a call ended for the breaker, unless the call left before the breaker opened or closed.
 local function judge(b, tierName, record, outcome, source)
   local now = b.now
   local tier = outcome == 'broken' and needTier(b.state, tierName) or findTier(b.state, tierName)
@@ -283,7 +285,7 @@ local function judge(b, tierName, record, outcome, source)
     tier.breaker.failures, tier.breaker.broken = 0, {}
     return
   end
-  -- State of earlier releases has no such members.
+  -- State of earlier releases does not have these members.
   if breaker.openings == 0 and now < (breaker.refutedUntil or 0) and includes(breaker.refuted, source[1]) then return end
   breaker.failures = breaker.failures + 1
   append(breaker.broken, source, MOST_BROKEN)
@@ -302,7 +304,7 @@ local function judge(b, tierName, record, outcome, source)
   breaker.probe = nil
 end
 
--- A source that refused us is shut; an answer to the call that tried it opens it again.
+-- Shuts a source that refused a call. An answer to the call that tried it opens it again.
 local function shutOrOpen(b, permit, shutMs, reason, outcome)
   local state, till = b.state, shutMs and b.now + shutMs
   local shut = state.shut
@@ -315,7 +317,7 @@ local function shutOrOpen(b, permit, shutMs, reason, outcome)
   end
 end
 
--- Closed slices that were corrected are read once and written once.
+-- Corrected slices that are closed are read once and written once.
 buckets = openBuckets()
 for _, b in ipairs(buckets) do b.corrections = { {}, {} } end
 
@@ -324,7 +326,7 @@ for i = FIRST, #ARGV, 18 do permits[#permits + 1] = ARGV[i] end
 local records = {}
 for number, b in ipairs(buckets) do records[number] = call('HMGET', b.records, unpack(permits)) end
 for index, permit in ipairs(permits) do
-  -- The bucket that the call is judged by: its source's, where there is one. A source that went takes nothing more.
+  -- `judged`: the bucket whose breaker and pause the call counts for: its source's, if the lane has sources. A removed source has none.
   local isKnown, judged = false, #SOURCES == 0 and 1 or nil
   for number, b in ipairs(buckets) do
     local isOwn = records[number][index]
@@ -341,7 +343,7 @@ for index, permit in ipairs(permits) do
     for d = 1, 4 do
       if sent then actual[d] = tonumber(ARGV[i + d]) end
     end
-    -- A 429 is the lane's or the source's, and that of the shared limits with the least room.
+    -- A 429 counts for the lane or the source, and for the shared limits with the least room.
     local pauseMs, highest, shutMs = tonumber(ARGV[i + 10]), 0, tonumber(ARGV[i + 15])
     if pauseMs and BUCKETS > 1 then
       for _, b in ipairs(buckets) do

@@ -1,22 +1,22 @@
 -- Gives new entries their place before they are queued: start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM '96) in
 -- seconds of the lane's service. The twin is `tagEntries` in fairness.ts.
 --
--- Inside a tenant the same is done once more for its fair keys: an entry of a tenant that uses them gets a second tag, by which
--- queue-fetch.lua decides which of the tenant's entries has the tenant's next turn. The twin is `tagFairKeys` in fair-keys.ts.
+-- Inside a tenant the same happens once more for its fair keys. An entry of a tenant that uses fair keys gets a second tag. By this tag,
+-- queue-fetch.lua decides which of the tenant's entries gets the tenant's next turn. The twin is `tagFairKeys` in fair-keys.ts.
 --
 -- KEYS    1 fair hash: `v` the virtual time, `f:<flow>:<tenant>` where the tenant's last entry of the flow ends, `keys` there once
 --           an entry had a fair key
---         2… sorted sets and lists that hold the lane's entries; when all are empty, the count restarts
--- ARGV    1 how many of KEYS 2… are sorted sets (they come first), then for each entry: tenant, flow (its band, or
---         `later-<band>` when it is not due yet, `again-<band>` when its call broke), seconds over weight, digest of its fair key ('' none)
--- Answer  for each entry its start tag and its tag inside the tenant ('' where it has none), as text
+--         2… sorted sets and lists that hold the lane's entries; if all are empty, the count restarts
+-- ARGV    (`encodeTags` of create-fairness.ts) 1 how many of KEYS 2… are sorted sets (they come first), then for each entry: tenant, flow (its
+--         band; `later-<band>` if it is not due yet; `again-<band>` if its call broke), seconds over weight, digest of its fair key ('' none)
+-- Answer  for each entry its start tag and its tag inside the tenant ('' if it has none), as text
 -- Invariant: start = max(v, end of the tenant's last), end = start + seconds / weight; v never goes back while
 -- anything is queued. So a tenant's entries keep their order, and no tenant gets more than one entry before another
--- for each unit of weight. Fair keys change nothing of that: they only exchange turns of one tenant.
+-- for each unit of weight. Fair keys do not change that: they only exchange turns inside one tenant.
 --
--- Beside the fair hash: `key-turns:<band>:<tenant>`, the waiting entries by their tags inside the tenant, and
--- `key-ends:<band>:<tenant>`, where each key's last entry ends (member `v`: the tenant's own virtual time). A key is forgotten when
--- its end is behind that time: each entry that is tagged removes up to two of them, so no call grows with the number of keys.
+-- Two keys beside the fair hash: `key-turns:<band>:<tenant>` has the waiting entries by their tags inside the tenant, and
+-- `key-ends:<band>:<tenant>` has the end of each key's last entry (member `v`: the tenant's own virtual time). A key whose end is behind
+-- that time is deleted: each new entry deletes at most two of them, so no call grows with the number of keys.
 
 local KEPT_MS = 86400000
 local MOST_FORGOTTEN = 2
@@ -41,7 +41,7 @@ for i = 5, #ARGV, 4 do if ARGV[i] ~= '' then has_keys = '1' end end
 
 local function text(value) return string.format('%.17g', value) end
 
--- By band and tenant: where they are kept, the tenant's virtual time, and the ends that this call changes.
+-- By band and tenant: the key of the ends, the tenant's virtual time, and the ends that this script run changes.
 local inside = {}
 
 local function read_inside(name)

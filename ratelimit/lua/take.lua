@@ -1,11 +1,11 @@
--- Grants the longest prefix of the costs that may leave now; each cost from every bucket or from none, and of the sources from
+-- Grants the longest prefix of the costs that may leave now. Each cost takes from every bucket or from none, and of the sources from
 -- the one with the most room.
 --
--- ARGV    FIRST lease in ms; then for each cost: requests, tokens, input tokens, output tokens, its tenant or '', the source that
---         it has to go to or ''; a source that there is not binds nothing; its tier of service
--- Answer  {ms until the next cost could pass (0: all passed, -1: never), what it waits for or '', permit…};
---         what it waits for is 'tier' where calls of other tiers may leave, 'breaker' where those of other tenants may as well
--- Invariant: that of grant.lua, which stands before this.
+-- ARGV    FIRST lease in ms; then for each cost (`encodeRequests` of take-script.ts): requests, tokens, input tokens, output tokens,
+--         its tenant or '', the source that it must go to or '' (the script ignores an unknown source), its tier of service
+-- Answer  {ms until the next cost may pass (0: all passed, -1: never), what it waits for or '', permit…};
+--         it waits for 'tier' if calls of other tiers may leave, for 'breaker' if calls of other tenants may leave, too
+-- Invariant: that of grant.lua, which comes before this.
 
 local answer = { 0, '' }
 for i = FIRST + 1, #ARGV, 7 do

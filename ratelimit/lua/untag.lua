@@ -1,10 +1,9 @@
--- Refunds the service of entries that leave the lane unserved, so that their tenants' next entries do not come after
--- it.
+-- Refunds the service of entries that leave the lane unserved, so that the next entries of their tenants do not wait for it.
 --
 -- KEYS    1 fair hash, as in tag.lua
 -- ARGV    for each entry: tenant, flow, seconds over weight
 -- Answer  0
--- Invariant: no tag of a waiting entry changes, and no end falls behind the virtual time.
+-- Invariant: no tag of a waiting entry changes, and no end moves behind the virtual time.
 
 local fair = KEYS[1]
 local v = tonumber(redis.call('HGET', fair, 'v') or '0')

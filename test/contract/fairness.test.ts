@@ -4,11 +4,11 @@ import type { Priority } from '../../jobs/job.ts'
 import { createQueues } from '../../jobs/queue.ts'
 import type { Order } from '../../jobs/queue-entry.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
+import { createFairness } from '../../ratelimit/create-fairness.ts'
 import { createGate } from '../../ratelimit/create-gate.ts'
 import {
   BAND_SECONDS,
   type Band,
-  createFairness,
   type FairState,
   priorityOf,
   serveTagged,

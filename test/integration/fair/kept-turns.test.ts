@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { createFairness } from '../../../ratelimit/fairness.ts'
+import { createFairness } from '../../../ratelimit/create-fairness.ts'
 import { openTestStore } from '../../helpers/store.ts'
 
 it('a turn is kept while the lane keeps counting, and assigned again once counting has started over', async () => {

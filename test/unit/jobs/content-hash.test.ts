@@ -171,7 +171,7 @@ describe('contentHash', () => {
     )
   })
 
-  it('tells numbers apart that are one double', () => {
+  it('distinguishes numbers that are one double', () => {
     const of = (seed: string) =>
       contentHash({ type: 'chat', model: 'a/b', body: parseWithSource(`{"model":"a/b","seed":${seed}}`) })
     expect(of('9223372036854775807')).not.toBe(of('9223372036854775806'))
