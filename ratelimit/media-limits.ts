@@ -1,9 +1,9 @@
 import { type Lane, type LaneLimits, listLimits } from '../config/lanes.ts'
 
 /**
- * Lanes of images count them in the place of output tokens, and lanes of audio count seconds in the place of input tokens. No provider
- * counts both for one call, and another dimension would cost time in every call of every lane. cross-checks.ts refuses a lane with
- * limits on both.
+ * Lanes of images count images in the place of output tokens, and lanes of audio count seconds in the place of input tokens. No provider
+ * counts images and output tokens, or seconds and input tokens, for one call, and another dimension would cost time in every call of
+ * every lane. cross-checks.ts refuses a lane that limits both.
  */
 
 /** The limit per minute in the place of input tokens. */
