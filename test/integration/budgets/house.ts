@@ -7,7 +7,7 @@ import { type ConfigInput, configSchema } from '../../../config/schema.ts'
 import { createLiveConfig } from '../../../config/watch.ts'
 import type { Attempt, Job } from '../../../jobs/job.ts'
 import { tenantRoot } from '../../../jobs/keys.ts'
-import { createScripts } from '../../../jobs/scripts.ts'
+import { ALONE, createScripts } from '../../../jobs/scripts.ts'
 import { createTenantStatsReader } from '../../../jobs/tenant-stats.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
 import { openApi, openWorker } from '../../../services.ts'
@@ -96,7 +96,7 @@ export async function openBudgetHouse(options: {
   const { prefix } = place
   const tenantStats = createTenantStatsReader({
     redis,
-    scripts: createScripts(redis),
+    scripts: createScripts(redis, ALONE),
     prefix,
     retainMs: () => 60_000,
   })

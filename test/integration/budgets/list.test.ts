@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createBudgets } from '../../../jobs/budget-usage.ts'
-import { createScripts } from '../../../jobs/scripts.ts'
+import { ALONE, createScripts } from '../../../jobs/scripts.ts'
 import { createBudgetReader } from '../../../services/read-budgets.ts'
 import { acmeKey, createTestApi, opsKey, type TestApi } from '../../helpers/api.ts'
 import { testAtRest } from '../../helpers/encryption.ts'
@@ -188,7 +188,7 @@ describe('GET /v1/budgets', () => {
   it('lets so many groups have budgets, and no more', async () => {
     const { deps, redis } = api
     const { budgets } = deps.tenants
-    const place = { redis, scripts: createScripts(redis), rootOf: api.root, atRest: testAtRest() }
+    const place = { redis, scripts: createScripts(redis, ALONE), rootOf: api.root, atRest: testAtRest() }
     deps.tenants.budgets = createBudgets({ ...place, now: Date.now, mostGroups: 2 })
     const as = 'beta-key-0123456789'
     const put = (group: string) => ask('PUT', `/v1/groups/${group}/budget`, { usd: 1 }, as)

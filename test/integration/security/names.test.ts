@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { moveGroups } from '../../../jobs/group-names.ts'
-import { createScripts } from '../../../jobs/scripts.ts'
+import { ALONE, createScripts } from '../../../jobs/scripts.ts'
 import { chatJob, createTestApi, type TestApi } from '../../helpers/api.ts'
 import { collectKeyWords } from '../../helpers/key-words.ts'
 import { readOperations } from '../../helpers/openapi.ts'
@@ -179,7 +179,7 @@ it("keeps a group that an earlier version stored in the place of another group's
   const prefix = root.slice(0, root.indexOf(':{'))
   await api.redis.sadd(`${prefix}:tenants`, 'default')
   await Promise.all(
-    [1, 2].map(() => moveGroups({ redis: api.redis, scripts: createScripts(api.redis), prefix })),
+    [1, 2].map(() => moveGroups({ redis: api.redis, scripts: createScripts(api.redis, ALONE), prefix })),
   )
   expect((await get('/v1/groups/lone:jobs')).json()).toMatchObject({ total: 2, counts: { queued: 2 } })
   const listed = (await get('/v1/jobs?group=lone:jobs')).json().data.map((job: { id: string }) => job.id)
