@@ -76,7 +76,7 @@ export function createPromptPrefixes(deps: {
     one.warmUntil = now() + KEPT_MS
     if (now() - one.announcedAt < ANNOUNCE_MS) return
     one.announcedAt = now()
-    redis.set(key, 'warm', 'PX', KEPT_MS).catch((error: unknown) => onError(error, 'noting a warm prefix'))
+    redis.set(key, 'warm', 'PX', KEPT_MS).catch((error: unknown) => onError(error, 'noting a warm prompt prefix'))
   }
 
   /** True: this process goes first. False: the prefix is warm. Waits while another process warms it. */
@@ -118,7 +118,7 @@ export function createPromptPrefixes(deps: {
       answered: () => over(() => keepWarm(key, one)),
       failed: () =>
         over(() => {
-          redis.del(key).catch((error: unknown) => onError(error, 'giving up a prefix'))
+          redis.del(key).catch((error: unknown) => onError(error, 'giving up a prompt prefix'))
         }),
     }
   }
@@ -146,7 +146,7 @@ export function createPromptPrefixes(deps: {
             return lead(key, one, end)
           }
         } catch (error) {
-          onError(error, 'asking for a prefix')
+          onError(error, 'waiting for the turn of a prompt prefix')
         }
         end()
         break

@@ -162,7 +162,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     own = false,
   ): Promise<void> {
     await keep(() => work.fail(claimed, end, error, own), 'storing a failure')
-    await keep(() => queue.acknowledge(held), 'acknowledging')
+    await keep(() => queue.acknowledge(held), 'acknowledging an entry')
   }
 
   async function putBack(
@@ -225,7 +225,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
         }
         const goesOn = await keep(() => work.requeue(claimed, ends[index]!, next), 'splitting a request')
         if (goesOn) resent.push(held)
-        else await keep(() => queue.acknowledge(held), 'acknowledging')
+        else await keep(() => queue.acknowledge(held), 'acknowledging an entry')
       }),
     )
     const middle = Math.ceil(resent.length / 2)

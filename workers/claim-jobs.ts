@@ -52,8 +52,8 @@ export function createClaim(deps: {
     }
     const ours = [...held] // below, claimed entries are replaced in `held`
     const started = isStarted(held[0], now())
-      ? [await keep(() => work.openStarted(held[0]!, lane.id), 'opening')]
-      : await keep(() => work.start(ours, intent), 'claiming')
+      ? [await keep(() => work.openStarted(held[0]!, lane.id), 'opening a started job')]
+      : await keep(() => work.start(ours, intent), 'claiming jobs')
     const claimedJobs: ClaimedJob[] = []
     const others: Promise<void>[] = []
     for (const [index, answer] of started.entries()) {

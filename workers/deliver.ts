@@ -62,7 +62,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     await stored
     const acknowledge = () =>
       Promise.all(jobResults.map(({ job: claimedJob }) => queue.acknowledge(claimedJob.held)))
-    await keep(acknowledge, 'acknowledging')
+    await keep(acknowledge, 'acknowledging entries')
     await kept
     return completions.reduce((sum, { costUsd }) => sum + (costUsd ?? 0), 0)
   }

@@ -87,7 +87,7 @@ export function startHeartbeat(deps: {
     started.on('message', (message: FromThread) => {
       if (message.kind === 'renewed') renewedAt = performance.now()
       else if (message.kind === 'failed')
-        onError(Object.assign(new Error(message.error.message), message.error), 'renewing locks')
+        onError(Object.assign(new Error(message.error.message), message.error), 'renewing leases')
       else if (message.kind === 'gave_up')
         onError(new Error(`the main loop was silent for over ${data.hungMs} ms`), 'holding jobs')
     })
@@ -134,7 +134,7 @@ export function startHeartbeat(deps: {
   }
 
   function renewHere(): void {
-    renewal.renew().catch((error) => onError(error, 'renewing locks'))
+    renewal.renew().catch((error) => onError(error, 'renewing leases'))
   }
 
   const signs = setInterval(() => tell({ limits: [...limits.keys()].flatMap(readLimits) }), SIGN_MS)

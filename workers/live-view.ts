@@ -60,7 +60,7 @@ export function createLiveView(deps: {
   const deltas = createDeltaWriter({
     write: (chunks) => deps.write(claimed, chunks),
     onUseless: () => useless.abort('cancelled'),
-    onError: (error) => onError(error, 'streaming'),
+    onError: (error) => onError(error, 'writing chunks of a stream'),
   })
   const { tenant, type } = claimed
   const shared = { tenant, push: deltas.push }
@@ -73,7 +73,7 @@ export function createLiveView(deps: {
   const sound = speaks
     ? createSoundPieces({
         ...{ ...shared, files: deps.files },
-        onError: (error) => onError(error, 'streaming sound'),
+        onError: (error) => onError(error, 'writing pieces of a sound'),
       })
     : null
 

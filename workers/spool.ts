@@ -78,7 +78,7 @@ export async function checkSpoolFolder(
     const remedy = 'Make it writable for this user, or name another folder: worker.spool.'
     const refusal = refuseFolder(error, 'the folder for results that Redis does not take,', folder, remedy)
     if (explainFileFault(error)?.isPassing !== true) throw refusal
-    onError(refusal, 'trying the spool')
+    onError(refusal, 'checking the spool folder')
   }
 }
 
@@ -232,7 +232,7 @@ export function startSpool(deps: {
           )
         }
       } catch (error) {
-        onError(error, 'keeping a result on disk')
+        onError(error, 'writing a result to the spool')
         return async () => {}
       }
     },

@@ -174,7 +174,7 @@ export async function startWorker(
       stopped = true
       wakeListener.leave()
       const drain = startDrain(deps.store.isThere)
-      await channels.announce([]).catch((error) => onError(error, 'closing the lanes'))
+      await channels.announce([]).catch((error) => onError(error, 'announcing that the worker stops'))
       // Until Redis sends this worker nothing more, it makes the calls that were started for it, because its loops
       // still begin calls.
       await unlessAborted(
