@@ -76,7 +76,9 @@ export function createPromptPrefixes(deps: {
     one.warmUntil = now() + KEPT_MS
     if (now() - one.announcedAt < ANNOUNCE_MS) return
     one.announcedAt = now()
-    redis.set(key, 'warm', 'PX', KEPT_MS).catch((error: unknown) => onError(error, 'noting a warm prompt prefix'))
+    redis
+      .set(key, 'warm', 'PX', KEPT_MS)
+      .catch((error: unknown) => onError(error, 'noting a warm prompt prefix'))
   }
 
   /** True: this process goes first. False: the prefix is warm. Waits while another process warms it. */

@@ -122,7 +122,7 @@ it('a disk that does not accept a result is reported, and nothing is thrown', as
   const { spool, errors } = open(store, file)
   const takeAway = await spool.put([{ tenant: TENANT, id: 'job_x', args: [] }])
   await takeAway()
-  expect(errors.join()).toMatch(/keeping a result on disk: .*(EEXIST|ENOTDIR)/)
+  expect(errors.join()).toMatch(/writing a result to the spool: .*(EEXIST|ENOTDIR)/)
 })
 
 it('the files on disk are what the store would hold', async () => {
