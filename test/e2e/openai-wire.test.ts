@@ -249,7 +249,7 @@ test.each<[string, JsonObject, string]>([
   ['blank', { content: ' \n' }, 'stop'],
   ['nothing but thoughts', { content: null, reasoning_content: 'Hm.' }, 'stop'],
 ])(
-  'an answer that is %s is handed over, and bought anew by the next, in one piece and streamed',
+  'an answer that is %s is passed on, and the next request buys it again, in one piece and streamed',
   async (_, message, finish) => {
     const whole = ended(message, finish)
     own.script = ({ body }, response) => {
@@ -280,7 +280,7 @@ test.each<[string, JsonObject | string]>([
   ['a text', { error: 'out of luck' }],
   ['a detail', { detail: 'out of luck' }],
   ['a choice', { ...chunk({}), choices: [{ index: 0, error: { message: 'out of luck' }, delta: {} }] }],
-])('an error inside a stream, as %s, is told once and ends it', async (_, said) => {
+])('an error inside a stream, as %s, is sent once and ends it', async (_, said) => {
   own.script = (_call, response) => {
     const events = openEvents(response)
     for (const one of [chunks[0], chunks[1], said, '[DONE]']) events.send(one)

@@ -177,7 +177,7 @@ test('its folder is private to its own user, also an old one that all could read
 })
 
 test.runIf(process.platform === 'linux' && process.getuid?.() === 0)(
-  'another user of the machine reads neither its files nor its keys',
+  'another user of the machine can read neither its files nor its keys',
   async () => {
     const redis = await start()
     await ask(redis, 'SET', 'prompt', 'canary')

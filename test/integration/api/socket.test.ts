@@ -321,12 +321,7 @@ describe('an invalid message', () => {
       'filter.event',
     ],
     ['a cursor of nowhere', { type: 'subscribe', id: 'a', all: true, after: 'x' }, 'a', 'after'],
-    [
-      'a cursor of a job that is none',
-      { type: 'subscribe', id: 'a', job: 'job_1', after: 'now' },
-      'a',
-      'after',
-    ],
+    ['an invalid cursor of a job', { type: 'subscribe', id: 'a', job: 'job_1', after: 'now' }, 'a', 'after'],
     ['a job that is none', { type: 'subscribe', id: 'a', job: '../x' }, 'a', null],
     ['a flow that is none', { type: 'subscribe', id: 'a', flow: 'flow_none' }, 'a', null],
     ['a subscription that is none', { type: 'unsubscribe', id: 'zz' }, 'zz', 'id'],
@@ -344,7 +339,7 @@ describe('an invalid message', () => {
       'body.model',
     ],
     [
-      'a key that is none',
+      'an invalid key',
       { type: 'submit', id: 'a', job: chatJob(), idempotency_key: '\u0000' },
       'a',
       'Idempotency-Key',

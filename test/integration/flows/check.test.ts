@@ -131,7 +131,7 @@ const FAULTS: [string, object, string, RegExp][] = [
   ['a job and a signal', { a: { ...say('x'), wait_for_signal: {} } }, 'steps.a', /one of them/],
   ['neither', { a: { needs: [] } }, 'steps.a', /job or wait_for_signal/],
   [
-    'a timeout that is none',
+    'an invalid timeout',
     { a: { wait_for_signal: { timeout: 'soon' } } },
     'steps.a.wait_for_signal.timeout',
     /duration/,

@@ -43,7 +43,7 @@ async function passTime(): Promise<void> {
 test.each<[string, Partial<NewJob>]>([
   ['in its record', { cache: 'off' }],
   ['kept for equal jobs', {}],
-])('a job and the files of its answer, %s, go together', async (_where, members) => {
+])('a job and the files of its answer, %s, are deleted together', async (_where, members) => {
   const job = await submit(picture('a', members))
   const file = await complete(await store.start())
   expect(await unheld()).toEqual([])

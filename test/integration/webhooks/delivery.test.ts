@@ -393,7 +393,7 @@ describe('webhooks of several tenants', () => {
   }
 
   it.skipIf(process.platform !== 'linux')(
-    'are not held up by silent receivers of another, on however many hosts',
+    'are not held up by silent receivers of another tenant, on any number of hosts',
     async () => {
       const silence = await openSilence()
       for (let n = 0; n < 400; n++) {

@@ -13,7 +13,7 @@ const bodyOf = (text: string, members = {}) => ({
 it.each<[string, FaultKind]>([
   ['OpenAI', 'flex_unavailable'],
   ['Groq', '498'],
-])('a flex call that %s has no capacity for harms nobody else, and counts as no attempt', async (_, kind) => {
+])('a flex call for which %s has no capacity harms no other job, and is not an attempt', async (_, kind) => {
   const faults = [{ kind, match: '"service_tier":"flex"', times: 12 }]
   const { store, simulator, config, gate, work } = await openWorkshop({ simulator: { faults } })
   await work()

@@ -73,7 +73,7 @@ describe('verifyWebhook', () => {
     ['the signature is no base64', { 'webhook-signature': 'v1,***' }],
     ['the signature is empty', { 'webhook-signature': 'v1,' }],
     ['the signature is by another secret', headersOf({}, other)],
-  ])('does not believe a message when %s', async (_name, changes) => {
+  ])('refuses a message when %s', async (_name, changes) => {
     await expect(verifyWebhook(body, headersOf(changes), secret, { now })).rejects.toThrow(
       WebhookVerificationError,
     )

@@ -30,7 +30,7 @@ test.each(
       .filter((value) => typeof value === 'string' || typeof value === 'number')
       .map((value) => [name, value] as const),
   ),
-)('the reference tells that %s is %s by default', (name, value) => {
+)('the reference says that %s is %s by default', (name, value) => {
   const rows = reference.split('\n').filter((line) => line.startsWith('|') && line.includes(`${name}\``))
   expect(rows.filter((row) => row.includes(`\`${value}\``))).not.toEqual([])
 })

@@ -76,7 +76,7 @@ describe('one fault, with its line', () => {
       'providers.openai.shared_limits.family.models: expected at least 1 entry (sluice.yaml:6)',
     ],
     [
-      'a shared concurrency that nobody can find out',
+      'a shared concurrency that cannot be found out',
       openai('    shared_limits: { family: { models: [gpt-5*], max_concurrency: auto } }'),
       'providers.openai.shared_limits.family.max_concurrency: expected a number, got "auto" (sluice.yaml:6)',
     ],
@@ -196,7 +196,7 @@ describe('one fault, with its line', () => {
       'providers.one.base_url: missing; expected a string (sluice.yaml:2)',
     ],
     [
-      'a base_url that is none',
+      'an invalid base_url',
       openai('    base_url: api.openai.com'),
       'providers.openai.base_url: expected an http:// or https:// URL without credentials, query or fragment (sluice.yaml:6)',
     ],

@@ -259,7 +259,7 @@ test.each<[string, JsonObject]>([
     { messages: [{ role: 'assistant', tool_calls: [{ function: { name: 'f', arguments: '{"a":' } }] }] },
   ],
   ['messages[0].tool_calls[0]', { messages: [{ role: 'assistant', tool_calls: [{ type: 'custom' }] }] }],
-])('%s is refused by its name where it would be lost', (param, members) => {
+])('%s is refused by its name when it would be lost', (param, members) => {
   expect(() => map(members)).toThrow(expect.objectContaining({ name: 'Error', param }))
   expect(() => map(members)).toThrow(`body.${param}: `)
 })

@@ -183,7 +183,7 @@ test.each<[usage: JsonObject, expected: JsonObject]>([
     { prompt_tokens: 12, completion_tokens: 2, total_tokens: 17 },
     { input_tokens: 12, output_tokens: 5 },
   ],
-])('the usage %j is told as %j', (usage, expected) => {
+])('the usage %j is reported as %j', (usage, expected) => {
   const message = { role: 'assistant', content: 'a' }
   const completion = { id: 'c', model: 'm', choices: [{ index: 0, message, finish_reason: 'stop' }], usage }
   expect(toMessage(completion, ASKED).usage).toMatchObject(expected)

@@ -183,7 +183,7 @@ test.each<[body: unknown, words: string, code: string]>([
   [{ type: 'about:blank', title: 'Bad Request', status: 400 }, 'Bad Request', 'http_400'],
   [{ errors: [{ code: 'model_gone', message: 'm' }], status_code: 400 }, 'm', 'model_gone'],
   [{ error: 'm', error_type: 'validation' }, 'm', 'http_400'],
-])('the words and the code of %j are read', (body, words, code) => {
+])('the text and the code of %j are read', (body, words, code) => {
   const { message, code: read } = judgeRefusal(400, parseErrorBody(JSON.stringify(body)), 'chat', NOW)
   expect({ message, code: read }).toEqual({ message: words, code })
 })

@@ -186,7 +186,7 @@ test.each<[body: unknown, message: string]>([
     { error_code: 17, error_msg: 'Open api daily request limit reached' },
     'Open api daily request limit reached',
   ],
-])('the words of %j are read', (body, message) => {
+])('the text of %j is read', (body, message) => {
   expect(judge(400, body).message).toBe(message)
 })
 
@@ -205,7 +205,7 @@ test.each<[body: unknown, wait: number | undefined]>([
   [{ error: { message: 'm', metadata: { headers: { 'X-RateLimit-Reset': String(NOW + 5000) } } } }, 5000],
   [{ error: { message: 'm', resets_at: NOW / 1000 + 60 } }, 60_000],
   [{ error: { message: 'm', resets_in_seconds: 61 } }, 61_000],
-])('the wait in %j is heard', (body, wait) => {
+])('the wait in %j is read', (body, wait) => {
   const asked = judge(429, body).retryAfterMs
   expect(asked === undefined ? undefined : Math.ceil(asked)).toBe(wait)
 })

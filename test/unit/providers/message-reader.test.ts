@@ -232,7 +232,7 @@ test.each<[what: string, events: JsonObject[]]>([
       { type: 'message_stop' },
     ],
   ],
-])('%s take back nothing', (_what, events) => {
+])('%s revoke nothing', (_what, events) => {
   const { kept, input } = read(events)
   expect(kept).toMatchObject({ stop_reason: 'end_turn', usage: { input_tokens: 9, output_tokens: 7 } })
   expect(input).toBe(9)

@@ -21,7 +21,7 @@ test('tokens are whole numbers that can be counted exactly, else they are missin
 test.each<[usage: JsonObject, what: string]>([
   [{ prompt_tokens: 2e9, completion_tokens: 5 }, 'more input than any call has'],
   [{ prompt_tokens: 1e15, completion_tokens: 1e15, total_tokens: 2e15 }, 'more of everything'],
-])('%j is no usage: %s', (usage) => {
+])('%j is not a usage: %s', (usage) => {
   expect(readUsage({ usage })).toBeNull()
 })
 

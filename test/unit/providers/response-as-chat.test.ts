@@ -103,7 +103,7 @@ describe('a request of the Responses API as a chat', () => {
       'input[0].content[0].file_id',
       { input: [{ role: 'user', content: [{ type: 'input_image', file_id: 'f' }] }] },
     ],
-  ])('that cannot be said is refused by its name: %s', (param, members) => {
+  ])('without a counterpart is refused by its name: %s', (param, members) => {
     expect(() => toChatBody({ model: 'm', input: 'x', ...members })).toThrow(`body.${param}: `)
   })
 

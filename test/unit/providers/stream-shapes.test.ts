@@ -216,7 +216,7 @@ test.each<[missing: string, keep: (event: JsonObject) => boolean]>([
   ['nothing but its output', () => true],
   ['the ends of its items', (event) => !isItemEnd(event)],
   ['the ends of its items and all about parts', (event) => !isItemEnd(event) && !isPartEvent(event)],
-])('a response whose stream leaves out %s is told whole, to clients too', async (_missing, keep) => {
+])('a response whose stream leaves out %s is completed, for clients too', async (_missing, keep) => {
   const events = [...listResponseEvents(FULL)].filter(keep).map(bare)
   const { body, shown } = await bodyOf('response', encode(...events))
   const told = (FULL.output as JsonObject[]).map(({ content, ...item }) => ({

@@ -91,7 +91,7 @@ describe('a plain text', () => {
       'text/plain',
       { cause: 'auth', message: 'no key' },
     ],
-  ])('is no transcript where it is %s', async (_what, text, type, expected) => {
+  ])('is not a transcript if it is %s', async (_what, text, type, expected) => {
     const { outcome } = await read(text, { type, response_format: 'srt' })
     expect(outcome).toMatchObject({ ok: false, verdict: expected })
   })

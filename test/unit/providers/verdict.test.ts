@@ -122,7 +122,7 @@ test.each<[JsonObject, number | undefined]>([
   [{ message: 'Please try again in 0s.' }, undefined],
   [{ message: 'The wait was 20 characters long.' }, undefined],
   [{ resets_at: Date.UTC(2026, 10, 23, 11, 0, 0) / 1000 }, undefined],
-])('the wait in %o is heard', (members, expected) => {
+])('the wait in %o is read', (members, expected) => {
   const error = { message: 'slow down', ...members }
   const verdict = judgeRefusal(429, error, 'chat', Date.UTC(2026, 10, 23, 12))
   expect(verdict.retryAfterMs).toBe(expected)

@@ -116,7 +116,7 @@ test('an expression with a misspelt metric, label or value is found', () => {
 })
 
 describe('monitoring/alerts.yml', () => {
-  test.each(rules.map((rule) => [rule.alert, rule] as const))('%s asks for metrics that exist', (_, rule) => {
+  test.each(rules.map((rule) => [rule.alert, rule] as const))('%s uses metrics that exist', (_, rule) => {
     expect(findFaults(rule.expr)).toEqual([])
     const told = `${rule.annotations.summary} ${rule.annotations.description ?? ''}`
     const { groupedBy } = readExpression(rule.expr)

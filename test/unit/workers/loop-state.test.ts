@@ -94,13 +94,13 @@ const ROWS: Row[] = [
     { queue: { kind: 'empty', lookAt: 2100, restMs: 4000, nextDue: 'known' } },
   ],
   [
-    'a queue found empty, with an entry delayed meanwhile',
+    'a queue found empty, with an entry delayed in between',
     { queue: { ...looking, nextDue: 'unknown' } },
     { kind: 'found_empty', now: 100 },
     { queue: { kind: 'empty', lookAt: 1100, restMs: 2000, nextDue: 'unknown' } },
   ],
   [
-    'a queue found empty, with a hint meanwhile',
+    'a queue found empty, with a hint in between',
     { queue: unseen },
     { kind: 'found_empty', now: 1 },
     { queue: unseen },
