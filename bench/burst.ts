@@ -1,7 +1,6 @@
 /**
  * Interactive waves over three batches: streamed calls that come forty at a time, alone, and while batches with 30 minutes, two hours and a day
- * go through the same lane, in scaled time. `npm run bench:burst`. It exits with 1 if a batch misses its window, and tells the 99th
- * percentile to the first token with and without them.
+ * go through the same lane, in scaled time. `npm run bench:burst`. It exits with 1 if a batch misses its window, and prints the 99th percentile to the first token with and without them.
  */
 import { openService } from './service.ts'
 

@@ -1,6 +1,6 @@
 /**
  * What the door adds to a call: the same chat calls sent straight to the upstream, through a gateway that queues nothing,
- * and through Sluice. `npm run bench:door -- --help` lists the options; docs/performance.md tells what is measured and why.
+ * and through Sluice. `npm run bench:door -- --help` lists the options; docs/performance.md says what is measured and why.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { loadavg } from 'node:os'

@@ -1,5 +1,5 @@
 /**
- * What files take of the API's and a worker's memory, by the store that they lie in: one large upload and its download, then a batch of
+ * How much memory of the API and a worker files use, by the store that holds them: one large upload and its download, then a batch of
  * many lines. Both have to stay flat. `npm run bench:files -- --help` lists the options.
  */
 import { existsSync } from 'node:fs'

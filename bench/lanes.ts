@@ -1,6 +1,6 @@
 /**
- * What models that only "*" stands for leave behind: `node bench/lanes.ts [NAMES]`. Each name gets a job; when all are done and forgotten, the
- * commands a second and the memory of Redis must be within a tenth of what they were, also after a restart; what is kept of events does not count.
+ * What models that only "*" covers leave behind: `node bench/lanes.ts [NAMES]`. Each name gets a job; when all are done and deleted, the
+ * commands a second and the memory of Redis must be within a tenth of what they were, also after a restart; kept events do not count.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

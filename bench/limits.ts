@@ -1,6 +1,6 @@
 /**
  * How much of a provider's limit is used, and how often it is hit: the same calls sent in five ways, and Sluice's
- * goals. `npm run bench:limits -- --help` lists the options; docs/performance.md tells what is measured and why.
+ * goals. `npm run bench:limits -- --help` lists the options; docs/performance.md says what is measured and why.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { loadavg, tmpdir } from 'node:os'

@@ -17,7 +17,7 @@ export type Round = {
 export const REST_MS = 300
 
 /**
- * Sends `count` jobs through a system and tells how long they took and what they cost.
+ * Sends `count` jobs through a system and answers how long they took and what they cost.
  *
  * @throws when the upstream was called more or less often than it should
  */

@@ -33,7 +33,7 @@ export type BenchOptions = {
 /**
  * Reads the command line; null when it asks for help.
  *
- * @throws TypeError for an unknown option or a number that is none
+ * @throws TypeError for an unknown option or an invalid number
  */
 export function readOptions(args: string[], defaultOut: string): BenchOptions | null {
   const { values } = parseArgs({

@@ -1,5 +1,5 @@
 /**
- * How many pictures a second go through the service and into their files, by the store that they lie in: jobs come at a rate, and an upstream
+ * How many pictures a second go through the service and into their files, by the store that holds them: jobs come at a rate, and an upstream
  * answers each with a picture of some size. `npm run bench:pictures -- --help` lists the options.
  */
 import { randomBytes } from 'node:crypto'

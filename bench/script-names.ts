@@ -37,7 +37,7 @@ const FOLDERS = [
   'tenants',
 ]
 
-/** Most scripts are sent with their folder's `common.lua` in front, some alone, some with what tells of events around them. */
+/** Most scripts are sent with their folder's `common.lua` in front, some alone, some with the code for events around them. */
 async function readFolder(prefix: string, folder: URL): Promise<[digest: string, name: string][]> {
   const files = await readdir(fileURLToPath(folder))
   const texts = await Promise.all(

@@ -69,7 +69,7 @@ export async function* followStream(
 /**
  * The events of one answer, those that came together in one array. Throws when the connection breaks.
  *
- * @param onMark told of an id that came without an event, to go on behind
+ * @param onMark called with an id that came without an event, to go on behind
  */
 export async function* readEvents(
   answer: OpenAnswer,

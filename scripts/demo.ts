@@ -1,6 +1,6 @@
 /**
  * A whole installation on this machine, for a minute, under more load than its simulated providers allow:
- * one Redis, one API process, two workers. Exits 0 only when everything held that it prints.
+ * one Redis, one API process, two workers. Exits 0 only if everything that it prints held.
  *
  *   npm run demo
  *   npm run demo -- --size 0.2      a fifth of the load

@@ -34,7 +34,7 @@ export type DoorOptions = {
 /**
  * Reads the command line; null when it asks for help.
  *
- * @throws TypeError for an unknown option or a number that is none
+ * @throws TypeError for an unknown option or an invalid number
  */
 export function readOptions(args: string[], defaultOut: string): DoorOptions | null {
   const { values } = parseArgs({

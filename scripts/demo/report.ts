@@ -2,7 +2,7 @@ import { styleText } from 'node:util'
 import { chatLimits, embeddingLimits } from './stack.ts'
 import type { Row, Summary } from './summary.ts'
 
-/** The closing table, for people. */
+/** The closing table, as text. */
 export function renderReport(summary: Summary): string {
   const { rows, limit } = summary
   const alone = Math.ceil(summary.embeddingJobs / embeddingLimits.requests_per_minute)

@@ -76,7 +76,7 @@ async function run(stack: Stack, { size, out, signal }: RunOptions): Promise<Sum
   })
 }
 
-/** The quiet tenant: one streamed chat after the other, until it is told to stop. */
+/** The quiet tenant: one streamed chat after the other, until it is stopped. */
 function readAlong(client: SluiceClient, signal: AbortSignal) {
   const stopping = new AbortController()
   let text = ''

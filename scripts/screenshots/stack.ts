@@ -29,7 +29,7 @@ const limits = {
 /**
  * Everything on free ports and in a temporary folder. The providers are simulated, also those with real names.
  *
- * @param models of each provider, for other pictures than the ordinary ones; `openai` is slow then
+ * @param models of each provider, for special pictures; `openai` is slow then
  */
 export async function startStack(
   models: Record<keyof typeof limits, string[]> | null = null,

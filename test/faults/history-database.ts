@@ -48,7 +48,7 @@ export async function openSlowPostgres(delayMs: number): Promise<BreakableDataba
   }
 }
 
-/** PostgreSQL whose tables lie on a small disk of their own, which is filled. Null: this user may mount none. */
+/** PostgreSQL with its tables on a small disk of their own, which is filled. Null: this user may not mount one. */
 export async function openFullPostgres(): Promise<BreakableDatabase | null> {
   const disk = await mountDisk()
   if (disk === null) return null
@@ -73,7 +73,7 @@ export async function openFullPostgres(): Promise<BreakableDatabase | null> {
   }
 }
 
-/** SQLite on a small disk of its own, which is filled. Null: this user may mount none. */
+/** SQLite on a small disk of its own, which is filled. Null: this user may not mount one. */
 export async function openFullSqlite(): Promise<BreakableDatabase | null> {
   const disk = await mountDisk()
   return disk && { url: `sqlite:${join(disk.folder, 'history.db')}`, strike: disk.fill, close: disk.close }

@@ -10,7 +10,7 @@ export type Judgement = { tally: Tally; evidence: Evidence[]; broken: string[] }
 const SENT_AGAIN = 25
 
 /**
- * Waits until every job of the group has ended, or for so long, and counts what became of them.
+ * Waits until every job of the group has ended, or for so long, and counts their outcomes.
  *
  * @param stage has an API process that runs
  */

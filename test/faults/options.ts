@@ -32,7 +32,7 @@ ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${tit
 /**
  * Reads the command line; null when it asks for help.
  *
- * @throws TypeError for an unknown option, an unknown fault or a number that is none
+ * @throws TypeError for an unknown option, an unknown fault or an invalid number
  */
 export function readOptions(args: string[], names: readonly string[], random: () => number): Options | null {
   const { values } = parseArgs({

@@ -9,7 +9,7 @@ const GROUP = 'stopped-workers'
 /** How long a worker may take to end. */
 const END_MS = 30_000
 
-/** Two workers under load; one is told to end and replaced, as in a deployment. */
+/** Two workers under load; one gets SIGTERM and is replaced, as in a deployment. */
 export const stopWorkers: Fault = {
   name: 'worker-term',
   title: 'worker SIGTERM under load',

@@ -84,7 +84,7 @@ export type TestApiOptions = {
   cache?: ConfigInput['cache']
   server?: ConfigInput['server']
   limits?: Partial<ApiLimits>
-  /** A Redis of its own, for tests that stop or spoil it. */
+  /** A Redis of its own, for tests that stop or break it. */
   own?: boolean
   /** Its place in Redis; the shared Redis by default. */
   place?: TestPlace

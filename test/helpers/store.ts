@@ -43,7 +43,7 @@ type JobDeps = Pick<JobsDeps, 'queues' | 'pubsub' | 'history' | 'newId' | 'now' 
 type WorkDeps = Parameters<typeof createWork>[0]
 
 export type TestStoreOptions = {
-  /** A Redis of its own, never a cluster, for tests that spoil it. */
+  /** A Redis of its own, never a cluster, for tests that break it. */
   own?: boolean
   /** Its place in Redis; the shared Redis by default. */
   place?: TestPlace

@@ -661,7 +661,7 @@ describe('the time to live of', () => {
 
 type Members = Parameters<typeof submit>[1]
 
-/** How a job comes to its end; answers its id. */
+/** Ways in which a job ends; each answers its id. */
 const ENDS: [transition: string, status: string, act: (house: House) => Promise<string>][] = [
   [
     'completes',

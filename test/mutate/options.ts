@@ -17,7 +17,7 @@ text is not in its file any more, or when a test fails without any break. Takes 
 /**
  * Reads the command line; null when it asks for help.
  *
- * @throws TypeError for an unknown option, SyntaxError for a pattern that is none
+ * @throws TypeError for an unknown option, SyntaxError for an invalid pattern
  */
 export function readOptions(args: string[]): Options | null {
   const { values } = parseArgs({

@@ -37,7 +37,7 @@ export type BatchShop = Awaited<ReturnType<typeof openBatchShop>>
 export type BatchShopOptions = WorkshopOptions & {
   /** Limits of the tenant. */
   tenant?: { max_queued?: number; requests_per_minute?: number }
-  /** Where files lie outside of Redis. */
+  /** Where files are stored outside of Redis. */
   objects?: ObjectStores
   /** How long a runner's lease of a batch lasts without a renewal, ms. */
   leaseMs?: number

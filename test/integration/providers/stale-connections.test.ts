@@ -74,7 +74,7 @@ test('a request that an idle connection did not accept any more is sent again, i
   for (let call = 0; call < 5; call += 1) {
     expect(await ask({ body: chatBody('x') })).toMatchObject({ ok: true })
     await untilFree()
-    // At once, so that this process learns of the reset after it was told to send the next request.
+    // At once, so that this process learns of the reset after it has to send the next request.
     const { _handle: handle } = sockets.at(-1)! as unknown as { _handle: { reset(done: () => void): void } }
     handle.reset(() => {})
     expect(await ask({ body: chatBody('x') })).toMatchObject({ ok: true })

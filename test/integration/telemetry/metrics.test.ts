@@ -39,7 +39,7 @@ function parseConfig(baseUrl: string, members: Partial<ConfigInput> = {}) {
   } satisfies ConfigInput)
 }
 
-/** A log whose lines can be asked for. */
+/** A log whose lines a test can read. */
 function openLog() {
   const lines: Record<string, unknown>[] = []
   const write = (chunk: Buffer, _encoding: string, done: () => void) => {

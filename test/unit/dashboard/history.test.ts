@@ -54,7 +54,7 @@ describe('the history', () => {
     expect(history.lane('openai/small')!.inFlight).toEqual([3, 0, 7])
     expect(history.lane('openai/small')!.requests).toEqual([0.5, 0, 0])
     expect(history.total.finished).toEqual([70, 85, 0])
-    // It goes on as before, and forgets what is too old.
+    // It goes on as before, and drops what is too old.
     history.add(makeOverview(680))
     expect(history.total.at).toHaveLength(4)
   })
