@@ -52,7 +52,7 @@ export const emptyRedis: Fault = {
       notes.push(describeAnswers(after))
       settings.say(`emptied ${time} of ${times}`)
     }
-    broken.push(...checkRecoveries(recoveriesMs, RESUMES_MS, 'the first call of what came after'))
+    broken.push(...checkRecoveries(recoveriesMs, RESUMES_MS, 'the first call of a later job'))
     return { tally: addTallies(tallies), recoveriesMs, broken, notes }
   },
 }

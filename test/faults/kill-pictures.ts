@@ -59,7 +59,7 @@ export const killPictures: Fault = {
       const worker = await stage.startWorker([model])
       // The work of the worker before it is finished first: a job that is lost three times would be set aside.
       if (before !== null)
-        await until(() => hasEnded(stage, before), ENDED_MS, 'the end of a job that was left')
+        await until(() => hasEnded(stage, before), ENDED_MS, 'the end of a job that a dead worker left')
       const reached = moment.reach(worker)
       const job = composePicture(number, model)
       load.sent.push(job)

@@ -367,7 +367,7 @@ export async function collect(events: AsyncIterable<JobEvent>): Promise<JobEvent
 export async function until(holds: () => Promise<boolean> | boolean, timeoutMs = 20_000): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`did not come true within ${timeoutMs} ms`)
+    if (performance.now() > deadline) throw new Error(`the condition did not hold within ${timeoutMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

@@ -113,7 +113,7 @@ const makers: Record<string, () => Promise<string>> = {
 
 async function make(collection: string): Promise<string> {
   const maker = makers[collection]
-  if (maker === undefined) throw new Error(`say in makers how something of /v1/${collection} comes to be`)
+  if (maker === undefined) throw new Error(`add to makers how to create an object of /v1/${collection}`)
   return maker()
 }
 
