@@ -49,7 +49,11 @@ export const killStored: Fault = {
     )
     // The worker that finds their jobs has to see that nothing is to be done.
     await stage.startWorker()
-    await until(() => isLeftNothing(stage), 4 * STALLED_AFTER_MS + 30_000, 'the last look at the jobs that dead workers left')
+    await until(
+      () => isLeftNothing(stage),
+      4 * STALLED_AFTER_MS + 30_000,
+      'the last look at the jobs that dead workers left',
+    )
     const { tally, broken } = await judge(stage, load, GROUP, 30_000)
     if (tally.flagged > 0) broken.push(`${tally.flagged} calls are flagged whose results were stored`)
     if (tally.paidAgain > 0) broken.push(`${tally.paidAgain} calls were paid again`)
