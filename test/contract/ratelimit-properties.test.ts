@@ -8,7 +8,7 @@ import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 import type { Departure } from './ratelimit-traffic.ts'
 import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
 
-/** Allowed to a sum of whole numbers under a capacity that need not be one. */
+/** Tolerance for a sum of whole numbers under a capacity that need not be whole. */
 const ROUNDING = 1e-6
 
 /** Checks every window of the provider, with each call arriving late by up to what the gate allows for. */

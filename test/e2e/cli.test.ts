@@ -204,7 +204,7 @@ test('what failed in an earlier run gets a new attempt with --retry-failed, and 
   expect(second.jobs[0]).toEqual(first.jobs[0])
 })
 
-test('where everything completes it exits 0 and says nothing to what is no terminal', async () => {
+test('exits with 0 when everything completes, and prints nothing where there is no terminal', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(5))
   const { code, stdout, stderr } = await runCli(['submit', file, '--out', `${file}.out`], { env })
   expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: '', stderr: '' })
@@ -231,7 +231,7 @@ test('killed in the middle it goes on where it stopped: every line once, no call
   expect((await killed.ended).signal).toBe('SIGKILL')
   const before = readFileSync(out, 'utf8')
   expect(before.trimEnd().split('\n').length).toBeLessThan(300)
-  // A line that a crash tore, and no list of jobs: what was sent is known by its keys alone.
+  // A line that a crash cut off, and no list of jobs: only the keys say what was sent.
   await appendFile(out, '{"line":9999,"job":{"id":"jo')
   await rm(`${out}.jobs`)
 
@@ -246,7 +246,7 @@ test('killed in the middle it goes on where it stopped: every line once, no call
   expect(readOut(out)).toHaveLength(300)
 })
 
-test('it goes on without a second call when the server has forgotten the keys as well', async () => {
+test('goes on without a second call when the server has lost the keys as well', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(200))
   const out = `${file}.out`
   const killed = startCli(['submit', file, '--out', out], { env })
@@ -586,7 +586,7 @@ test('operators pause a provider, stop a wrong run in one call, and let it go on
   expect((await callCli(['pause'], { env: operator })).code).toBe(2)
 })
 
-test('operators make a tenant and a key, revoke it, and see who did', async () => {
+test('operators make a tenant and a key, revoke it, and see who did that', async () => {
   const admin = { env: { ...env, SLUICE_KEY: ADMIN_KEY } }
   const settings = ['--settings', '{"weight":3}']
   expect(await callCli(['tenants', 'create', 'shop', ...settings], admin)).toMatchObject({ code: 0 })
@@ -616,7 +616,7 @@ test('budgets of groups are set, listed with what they let through, and removed'
   expect(listed.stdout).toMatch(
     /^TENANT .*\nacme +group +nightly +\$5\.00 +day \(Europe\S* +\$0\.00 +\$0\.00 +0% .*\nacme +group +nightly +\$100\.00 +total .* never\n$/,
   )
-  // An admin key finds whose it is.
+  // An admin key finds the tenant of a group.
   expect(await callCli(['budgets', 'delete', 'nightly'], admin)).toMatchObject({ code: 0 })
 })
 
@@ -664,7 +664,7 @@ test('no table is wider than 80 columns, whatever is in it', { timeout: 120_000 
       const lines = text().trimEnd().split('\n')
       expect(Math.max(...lines.map((line) => line.length)), `${name}\n${text()}`).toBeLessThanOrEqual(80)
       expect(text(), name).not.toMatch(/NaN|undefined|null/)
-      // Ids stay whole: they are there to be typed. Two of them have no room in one line.
+      // Ids stay whole, so that they can be typed. Two of them do not fit into one line.
       if (name === 'audit') continue
       for (const id of text().match(/\b(?:job|sch|flow|key)_\S+/g) ?? [])
         expect(id.length, name).toBeGreaterThanOrEqual(36)
@@ -740,7 +740,7 @@ test('bash completes commands, commands of commands, and options behind argument
   expect(complete('jobs', 'show', 'job_1', '--att')).toEqual(['--attempts'])
 })
 
-test.each(['zsh', 'fish'])('%s hears of every command', async (shell) => {
+test.each(['zsh', 'fish'])('%s knows every command', async (shell) => {
   const { stdout } = await callCli(['completion', shell])
   for (const name of [
     'submit',
@@ -756,7 +756,7 @@ test.each(['zsh', 'fish'])('%s hears of every command', async (shell) => {
     expect(stdout).toContain(name)
 })
 
-test('whoever stops reading stops it, quietly', async () => {
+test('a reader that stops reading stops it, quietly', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(20))
   await callCli(['submit', file, '--out', `${file}.out`], { env })
   const { job } = readOut(`${file}.out`)[0]!

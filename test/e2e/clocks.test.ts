@@ -70,7 +70,7 @@ describe.each([
   ['8 days ahead', 8 * 24 * HOUR_MS],
   ['an hour behind', -HOUR_MS],
 ])('a service whose clock is %s', { concurrent: true }, (_, shiftMs) => {
-  test('starts what is scheduled at its time, without asking Redis all the while, and keeps what is done', async (context) => {
+  test('starts scheduled jobs at their time, without asking Redis all the time, and keeps ended ones', async (context) => {
     const { redis, url } = await startWrong(shiftMs, context)
     const ids = await createBulk(
       url,
@@ -78,7 +78,7 @@ describe.each([
     )
     await groupEnded(url, 'kept')
 
-    // This process' clock is Redis': both are of one machine.
+    // This process' clock is Redis' clock: both are on one machine.
     const since = performance.now()
     const runAt = Date.now() + 3_000
     const byDelay = await createJob(url, chat('by delay', { delay_ms: 3_000 }))
@@ -99,7 +99,7 @@ describe.each([
       expect(lateMs).toBeLessThan(10_000)
     }
 
-    // The sweepers have come by several times.
+    // The sweepers have run several times.
     expect(performance.now() - since).toBeGreaterThan(2_500)
     const found = await Promise.all(ids.map(async (id) => (await fetch(`${url}/v1/jobs/${id}`)).status))
     expect(found.filter((status) => status !== 200)).toEqual([])
@@ -130,6 +130,6 @@ test('under load, API and worker processes with wrong clocks lose no job, have n
     mistaken: [],
   })
   expect(recoveriesMs).toHaveLength(4)
-  // The times in which things happen are for `npm run faults`: here other tests share the machine.
+  // `npm run faults` tests the times: here other tests share the machine.
   expect(broken.filter((text) => !text.includes(' took '))).toEqual([])
 }, 120_000)

@@ -84,7 +84,7 @@ test('an administrator searches and sorts the jobs of all tenants, and every sea
   await page.getByRole('link', { name: 'Clear' }).click()
   await page.getByLabel('Error').selectOption('bad_request')
   await expect.poll(ids).toEqual(shown(failed))
-  // What is looked at can be handed on.
+  // A view can be shared by its address.
   const copy = await page.context().newPage()
   await copy.goto(page.url())
   await copy.getByRole('region', { name: 'Jobs' }).getByText('bad_request').waitFor()
@@ -117,12 +117,12 @@ test('an administrator searches and sorts the jobs of all tenants, and every sea
   expect((await service.job(early.id, keyOf('acme'))).status).toBe('cancelled')
 })
 
-/** Where the services of this configuration are. */
+/** The place of the services of this configuration. */
 function testPlace({ redis: { url, cluster, prefix } }: Config) {
   return { url: url ?? cluster![0]!, ...(cluster === undefined ? {} : { cluster }), prefix }
 }
 
-/** What changes something; a search, a page turned or a file saved does not. */
+/** Buttons that change something; a search, a page turned or a file saved does not. */
 const acting =
   /^(set a|pause|resume|cancel|redrive|try again|edit|forget…|send again|new (tenant|key)|delete|revoke|run now|go on|send)/i
 
@@ -139,7 +139,7 @@ async function findActing(page: Page): Promise<string[]> {
   return names.filter((name) => acting.test(name.trim()))
 }
 
-test('who only looks sees what an administrator sees, without a button that changes something', async () => {
+test('a key that may only look sees what an administrator sees, without a button that changes something', async () => {
   const { service, worker } = await openHouse()
   const { body: waiting } = await service.submit(chat('waits'), keyOf('acme'))
   const { body: failed } = await service.submit(chat('fails', { group: 'nightly' }), keyOf('birch'))
@@ -221,7 +221,7 @@ test('the page of webhooks says which addresses fail and since when, and sends a
   await page.getByRole('heading', { name: failed.id }).waitFor()
 })
 
-test('a key of one tenant opens what that tenant has, and no other', async () => {
+test('a key of one tenant opens what that tenant has, and nothing else', async () => {
   const { service, worker } = await openHouse()
   const asOps = (path: string, body: object) =>
     service.call<{ secret: string }>('POST', path, { key: keyOf('ops'), body })
@@ -272,7 +272,7 @@ test('a key of one tenant opens what that tenant has, and no other', async () =>
   await page.locator('.page-head').getByText('cancelled').waitFor()
 })
 
-test('the tabs of a browser share the key until it is forgotten or the last of them closes', async () => {
+test('the tabs of a browser share the key until it is removed or the last of them closes', async () => {
   const { service } = await openHouse()
   const first = await open(service, '', 'ops')
   const context = first.context()
@@ -281,7 +281,7 @@ test('the tabs of a browser share the key until it is forgotten or the last of t
   const second = await context.newPage()
   await second.goto(address)
   await jobsOf(second).waitFor()
-  // It outlives the tab in which it was entered, and rests nowhere but in the tabs.
+  // It outlives the tab in which it was entered, and is stored only in the tabs.
   await first.close()
   const third = await context.newPage()
   await third.goto(address)

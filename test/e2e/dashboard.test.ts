@@ -91,7 +91,7 @@ async function open(hash = '', options: Parameters<typeof openPage>[2] = {}): Pr
 
 const laneCard = (page: Page, lane = LANE): Locator => page.getByRole('article', { name: `Lane ${lane}` })
 
-/** Jobs with these members, of a text that no other test has. */
+/** Jobs with these members, and with a text that no other test has. */
 function several(text: string, count: number, members: Record<string, unknown> = {}): JobRequest[] {
   return Array.from({ length: count }, (_, number) =>
     chat(`${text} ${number}`, members, { max_completion_tokens: 8 }),
@@ -100,7 +100,7 @@ function several(text: string, count: number, members: Record<string, unknown> =
 
 test('without tenants the page opens by itself within a second, and its lanes move while jobs run', async () => {
   const page = await openPage(browser, url)
-  // As people come: by the address alone.
+  // As users come: with the address alone.
   await page.goto(url, { waitUntil: 'commit' })
   const card = laneCard(page)
   await card.getByText('idle').waitFor()
@@ -149,7 +149,7 @@ test('the keyboard alone pauses a lane for a reason, and lets it go on', async (
   await page.keyboard.press('Enter')
   const question = page.getByRole('dialog', { name: `Resume ${LANE}?` })
   await question.waitFor()
-  // A question can be left alone: Escape closes it, and the focus is where it was.
+  // A question can be left: Escape closes it, and the focus returns.
   await page.keyboard.press('Escape')
   await question.waitFor({ state: 'detached' })
   expect(await focusedName(page)).toBe(`Resume ${LANE}`)
@@ -207,7 +207,7 @@ test('failed jobs are counted by error, tried in a dry run, exported and redrive
   await row.getByRole('button', { name: /^Redrive/ }).click()
   const dialog = page.getByRole('dialog', { name: 'Redrive failed jobs?' })
   expect(await dialog.getByRole('button', { name: 'Redrive' }).isDisabled()).toBe(true)
-  // An answer that comes late does not count for the filter that was changed meanwhile.
+  // A late answer does not count for the filter that was changed in the meantime.
   const release = await holdRequests(page, '**/v1/jobs/retry')
   const late = page.waitForResponse('**/v1/jobs/retry')
   await dialog.getByRole('button', { name: 'Dry run' }).click()
@@ -240,7 +240,7 @@ test('a wrong run is stopped by one button, which says how many that are', async
   await groupEnded(url, 'right-run')
 })
 
-test('a failed job is tried again, and another forgotten, after a question each', async () => {
+test('a failed job is tried again, and another deleted, after a question each', async () => {
   const [first, second] = await createBulk(url, several('once more [[fault:422:times=1]]', 2))
   const failed = await Promise.all([first!, second!].map((id) => waitForJob(url, id)))
   expect(failed.map(({ status }) => status)).toEqual(['failed', 'failed'])
@@ -368,7 +368,7 @@ test('pages turn one by one, and the way back leads to the page one came from', 
   const older = page.getByRole('button', { name: 'Older' })
   const release = await holdRequests(page, '**/v1/jobs?**after=*')
   await older.click()
-  // A second press would skip what has not come yet.
+  // A second press would skip the page that has not come yet.
   await expect.poll(() => older.isDisabled()).toBe(true)
   release()
   await expect.poll(topmost).not.toBe(first)
@@ -432,7 +432,7 @@ test('a schedule is run, edited, paused and looked through', async () => {
   await row.getByText('30 4 * * *').waitFor()
   await row.getByRole('button', { name: 'Pause digest <b>' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click()
-  // Not the words of the question, which says it, too.
+  // Not the text of the question, which contains it, too.
   await row.getByText('paused', { exact: true }).waitFor()
   expect(await get(url, `/v1/schedules/${id}`)).toMatchObject({ paused: true, cron: '30 4 * * *', runs: 1 })
 
@@ -483,7 +483,7 @@ test('below the path of a proxy the page finds its files, its server and its way
   await page.getByRole('region', { name: 'curl code' }).getByText(`${proxy.url}v1/chat/completions`).waitFor()
 })
 
-test('with tenants it asks for a key, says what is wrong with one, and shows each tenant by itself', async () => {
+test('with tenants it asks for a key, reports an invalid one, and shows each tenant by itself', async () => {
   const keys = { acme: 'a-key-of-acme-0123456789', ops: 'a-key-of-the-operators-0123456789' }
   const place = placeService(testRedis())
   const text = JSON.stringify({
@@ -550,7 +550,7 @@ test('with tenants it asks for a key, says what is wrong with one, and shows eac
   await page.locator('header').getByText('locked').waitFor()
 })
 
-test('an admin sends a webhook of another tenant again, and forgets its job', async () => {
+test('an admin sends a webhook of another tenant again, and deletes its job', async () => {
   const keys = { acme: 'a-key-of-acme-0123456789', ops: 'a-key-of-the-operators-0123456789' }
   const text = JSON.stringify({
     ...placeService(testRedis()),
@@ -580,7 +580,7 @@ test('an admin sends a webhook of another tenant again, and forgets its job', as
   expect((await asAcme('GET', `/v1/jobs/${job.id}`)).status).toBe(404)
 })
 
-test('budgets are shown by what is used of them, and those of groups are set and removed', async () => {
+test('budgets are shown with their spending, and those of groups are set and removed', async () => {
   const keys = { acme: 'a-key-of-acme-0123456789', ops: 'a-key-of-the-operators-0123456789' }
   const price = { input: 0, output: 10 }
   const text = JSON.stringify({
@@ -685,7 +685,7 @@ test('usage is shown by day, tenant and model over a chosen range, and to a tena
   const bars = page.getByRole('img', { name: /^USD by day from 2026-11-01 to 2026-11-30/ })
   expect(await bars.getAttribute('aria-label')).toContain('2026-11-03: $2.00, 20 jobs')
   expect(await region('By model').getByRole('row').nth(1).textContent()).toMatch(/^sim\/chat\$2\.00/)
-  // The dearest 20 models, and the rest as one.
+  // The most expensive 20 models, and the rest as one.
   expect(await region('By model').getByRole('row').last().textContent()).toMatch(/^4 more\$0\.00/)
   expect(await region('By day').getByRole('row').allTextContents()).toHaveLength(3)
 
@@ -696,7 +696,7 @@ test('usage is shown by day, tenant and model over a chosen range, and to a tena
   const [head, ...lines] = (await readFile(await download.path(), 'utf8')).trim().split('\r\n')
   expect([head!.split(',').slice(0, 4), lines.length]).toEqual([['day', 'tenant', 'model', 'tier'], 24])
 
-  // By keys alone: one tenant, whose fair keys are told apart.
+  // By keys alone: one tenant, with its fair keys listed separately.
   await page.getByRole('combobox', { name: 'Tenant' }).focus()
   await page.keyboard.type('acme')
   await region('By fair key').getByText('user-1').waitFor()
@@ -757,8 +757,7 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
   const [id] = await createBulk(url, [chat('bad [[fault:422]]', { group: 'seen' })])
   await groupEnded(url, 'seen')
   await waitForJob(url, id!)
-  // For axe, which is no part of the page.
-  // There is no history here, and the browser logs every 400 itself.
+  // For axe, which is not part of the page. There is no history here, and the browser logs every 400 itself.
   const page = await open('', { bypassCSP: true, reducedMotion: 'reduce', tolerated: /status of 400/ })
   await addAxe(page)
   const found: string[] = []
@@ -798,7 +797,7 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
   expect(found).toEqual([])
 })
 
-/** Names of buttons of the open dialog whose words cannot be read while the pointer is on them, light and dark. */
+/** Names of buttons of the open dialog whose text cannot be read while the pointer is on them, light and dark. */
 async function findFadedButtons(page: Page): Promise<string[]> {
   const faded: string[] = []
   let filled = 0
@@ -816,7 +815,10 @@ async function findFadedButtons(page: Page): Promise<string[]> {
   return faded
 }
 
-/** Runs in the page: the contrast of WCAG 2.2 between the words of the button under the pointer and its ground, in whatever notation. */
+/**
+ * Runs in the page: the contrast of WCAG 2.2 between the text of the button under the pointer and its background, in
+ * any notation.
+ */
 const measureHovered = `(() => {
   const button = document.querySelector('button:hover')
   const { color, backgroundColor } = getComputedStyle(button)
@@ -858,7 +860,7 @@ async function holdRequests(page: Page, glob: string): Promise<() => void> {
   return released.resolve
 }
 
-/** Presses Tab until what has this name has the focus. */
+/** Presses Tab until the element with this name has the focus. */
 async function pressUntilFocused(page: Page, name: string): Promise<void> {
   for (let presses = 0; presses < 40; presses++) {
     if ((await focusedName(page)) === name) return
@@ -881,7 +883,7 @@ test('charts begin before the page was loaded', async () => {
   const known = await recent()
   const snapshot = JSON.stringify(await get(url, '/v1/overview'))
   const page = await openPage(browser, url)
-  // One snapshot and no more: all other points are what the server remembers.
+  // Only one snapshot: all other points are what the server remembers.
   let asked = 0
   await page.route('**/v1/overview/events', async (route) => {
     if (asked++ > 0) return
@@ -899,7 +901,7 @@ test('charts begin before the page was loaded', async () => {
   await expect.poll(points, { timeout: 15_000 }).toBeGreaterThan(known)
 }, 70_000)
 
-/** Which of these cannot be seen without scrolling on a screen of this height, and where they are. */
+/** The elements that cannot be seen without scrolling on a screen of this height, and their places. */
 async function findBelowFold(all: Record<string, Locator>, height: number): Promise<string[]> {
   await all.why!.page().evaluate('scrollTo(0, 0)')
   const found = await Promise.all(
@@ -912,7 +914,7 @@ async function findBelowFold(all: Record<string, Locator>, height: number): Prom
   return found.flat()
 }
 
-test('in a storm the page says in one look what is stuck, why, who is loud, what failed and what to do', async () => {
+test('in a storm the page shows in one look what is stuck, why, who uses most, what failed and what to do', async () => {
   const ops = 'ops-key-of-the-storm-0123456789'
   const keyOf = (tenant: string) => `${tenant}-key-of-the-storm-0123456789`
   const models = (prefix: string, count: number) =>
@@ -954,7 +956,7 @@ tenants:
       type: 'chat',
       body: { model, messages: [{ role: 'user', content: `${text} ${model} ${number}` }] },
     }))
-  // Until the file is in effect.
+  // Until the file has taken effect.
   await expect.poll(async () => (await fetch(`${url}/v1/lanes`)).status, { timeout: 15_000 }).toBe(401)
   await send('acme', jobs('slow/m0', 400, 'stuck'))
   await send('birch', [...jobs('down/m0', 12, '[[fault:503]]'), ...jobs('rest/m0', 3, '[[fault:400]]')])
@@ -966,7 +968,7 @@ tenants:
   const attention = region('Wants attention')
   const tenants = region('Who submits, who is served')
   const failures = region(/^Failed/)
-  // Each lane of three is shown in full, the one that is down first.
+  // Each of three lanes is shown in full, the one that is down first.
   const cards = region('Lanes').getByRole('article')
   await cards
     .first()
@@ -1014,21 +1016,21 @@ tenants:
   await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click()
   await page.getByText('2 lanes of part: they go on.').waitFor()
   await page.getByText('Paused: a wrong run').waitFor({ state: 'detached' })
-  // What is stuck, and why, before everything else.
+  // What is stuck, and why, comes before everything else.
   const provider = page.getByRole('article', { name: 'Provider down' })
   await provider.getByText(/all 8 lanes since \d\d:\d\d/).waitFor({ timeout: 20_000 })
   await expect.poll(() => cards.first().getAttribute('aria-label')).toBe('Provider down')
   await laneCard(page, 'slow/m0').getByText('at its limit').waitFor()
-  // What rests is one line, and the page is short.
+  // Idle lanes are one line, and the page is short.
   const idle = page.getByText(/[23]\d lanes with nothing to do/)
   await idle.waitFor()
   expect(await page.evaluate<number>('document.body.scrollHeight')).toBeLessThan(2_200)
-  // Who is loud: the most open jobs at the top; sorted by what failed, another one is.
+  // Who uses most: the most open jobs at the top; sorted by failures, another tenant is.
   const loudest = () => tenants.getByRole('row').nth(1).getByRole('rowheader').textContent()
   await expect.poll(loudest, { timeout: 10_000 }).toBe('acme')
   await tenants.getByRole('button', { name: 'Failed' }).click()
   await expect.poll(loudest, { timeout: 10_000 }).toBe('birch')
-  // What failed: a line for each error, over all lanes.
+  // Failures: a line for each error, over all lanes.
   await failures.getByText('6 lanes, birch').waitFor({ timeout: 10_000 })
   // What to do: one line for the provider, with its button.
   expect(await attention.getByText('8 lanes, all down').count()).toBe(1)
@@ -1051,7 +1053,7 @@ tenants:
   await attention.getByRole('button', { name: 'Pause down' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Pause', exact: true }).click()
   await page.getByText('down is paused for 15 minutes.').waitFor()
-  // The page of a lane: the decision in words, what opened the breaker and whose that was, and what failed.
+  // The page of a lane: the decision in words, what opened the breaker and by which tenant, and the failures.
   await page.goto(`${url}/dashboard/#/lanes/down%2Fm0`)
   await page.getByText(/^(No call leaves: |One call at a time leaves)/).waitFor()
   const broken = page.getByRole('region', { name: 'Calls that broke lately' }).getByRole('row').nth(1)

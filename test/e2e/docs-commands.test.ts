@@ -17,7 +17,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const pages = globSync(['*.md', 'docs/**/*.md', 'examples/*.md', 'bench/**/*.md'], { cwd: root }).sort()
 const blocks = pages.flatMap((page) => readShellBlocks(page, readFileSync(join(root, page), 'utf8')))
 
-/** What is not run here, and why not. */
+/** Commands that do not run here, and why. */
 const notRun: [command: RegExp, reason: string][] = [
   [/^npm run demo\b/, 'demo.test.ts runs it'],
   [
@@ -40,7 +40,7 @@ const notRun: [command: RegExp, reason: string][] = [
   [/completion (?:zsh|fish)/, 'needs that shell'],
 ]
 
-/** What runs until it is stopped, and what it says when it serves. */
+/** Commands that run until they are stopped, and their output when they serve. */
 const endless: [command: RegExp, ready: RegExp][] = [
   [/^npm start$/, /"msg":"ready"/],
   [/^(?:node main\.ts|npm run -s) simulator /, /simulator: http:/],
@@ -109,7 +109,7 @@ test('every block of commands is marked as sh, so that it is found', () => {
 })
 
 const named = pages.filter((page) => blocks.some((block) => block.page === page))
-/** Pages that do something about all failed jobs there are: one after the other, for each has its own. */
+/** Pages that do something with all failed jobs: one after the other, because each needs its own. */
 const ofFailures = named.filter((page) =>
   blocks.some(
     (block) => block.page === page && /sluice (?:failures|redrive)/.test(block.commands.join('\n')),
@@ -130,14 +130,15 @@ async function runPage(page: string): Promise<void> {
   expect({ code, output: code === 0 ? '' : output }).toEqual({ code: 0, output: '' })
 }
 
-/** A clone in which everything written stays in the test's folder, with the files that pages take for granted. */
+/** A clone in which everything written stays in the test's folder, with the files that pages assume. */
 async function layOut(page: string): Promise<string> {
-  // A name of its own: a page that is tried again begins anew.
+  // A name of its own: a page that is retried starts over.
   const place = await mkdtemp(join(folder, `${page.replaceAll('/', '-')}-`))
   const entries = (await readdir(root)).filter((name) => !name.startsWith('.') && name !== 'sluice.yaml')
   await Promise.all(
     entries.map((name) =>
-      // Into these commands write; all else is linked, so that what would write there has to be in the list above.
+      // These folders get new files; all else is linked, so a command that would write elsewhere has to be in the
+      // list above.
       ['client', 'monitoring'].includes(name)
         ? cp(join(root, name), join(place, name), { recursive: true })
         : symlink(join(root, name), join(place, name)),
@@ -152,7 +153,7 @@ async function layOut(page: string): Promise<string> {
   for (const name of ['jobs.jsonl', 'jobs.ndjson']) await writeFile(join(place, name), toLines(jobs))
   await writeFile(join(place, 'nightly.jsonl'), toLines(jobs.slice(1)))
   await writeFile(join(place, 'input.jsonl'), toLines([line]))
-  // Its job is accepted, and fails later: it is no sound.
+  // Its job is accepted, and fails later: the file is not sound.
   await writeFile(join(place, 'morning.mp3'), 'ID3')
   if (page === 'docs/cli.md' || page.startsWith('docs/recipes/'))
     await writeFile(join(place, 'sluice.yaml'), config)
@@ -179,7 +180,7 @@ async function failJobs(page: string): Promise<void> {
   }
 }
 
-/** A page's commands in one shell, in their order, so that what one block sets the next one has. */
+/** A page's commands in one shell, in their order, so that the next block has what one block sets. */
 async function writeScript(page: string): Promise<string> {
   const lines = await Promise.all(blocks.filter((block) => block.page === page).map(writeBlock))
   return [prelude, ...lines.flat()].join('\n')
@@ -203,7 +204,7 @@ async function writeBlock({ page, commands }: ShellBlock): Promise<string[]> {
   // Its scripts work on the clone itself, wherever they are called: tests within tests, and builds.
   const careless = run.find((command) => /^npm (?!start$|run (?:-s )?(?:sluice|simulator) )/.test(command))
   if (careless !== undefined) throw new Error(`${page}: say why ${careless} is not run, or run it with care`)
-  // What is to be cancelled must not have ended by then.
+  // A job that is to be cancelled must not have ended by then.
   const later = run.some((command) => /\bcancel\b/.test(command)) ? { delay_ms: 600_000 } : {}
   const id = run.some((command) => /\$ID|job_\w{32}/.test(command)) ? await createJob(later) : ''
   return [

@@ -132,7 +132,7 @@ describe('TypeScript', () => {
     expect(stdout).toMatch(batchOutput)
   })
 
-  test('client prints an answer, a stream gone on with, and what became of many', async () => {
+  test('client prints an answer, a resumed stream, and the states of many jobs', async () => {
     const { stdout, stderr, code } = await run(process.execPath, 'examples/typescript/client.ts')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(
@@ -144,7 +144,7 @@ describe('TypeScript', () => {
     const program = 'examples/typescript/durable.ts'
     const first = run(process.execPath, program, 'report-1')
     const approve = async () => (await run(process.execPath, program, '--approve', 'report-1')).code
-    // Before the first step there is no run, and nobody to approve of it.
+    // Before the first step there is no run that could be approved.
     await expect.poll(approve, { timeout: 20_000 }).toBe(0)
     const { stdout, stderr, code } = await first
     expect({ code, stdout }).toEqual({
@@ -167,7 +167,7 @@ describe('TypeScript', () => {
     await killed.done
     const told = await write().done
     expect(told).toEqual({ code: 0, stdout: 'not wanted\n', stderr: '' })
-    // A signal comes once.
+    // A signal is accepted once.
     expect((await write('yes').done).stderr).toContain('already_signalled')
     expect(await write().done).toEqual(told)
   })

@@ -4,7 +4,7 @@ import { chat, createBulk, get, groupEnded, type JobRequest, startStack } from '
 const RPM = 1800
 const TPM = 180_000
 
-/** Chats of very different sizes, whose tokens are the scarcer of the two limits. */
+/** Chats of very different sizes, so that tokens are the scarcer of the two limits. */
 function mixedJobs(count: number): JobRequest[] {
   return Array.from({ length: count }, (_, index) => {
     const tokens = index % 20 === 0 ? 1200 : 20 + ((index * 37) % 80)
@@ -31,7 +31,7 @@ async function measure(enforcement: 'bucket' | 'window', { expect, onTestFinishe
     .poll(async () => (await wholeSeconds()).length, { timeout: 60_000, interval: 500 })
     .toBeGreaterThanOrEqual(30)
   const seconds = (await wholeSeconds()).slice(0, 30)
-  expect(seconds.at(-1)!.second - seconds[0]!.second).toBe(29) // no second without a call
+  expect(seconds.at(-1)!.second - seconds[0]!.second).toBe(29) // No second without a call.
   const { rejected } = await stack.simulator.state()
   const sum = (member: 'requests' | 'tokens') => seconds.reduce((total, entry) => total + entry[member], 0)
   return {
@@ -41,7 +41,7 @@ async function measure(enforcement: 'bucket' | 'window', { expect, onTestFinishe
   }
 }
 
-// Once more where it fails: a machine with too much to do lets calls leave late, which looks like a limit not used.
+// Retried once if it fails: on a busy machine calls leave late, which looks like a limit not used.
 test.concurrent.for(['bucket', 'window'] as const)(
   'two workers use at least 0.95 of a limit for half a minute and never hit it, counted by %s',
   {

@@ -11,8 +11,8 @@ import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 import { chat, createJob, waitForJob } from '../helpers/stack.ts'
 
 /**
- * CPU ms that one turn of the event loop may take: five times what this machine takes now to parse 15 MB of quotes, 95 ms on
- * a quiet one, and at least 300. A body without a bound takes seconds.
+ * CPU ms that one turn of the event loop may take: five times what this machine takes now to parse 15 MB of quotes,
+ * 95 ms on a quiet one, and at least 300. A body without a bound takes seconds.
  */
 function most(): number {
   const text = JSON.stringify('"'.repeat(15 * MB))
@@ -139,7 +139,7 @@ describe('no body holds the API', () => {
   )
 }, 60_000)
 
-/** Parts of messages, as different providers are asked: 30 MB in each. */
+/** Parts of messages, in the forms of different providers: 30 MB in each. */
 const messages: Record<string, () => object[]> = {
   'a long text': () => [{ role: 'user', content: fill('lorem ipsum ', 30 * MB) }],
   'a text of quotes': () => [{ role: 'user', content: fill('"', 2.9 * MB) + fill('lorem ipsum ', 20 * MB) }],
@@ -248,7 +248,7 @@ const claudes = JSON.stringify({
 const message = (extra: string) =>
   `{"id":"c","object":"chat.completion","created":1,"model":"chat","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"ok"}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2},"extra":${extra}}`
 
-describe('no answer holds a worker, nor is it asked for twice', () => {
+describe('no answer holds a worker, or is requested twice', () => {
   it.each(
     Object.entries({
       'deep nesting': nest(5_000),
@@ -296,7 +296,7 @@ describe('no answer holds a worker, nor is it asked for twice', () => {
 }, 60_000)
 
 describe('others', () => {
-  // By the clock on the wall: for a machine that does nothing else.
+  // By wall time: only for an idle machine.
   it.runIf(isSlow)(
     'wait at most half a second longer while several of the worst bodies are read',
     async () => {

@@ -13,7 +13,7 @@ import { findRunProcesses, RUN_VARIABLE } from '../helpers/run-processes.ts'
 const run = promisify(execFile)
 const MOST_BYTES = 60 * 2 ** 20
 
-/** A folder in which nothing but the packed package is installed. */
+/** A folder in which only the packed package is installed. */
 let folder = ''
 let command = ''
 beforeAll(async () => {

@@ -65,7 +65,7 @@ describe('max_queued', () => {
       .toBe('10')
   })
 
-  it('counts open jobs alone: what ends, by itself or by hand, makes room', async () => {
+  it('counts open jobs alone: a job that ends, by itself or by hand, makes room', async () => {
     const config = configOf({ max_queued: 3 })
     const service = await openTestService(config)
     const worker = openServiceWorker(config)
@@ -83,7 +83,7 @@ describe('max_queued', () => {
     expect(await isFull()).toBe('queue_full')
   })
 
-  it('counts scheduled jobs and followers, and lets other tenants be', async () => {
+  it('counts scheduled jobs and followers, and leaves other tenants alone', async () => {
     const service = await openTestService(configOf({ max_queued: 3 }))
     const jobs = [jobOf(1, { delay_ms: 60_000 }), jobOf(1, {}, 'same'), jobOf(1, {}, 'same'), jobOf(1)]
     expect(codesOf(await service.submitAll(jobs, acmeKey))).toEqual(['ok', 'ok', 'ok', 'queue_full'])
@@ -99,7 +99,7 @@ describe('max_queued', () => {
 })
 
 describe('per_fair_key', () => {
-  it('refuses one more open job of a key on every way in, names the key, and lets others be', async () => {
+  it('refuses one more open job of a key on every way in, names the key, and leaves others alone', async () => {
     const config = configOf({})
     config.tenants.acme!.per_fair_key = { max_queued: 2 }
     const service = await openTestService(config)
@@ -145,7 +145,7 @@ describe('requests_per_minute', () => {
     expect([countOf(codes, 'ok'), countOf(codes, 'rate_limited')]).toEqual([6, 24])
   })
 
-  it('lets through again what has become due', async () => {
+  it('admits again what has become due', async () => {
     const service = await openTestService(configOf({ requests_per_minute: 120 }))
     const codes = codesOf(await service.submitAll(jobsOf(150), acmeKey))
     expect(countOf(codes, 'ok')).toBeGreaterThanOrEqual(120)
@@ -205,7 +205,7 @@ describe('budget_usd_per_day', () => {
     }
   })
 
-  it('lets in what costs nothing, although all is spent', async () => {
+  it('admits what costs nothing, although all is spent', async () => {
     const config = configOf({ budget_usd_per_day: 5 })
     const service = await openTestService(config)
     const worker = openServiceWorker(config)

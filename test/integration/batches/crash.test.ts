@@ -110,6 +110,10 @@ async function surviveAll(isCancelled: boolean): Promise<void> {
   )
 }
 
-it('a runner that dies at any of its steps loses no line, and doubles none', () => surviveAll(false), 120_000)
+it('a runner that dies at any of its steps loses no line and repeats none', () => surviveAll(false), 120_000)
 
-it('nor does one that dies while a batch is cancelled', () => surviveAll(true), 120_000)
+it(
+  'a runner that dies while a batch is cancelled loses no line and repeats none',
+  () => surviveAll(true),
+  120_000,
+)

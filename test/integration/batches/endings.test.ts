@@ -24,7 +24,7 @@ function expectEachOnce(count: number, batch: Batch, output: ResultLine[], error
   expect(batch.total).toBe(count)
 }
 
-it('a cancelled batch ends with the results it has, and says of the other lines that it was cancelled', async () => {
+it('a cancelled batch ends with the results it has, and reports the other lines as cancelled', async () => {
   const shop = await openBatchShop({ ...slow, tenant: { max_queued: 60 } })
   await shop.workshopWork()
   shop.startRunner()
@@ -47,7 +47,7 @@ it('a cancelled batch ends with the results it has, and says of the other lines 
   expect(shop.errors).toEqual([])
 })
 
-it('a batch that is cancelled before anybody looked at it ends without files', async () => {
+it('a batch that is cancelled before any worker looked at it ends without files', async () => {
   const shop = await openBatchShop()
   const created = await shop.createBatch(jsonl(lines(3)))
   await shop.batches.cancel(TENANT, created.id)
@@ -157,7 +157,7 @@ it('fails when its input is deleted, with the results of what was submitted by t
   expect(batch.tally).toMatchObject({ completed: made, failed: 300 - made })
 })
 
-it('is nothing to other tenants', async () => {
+it('is not visible to other tenants', async () => {
   const shop = await openBatchShop()
   await shop.workshopWork()
   shop.startRunner()

@@ -102,7 +102,7 @@ it('makes one call for equal lines, and keeps the order of the input over many b
   expect(file!.expiresAt).toBeGreaterThan(Date.now())
 })
 
-it('keeps what it wrote to itself until the batch is over, and nothing of its work after that', async () => {
+it('hides what it wrote until the batch is over, and keeps nothing of its work after that', async () => {
   const shop = await openBatchShop()
   const created = await shop.createBatch(jsonl([chatLine('one', 'hello')]))
   shop.startRunner()

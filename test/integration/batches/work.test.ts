@@ -82,7 +82,7 @@ describe('a worker whose batch went to another', () => {
   })
 })
 
-it('what became of a block is final once its results are written', async () => {
+it('the outcome of a block is final once its results are written', async () => {
   const { work, held, read } = await holdBatch()
   await work.tally(held, 0, { ...tally, completed: 0 }, false)
   await work.tally(held, 0, tally, true)
@@ -92,7 +92,7 @@ it('what became of a block is final once its results are written', async () => {
   expect((await read()).tally).toMatchObject({ completed: 1, failed: 0 })
 })
 
-it('a batch does not expire before its window is over by the clock of Redis, whatever its worker thinks', async () => {
+it('a batch does not expire before its window is over by the clock of Redis, even if its worker believes so', async () => {
   const { work, held, read } = await holdBatch()
   expect(await work.abort(held, 'expired', [])).toBe(false)
   expect(await work.glance(held)).toEqual({ status: 'in_progress', ending: null })
@@ -100,7 +100,7 @@ it('a batch does not expire before its window is over by the clock of Redis, wha
   expect((await read()).status).toBe('completed')
 })
 
-it('a batch that is over stays as it is', async () => {
+it('an ended batch does not change', async () => {
   const { work, held, dump, redis, root } = await holdBatch()
   await work.finish(held, NO_FILES)
   await redis.set(`${root}:batch:${held.id}:lease`, held.token)

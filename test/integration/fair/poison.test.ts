@@ -24,7 +24,7 @@ describe('poison harms only itself', () => {
       Array.from({ length: 30 }, () => 'POISON'),
       { cache: 'off', max_attempts: 3 },
     ],
-  ])('%s: others wait for two seconds at the most', async (_what, poison, members) => {
+  ])('%s: others wait for at most two seconds', async (_what, poison, members) => {
     const fair = await openFairService({ tenants: ['bad', 'good'], limits: { max_concurrency: 4 } })
     fair.upstream.script = poisoned
     await fair.submit('bad', poison, members)
@@ -57,7 +57,7 @@ describe('poison harms only itself', () => {
     ['prompts that break after a second', poisoned],
     ['calls of a second that are answered', ({ body }: Call, response: Response) => answerOf(body, response)],
   ] as const)(
-    'also %s: a job of another tenant waits for two seconds at the most',
+    'also %s: a job of another tenant waits for at most two seconds',
     async ([, script], context) => {
       const { expect } = context
       const fair = await openFairService({
@@ -79,7 +79,7 @@ describe('poison harms only itself', () => {
     },
   )
 
-  it('in embeddings that share a request: neighbours complete, whatever their attempts', async () => {
+  it('in embeddings that share a request: neighbours complete, however many attempts they had', async () => {
     const fair = await openFairService({ tenants: ['bad', 'good'] })
     fair.upstream.script = poisoned
     const embedding = (input: string) => ({
@@ -96,7 +96,7 @@ describe('poison harms only itself', () => {
   })
 })
 
-it('hands the whole queue of a provider that is down over to the next lane of the route, at once', async () => {
+it('passes the whole queue of a provider that is down to the next lane of the route, at once', async () => {
   const fair = await openFairService({
     tenants: ['a'],
     limits: { max_concurrency: 4 },
@@ -112,7 +112,7 @@ it('hands the whole queue of a provider that is down over to the next lane of th
   await expect.poll(served, { timeout: 25_000 }).toBeGreaterThan(150)
 })
 
-it('a provider that is down is asked ten times at the most, and says what broke it', async () => {
+it('a provider that is down gets at most ten calls, and says what broke it', async () => {
   const fair = await openFairService({ tenants: ['a', 'b'], limits: { max_concurrency: 4 } })
   fair.upstream.script = (_call, response) => answer(response, 503, { error: { message: 'overloaded' } })
   await fair.submit('a', prompts(20, 'one'))

@@ -85,7 +85,7 @@ describe.each([
     return text
   }
 
-  test('are read as they were, wherever they are', async () => {
+  test('are read unchanged, in both places', async () => {
     const key = { 'content-type': 'application/json', 'idempotency-key': `key-${kind}` }
     const body = JSON.stringify(chat(CANARY, { group: 'g', metadata: { user: 'u1' }, fair_key: CANARY }))
     const create = () => fetch(`${url}/v1/jobs`, { method: 'POST', headers: key, body })
@@ -200,7 +200,7 @@ describe.each([
     60_000,
   )
 
-  test('are found by what was asked, and added up', async () => {
+  test('are found by the same filters, and summed up', async () => {
     const lines = Array.from({ length: 6 }, (_, at) =>
       chat(`search ${at}`, { group: 'search', metadata: { team: at % 2 ? 'red' : 'blue', n: String(at) } }),
     )

@@ -73,7 +73,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     find: "if ARGV[3] == 'expired' and tonumber(redis.call('HGET', key, 'expires_at')) > now then return 2 end\n",
     replace: '',
     tests: WORK,
-    titles: 'whatever its worker thinks',
+    titles: 'even if its worker believes so',
     says: 'a batch expires by the clock of a worker',
   },
   {
