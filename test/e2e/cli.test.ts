@@ -204,7 +204,7 @@ test('what failed in an earlier run gets a new attempt with --retry-failed, and 
   expect(second.jobs[0]).toEqual(first.jobs[0])
 })
 
-test('exits with 0 when everything completes, and prints nothing where there is no terminal', async () => {
+test('it exits with 0 when everything completes, and prints nothing where there is no terminal', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(5))
   const { code, stdout, stderr } = await runCli(['submit', file, '--out', `${file}.out`], { env })
   expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: '', stderr: '' })
@@ -246,7 +246,7 @@ test('killed in the middle it goes on where it stopped: every line once, no call
   expect(readOut(out)).toHaveLength(300)
 })
 
-test('goes on without a second call when the server has lost the keys as well', async () => {
+test('it goes on without a second call when the server has lost the keys as well', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(200))
   const out = `${file}.out`
   const killed = startCli(['submit', file, '--out', out], { env })
@@ -620,7 +620,7 @@ test('budgets of groups are set, listed with what they let through, and removed'
   expect(await callCli(['budgets', 'delete', 'nightly'], admin)).toMatchObject({ code: 0 })
 })
 
-test('no table is wider than 80 columns, whatever is in it', { timeout: 120_000 }, async () => {
+test('no table is wider than 80 columns, with any content', { timeout: 120_000 }, async () => {
   const long = `a-name-that-nobody-would-type-${'x'.repeat(60)}`
   const client = createClient({ url, key: KEY })
   const [create] = chatLines(1, () => ' [[fault:400]]') as [Parameters<typeof client.submit>[0]]
@@ -756,7 +756,7 @@ test.each(['zsh', 'fish'])('%s knows every command', async (shell) => {
     expect(stdout).toContain(name)
 })
 
-test('a reader that stops reading stops it, quietly', async () => {
+test('it ends quietly when its reader stops reading', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(20))
   await callCli(['submit', file, '--out', `${file}.out`], { env })
   const { job } = readOut(`${file}.out`)[0]!

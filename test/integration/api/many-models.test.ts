@@ -30,7 +30,7 @@ async function start() {
   return { api, create, get, as }
 }
 
-it('bounds the models that only "*" stands for, for each tenant by itself, and names the bound', async () => {
+it('bounds the models that only "*" covers, separately for each tenant, and names the bound', async () => {
   const { api, create, as } = await start()
   const key = { 'idempotency-key': 'the first' }
   for (const model of ['a', 'b', 'c']) {
