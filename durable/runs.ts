@@ -25,6 +25,7 @@ export type StepRequest =
   | { kind: 'sleep'; ms: number }
   | { kind: 'signal'; timeoutMs: number | null }
 
+/** The outcome of `begin`. `begun`: the step began now. `known`: it had begun before. */
 export type Begun =
   | { kind: 'begun' | 'known'; step: Step }
   /** The name belongs to a different step. */
@@ -52,6 +53,7 @@ export type DurableRunSummary = {
   signals: number
 }
 
+/** A page of runs, newest first. */
 export type DurableRunPage = { runs: DurableRunSummary[]; hasMore: boolean }
 
 /** The most steps, and the most signals, of one run. */

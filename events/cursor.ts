@@ -18,6 +18,7 @@ export function parseCursor(text: string): Position | null {
   return { events: parsePlace(events!), deltas: deltas === undefined ? null : parsePlace(deltas) }
 }
 
+/** Formats a position as a cursor for clients; see `parseCursor`. */
 export function formatCursor({ events, deltas }: Position): string {
   const text = formatPlace(events ?? START)
   return deltas === null ? text : `${text}~${formatPlace(deltas)}`

@@ -9,7 +9,7 @@ import {
 import type { RedisClient } from '../lib/redis.ts'
 import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 import { formatCursor, type Position, parseCursor, timeOfPlace } from './cursor.ts'
-import { type ReadEntries, readPage, type StreamEntry, type Told } from './page.ts'
+import { type PlacedReference, type ReadEntries, readPage, type StreamEntry } from './page.ts'
 import type { Tips } from './tips.ts'
 
 /** The most entries read in one round trip. */
@@ -37,6 +37,7 @@ export class ForeignCursorError extends Error {
   override readonly name = 'ForeignCursorError'
 }
 
+/** A reader's stream of a tenant's events. */
 export type TenantFollowing = {
   /** Continues until the signal aborts. Throws `EventsExpiredError` if the reader is too slow. */
   events: AsyncIterable<TenantEvent>
@@ -64,6 +65,7 @@ type Read = (
   deltasFrom: string,
 ) => Promise<[StreamEntry[], StreamEntry[], number]>
 
+/** Creates the reader of tenants' events, and registers its script with the connection. */
 export function createTenantEvents(deps: {
   redis: RedisClient
   tips: Tips
@@ -115,12 +117,12 @@ export function createTenantEvents(deps: {
     return { events: given.events, deltas: given.deltas ?? given.events }
   }
 
-  async function resolve(root: string, told: readonly Told[], filter: EventFilter) {
-    const events: ({ event: string; data: object } | null)[] = told.map(() => null)
-    const kinds = Map.groupBy(told.keys(), (at) => /^[a-z]+_/.exec(told[at]!.reference.id)?.[0] ?? '')
+  async function resolve(root: string, placed: readonly PlacedReference[], filter: EventFilter) {
+    const events: ({ event: string; data: object } | null)[] = placed.map(() => null)
+    const kinds = Map.groupBy(placed.keys(), (at) => /^[a-z]+_/.exec(placed[at]!.reference.id)?.[0] ?? '')
     await Promise.all(
       [...kinds].map(async ([kind, places]) => {
-        const references: EventReference[] = places.map((at) => told[at]!.reference)
+        const references: EventReference[] = places.map((at) => placed[at]!.reference)
         // A later release may write references of other kinds; they have no source here.
         const found = (await sources[kind]?.resolve(root, references, filter)) ?? []
         for (const [index, at] of places.entries()) events[at] = found[index] ?? null
@@ -137,7 +139,7 @@ export function createTenantEvents(deps: {
       let position = await begin(root, options)
       // Fails now if the stream would fail at its first read.
       if (position.events !== null) await read(position, 1)
-      const isNamed = ({ reference }: Told) => filter.events?.has(reference.event) ?? true
+      const isNamed = ({ reference }: PlacedReference) => filter.events?.has(reference.event) ?? true
 
       async function* events(): AsyncGenerator<TenantEvent> {
         const tip = tips.follow(root, withDeltas, signal)
@@ -147,9 +149,9 @@ export function createTenantEvents(deps: {
             let isLast = false
             while (!isLast && !signal.aborted) {
               const page = await readPage(read, position, PAGE)
-              const told = page.told.filter(isNamed)
-              for (let at = 0; at < told.length; at += RESOLVED) {
-                const block = told.slice(at, at + RESOLVED)
+              const placed = page.references.filter(isNamed)
+              for (let at = 0; at < placed.length; at += RESOLVED) {
+                const block = placed.slice(at, at + RESOLVED)
                 const found = await resolve(root, block, filter)
                 for (const [index, { position: behind }] of block.entries()) {
                   if (signal.aborted) return

@@ -2,8 +2,8 @@ import { repeat } from '../lib/repeat.ts'
 import type { FollowedKind } from '../lib/script-keys.ts'
 
 /** How often a process announces the tenants that it follows, and how long an announcement counts in other processes, ms. */
-const SAYS_MS = 1000
-const HOLDS_MS = 3500
+const ANNOUNCE_MS = 1000
+const VALID_MS = 3500
 
 /** The mark after the root of a tenant whose chunks are followed too. */
 const WITH_DELTAS = '\t'
@@ -25,6 +25,7 @@ export type Followed = {
   close(): Promise<void>
 }
 
+/** Announces and listens from now on, until `close`. */
 export function createFollowed(deps: {
   prefix: string
   publish: (channel: string, message: string) => Promise<unknown>
@@ -39,19 +40,19 @@ export function createFollowed(deps: {
   const others = new Map<string, number>()
 
   deps.listen(channel, (message) => {
-    const until = now() + HOLDS_MS
+    const until = now() + VALID_MS
     for (const word of message.split('\n')) if (word !== '') others.set(word, until)
   })
 
-  const say = async (words: Iterable<string>) => {
+  const announce = async (words: Iterable<string>) => {
     const message = [...words].join('\n')
     if (message !== '') await publish(channel, message)
   }
   const turns = repeat(
-    SAYS_MS,
+    ANNOUNCE_MS,
     async () => {
       for (const [word, until] of others) if (until < now()) others.delete(word)
-      await say(own.keys())
+      await announce(own.keys())
     },
     // A failed announcement is repeated at the next turn.
     () => {},
@@ -69,7 +70,7 @@ export function createFollowed(deps: {
       const word = withDeltas ? root + WITH_DELTAS : root
       const count = own.get(word) ?? 0
       own.set(word, count + 1)
-      if (count === 0) say([word]).catch(() => {})
+      if (count === 0) announce([word]).catch(() => {})
       let isLeft = false
       return () => {
         if (isLeft) return

@@ -5,13 +5,13 @@ import { compareEntries, type Position, type StreamPlace } from './cursor.ts'
 export type StreamEntry = [id: string, fields: string[]]
 
 /** A reference, and the position of a reader that has its event. */
-export type Told = { reference: EventReference; position: Position }
+export type PlacedReference = { reference: EventReference; position: Position }
 
 type PageItem = { reference: EventReference; place: StreamPlace }
 
 const DELTA = 'job.delta'
 
-type Page = { told: Told[]; end: Position; isLast: boolean }
+type Page = { references: PlacedReference[]; end: Position; isLast: boolean }
 
 /** Reads at most `most` entries of each stream, from those of the position on. `deltas` null: chunks are not asked for. */
 export type ReadEntries = (
@@ -70,11 +70,11 @@ function toPage(
   const own = itemsOf(events, start.events)
   const chunks = deltas === null ? [] : itemsOf(deltas, start.deltas!)
   let at: Position = start
-  const told = [...merge(own, chunks)].map(({ item, isChunk }) => {
+  const references = [...merge(own, chunks)].map(({ item, isChunk }) => {
     at = isChunk ? { ...at, deltas: item.place } : { ...at, events: item.place }
     return { reference: item.reference, position: at }
   })
-  return { told, end: at, isLast: full.length === 0 }
+  return { references, end: at, isLast: full.length === 0 }
 }
 
 /** Decides which entries a page may show if these streams have more. Null: all entries have one time, and `isLongest` is false. */

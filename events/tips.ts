@@ -13,6 +13,7 @@ export type Tip = {
   leave(): void
 }
 
+/** Makes tips for followers. Call `leave` of each tip when its follower ends. */
 export type Tips = { follow(root: string, withDeltas: boolean, signal: AbortSignal): Tip }
 
 type Watched = { wakes: Set<() => void>; leave: () => void; looks: Repeating }

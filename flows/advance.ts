@@ -68,7 +68,7 @@ export async function lookAtFlow(
 
   /** Cancels jobs that have not ended. True: all jobs have ended. */
   async function settle(): Promise<boolean> {
-    const lost = await cancelOpenJobs(deps, tenant, flow, { withUnnoted: true })
+    const lost = await cancelOpenJobs(deps, tenant, flow, { withUnrecorded: true })
     for (const { step, index } of lost) {
       const ending = {
         step,
@@ -121,7 +121,7 @@ export async function lookAtFlow(
       if (record.deadline !== null) lookAts.push(record.deadline)
       // Open jobs of a step that is settled are no longer needed.
       if (steps.some((state) => isSettled(state) && countOpen(state) > 0)) {
-        await cancelOpenJobs(deps, tenant, flow, { withUnnoted: false })
+        await cancelOpenJobs(deps, tenant, flow, { withUnrecorded: false })
         lookAts.push(now + LOOK_MS)
       }
       return

@@ -14,26 +14,26 @@ type Element = { step: number; index: number }
  * Cancels the open jobs of a flow: of all steps, or of settled steps only. The script that ends a job reports its end to the flow.
  * Returns the elements whose jobs no longer exist, because no script reports their end.
  *
- * @param options.withUnnoted true: takes all steps, and also jobs that a worker may have begun before it died without recording them
+ * @param options.withUnrecorded true: takes all steps, and also jobs that a worker may have begun before it died without recording them
  */
 export async function cancelOpenJobs(
   { jobs }: { jobs: Pick<Jobs, 'statuses' | 'cancel'> },
   tenant: string,
   flow: Pick<LoadedFlow, 'record' | 'steps'>,
-  { withUnnoted }: { withUnnoted: boolean },
+  { withUnrecorded }: { withUnrecorded: boolean },
 ): Promise<Element[]> {
   const idOf = ({ step, index }: Element) =>
     flowJobId(flow.record, step, index, attemptOf(flow.steps[step]!, index))
   const lost: Element[] = []
 
   /** Resolves to true if at least one of the jobs exists. */
-  async function cancel(elements: Element[], isNoted: boolean): Promise<boolean> {
+  async function cancel(elements: Element[], isRecorded: boolean): Promise<boolean> {
     let isAny = false
     for (let from = 0; from < elements.length; from += BLOCK) {
       const some = elements.slice(from, from + BLOCK)
       const statuses = await jobs.statuses(tenant, some.map(idOf))
       const open = some.filter((_, at) => statuses[at] !== null && !isTerminal(statuses[at]!))
-      if (isNoted) lost.push(...some.filter((_, at) => statuses[at] === null))
+      if (isRecorded) lost.push(...some.filter((_, at) => statuses[at] === null))
       isAny ||= statuses.some((status) => status !== null)
       for (let at = 0; at < open.length; at += CANCEL_AT_ONCE) {
         await Promise.all(open.slice(at, at + CANCEL_AT_ONCE).map((one) => jobs.cancel(tenant, idOf(one))))
@@ -42,16 +42,16 @@ export async function cancelOpenJobs(
     return isAny
   }
 
-  const noted: Element[] = []
+  const recorded: Element[] = []
   for (const [step, state] of flow.steps.entries()) {
-    if (countOpen(state) === 0 || !(withUnnoted || isSettled(state))) continue
+    if (countOpen(state) === 0 || !(withUnrecorded || isSettled(state))) continue
     for (let index = 0; index < state.next; index++) {
       const status = state.elements.get(index)?.status
-      if (status === undefined || status === 'open') noted.push({ step, index })
+      if (status === undefined || status === 'open') recorded.push({ step, index })
     }
   }
-  await cancel(noted, true)
-  if (!withUnnoted) return lost
+  await cancel(recorded, true)
+  if (!withUnrecorded) return lost
 
   const begun = flow.steps.flatMap((state, step) =>
     isSettled(state) || state.elements.get(state.next)?.status.startsWith('early_')

@@ -24,6 +24,7 @@ export type CompiledStep = {
   signalTimeoutMs: number | null
 }
 
+/** A flow whose expressions are parsed and whose steps are sorted. */
 export type CompiledFlow = {
   definition: FlowDefinition
   steps: CompiledStep[]

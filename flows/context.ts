@@ -16,6 +16,7 @@ export class ContextTooLargeError extends Error {
 /** The number of jobs whose results are read in one round trip. */
 const BLOCK = 50
 
+/** Dependencies for reading the context of expressions. */
 export type ContextDeps = {
   jobs: Pick<Jobs, 'outcomes'>
   /** Reads the stored value of a step: its signal, or the replacement for a failed result. Null: none. */

@@ -25,6 +25,7 @@ const REFUSED_MOST_MS = 60_000
 /** After this many internal errors an element fails. An unavailable store does not count. */
 const MOST_ERRORS = 3
 
+/** The outcome of creating jobs. `lookAt`: when to create more, Unix ms; null: no need. `firstError`: why the first failed element failed. */
 export type CreationOutcome =
   | { isChanged: boolean; lookAt: number | null; firstError: FlowError | null }
   /** The step fails as a whole. */

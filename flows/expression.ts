@@ -15,6 +15,7 @@ export const defaultExpressionBounds: ExpressionBounds = { work: 4_000_000, size
  */
 export type ExpressionBudget = { work: number; size: number; room: number; sizes: WeakMap<object, number> }
 
+/** Creates a full budget. Use one for all expressions of a template. */
 export function createBudget({ work, size }: ExpressionBounds = defaultExpressionBounds): ExpressionBudget {
   return { work, size, room: size, sizes: new WeakMap() }
 }

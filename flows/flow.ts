@@ -101,6 +101,7 @@ export type FlowError = {
   retryable: boolean
 }
 
+/** Creates an error that did not come from a provider. */
 export function toFlowError(code: string, message: string, retryable = false): FlowError {
   return { code, message, provider_status: null, retryable }
 }

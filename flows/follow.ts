@@ -14,6 +14,7 @@ export type FlowEvent = {
   event: FlowEventType
   data: { flow_id: string; seq: number; at: string; [member: string]: JsonValue | FlowView | undefined }
 }
+/** A follower's stream of a flow's events. `finished`: the flow is over, and no event follows the cursor. */
 export type FlowFollowing = { finished: boolean; events: AsyncIterable<FlowEvent> }
 
 /** Events read in one round trip. */

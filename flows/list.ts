@@ -8,6 +8,7 @@ import { SUMMARY_FIELDS, toFlowRecord } from './record.ts'
 import { type FlowSummary, showSummary } from './summary.ts'
 
 export type FlowFilter = { status?: FlowStatus | undefined; name?: string | undefined }
+/** A page of flows. `cursor`: the id after which the next page begins. `scanned`: how many flows were scanned, if the page ends early; else null. */
 export type FlowPage = {
   data: FlowSummary[]
   hasMore: boolean

@@ -111,6 +111,7 @@ export function toFlowRecord(id: string, fields: ReadonlyMap<string, Buffer>): F
   }
 }
 
+/** Reads flows from Redis. */
 export type FlowReader = {
   /** Loads a flow; null: there is none, or it was removed. Throws `UnreadableError` if it cannot be decrypted. */
   load(root: string, id: string, known?: CompiledFlow): Promise<LoadedFlow | null>
@@ -118,6 +119,7 @@ export type FlowReader = {
   loadState(root: string, id: string): Promise<{ record: FlowRecord; steps: StepState[] } | null>
 }
 
+/** Creates a reader of flows. */
 export function createFlowReader({ redis, atRest }: { redis: RedisClient; atRest: AtRest }): FlowReader {
   async function readAll(root: string, id: string) {
     const key = flowKey(root, id)

@@ -36,6 +36,7 @@ export type FlowRunnerDeps = Omit<AdvanceDeps, 'readValue'> & {
   onFailure?: OnUpkeepFailure
 }
 
+/** What one look at a flow changed: steps that were settled, and the flow's end. */
 export type FlowProgress = {
   tenant: string
   id: string
@@ -53,6 +54,7 @@ export type FlowProgress = {
   steps: ('completed' | 'failed' | 'skipped')[]
 }
 
+/** A running loop that advances flows. */
 export type FlowRunner = {
   /** Visits the tenant at once; undefined: all tenants. */
   wake(tenant?: string): void

@@ -20,6 +20,7 @@ export type ElementStatus =
   | 'early_done'
   | 'early_failed'
   | 'early_cancelled'
+/** The latest attempt of an element, from 1, and its status. */
 export type ElementState = { attempt: number; status: ElementStatus }
 
 /** The stored state of a step. A step without `for_each` has one element. Times are Unix ms. */
@@ -43,6 +44,7 @@ export type StepState = {
   elements: Map<number, ElementState>
 }
 
+/** The state of a step before it begins. */
 export function blockedStep(): StepState {
   return {
     phase: 'blocked',
@@ -59,6 +61,7 @@ export function blockedStep(): StepState {
   }
 }
 
+/** True if the step has its final outcome. */
 export function isSettled({ phase }: Pick<StepState, 'phase'>): boolean {
   return phase === 'completed' || phase === 'failed' || phase === 'skipped'
 }
@@ -95,6 +98,7 @@ export function listRedo(step: StepState): number[] {
   return redo
 }
 
+/** The number of an element's latest attempt, from 1. */
 export function attemptOf(step: StepState, index: number): number {
   return step.elements.get(index)?.attempt ?? 1
 }
@@ -153,6 +157,7 @@ export function decodeStep(text: string | undefined, elements: Record<string, st
   }
 }
 
+/** Encodes an element's state as one field, such as `2 failed`. */
 export function encodeElement({ attempt, status }: ElementState): string {
   return `${attempt} ${status}`
 }
@@ -176,13 +181,13 @@ export type Ending = {
 /** Parses what `tell_flow` in jobs/lua/common.lua writes. */
 export function decodeEnding(text: string): Ending {
   const [step, index, attempt, status, at, ...usage] = text.split(' ')
-  const told = usage.join(' ')
+  const usageText = usage.join(' ')
   return {
     step: Number(step),
     index: Number(index),
     attempt: Number(attempt),
     status: status as Ending['status'],
     at: Number(at),
-    usage: told === '' ? null : (JSON.parse(told) as FlowUsage),
+    usage: usageText === '' ? null : (JSON.parse(usageText) as FlowUsage),
   }
 }

@@ -64,6 +64,7 @@ export type FlowStoreDeps = {
   atRest: AtRest
 }
 
+/** Creates the API's side of flows. `retainMs`: how long a flow is kept after its end, ms. */
 export function createFlows(
   deps: FlowStoreDeps & {
     jobs: Pick<Jobs, 'outcomes' | 'statuses' | 'getMany'>

@@ -25,6 +25,7 @@ export type FlowSummary = {
   finished_at: string | null
 }
 
+/** Converts a record to what lists show. */
 export function showSummary(record: FlowRecord, openError: (stored: string) => FlowError): FlowSummary {
   return {
     id: record.id,
@@ -46,6 +47,7 @@ export function showSummary(record: FlowRecord, openError: (stored: string) => F
   }
 }
 
+/** Formats Unix ms as RFC 3339 UTC with milliseconds; null stays null. */
 export function showTime(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString()
 }

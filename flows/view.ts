@@ -44,6 +44,7 @@ const ALL_RESULT_BYTES = 4 * 1024 * 1024
 const BLOCK = 25
 const SAMPLE = 100
 
+/** Shows flows to clients. A result that cannot be decrypted is shown as null. */
 export type FlowViewer = {
   show(tenant: string, root: string, flow: LoadedFlow): Promise<FlowView>
   showStepJobs(
@@ -54,6 +55,7 @@ export type FlowViewer = {
   ): Promise<FlowStepJobs>
 }
 
+/** Creates the viewer of flows. */
 export function createFlowView(deps: {
   redis: RedisClient
   atRest: AtRest

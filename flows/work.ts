@@ -38,6 +38,7 @@ export type FlowWork = {
   forget(tenant: string, id: string): Promise<boolean>
 }
 
+/** Creates the workers' side of flows. `retainMs`: how long a flow is kept after its end, ms. */
 export function createFlowWork(deps: {
   scripts: FlowScripts
   prefix: string
@@ -80,6 +81,7 @@ export function createFlowWork(deps: {
   }
 }
 
+/** Changes that change nothing, to fill in. */
 export function noChanges(): Changes {
   return {
     counted: 0,

@@ -36,6 +36,7 @@ export type Database = {
   close(): Promise<void>
 }
 
+/** Rows to insert into one table. Each row has its values in the order of `columns`. */
 export type ManyInserts = {
   table: keyof Tables
   /** Columns with their PostgreSQL types. */
@@ -150,14 +151,14 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
     // PostgreSQL's vacuum frees deleted rows, and its log drops them at the next checkpoints.
     async scrub() {},
     async migrate(work) {
-      const { query_timeout: _, statement_timeout: __, ...patient } = settings
-      const own = new pg.Pool({ ...patient, max: 1 })
+      const { query_timeout: _, statement_timeout: __, ...withoutTimeouts } = settings
+      const own = new pg.Pool({ ...withoutTimeouts, max: 1 })
       own.on('error', onError)
-      const patientDb = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: own }) })
+      const dbWithoutTimeouts = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: own }) })
       try {
-        return await work(patientDb)
+        return await work(dbWithoutTimeouts)
       } finally {
-        await patientDb.destroy()
+        await dbWithoutTimeouts.destroy()
       }
     },
     async ping() {

@@ -24,6 +24,7 @@ export class HistoryUnavailableError extends Error {
   override readonly name = 'HistoryUnavailableError'
 }
 
+/** True for a `HistoryUnavailableError`. */
 export function isHistoryUnavailable(error: unknown): boolean {
   return error instanceof HistoryUnavailableError
 }

@@ -14,6 +14,7 @@ const MOST_COUNTED = 2000
 /** `end`: the last place scanned, if the page ends there before it is full; `scanned`: how many rows were scanned. */
 export type FoundPage = { places: Place[]; end: Place | null; scanned: number }
 
+/** Finds rows of the history. `root` is a tenant's. Throws the database's errors; `StoredJobs.ask` turns them into `HistoryUnavailableError`. */
 export type Finder = {
   /** Returns the visible rows with these ids, in any order. */
   rows(root: string, ids: readonly string[]): Promise<JobRow[]>
@@ -46,6 +47,7 @@ export type Finder = {
   failures(root: string, block: number): Promise<FailureClass[]>
 }
 
+/** Failed jobs of one lane and error code. `first` and `last`: when the first and the last of them ended, Unix ms. */
 export type FailureClass = {
   lane: string
   code: string
@@ -55,6 +57,7 @@ export type FailureClass = {
   isRetryable: boolean
 }
 
+/** Creates a finder that uses the database's connections for reads. */
 export function createFinder(database: Database): Finder {
   const { reads, kind } = database
 

@@ -28,6 +28,7 @@ export type FinishedJob = {
 
 type StoredError = { code?: string; retryable?: boolean }
 
+/** Converts a finished job to its row. `lifeMs`: how long the row is kept after the job's end, ms. */
 export function toRow(root: string, block: number, job: FinishedJob, lifeMs: number): JobRow {
   const { id, record } = job
   const error: StoredError = record.error === undefined ? {} : JSON.parse(record.error)
@@ -69,6 +70,7 @@ export function metadataPairs(record: Record<string, string>): string[] {
   )
 }
 
+/** The digest of a metadata pair, 22 characters of base64url. */
 export function pairOf(name: string, value: string): string {
   return createHash('sha256')
     .update(JSON.stringify([name, value]))

@@ -29,12 +29,12 @@ export async function migrate(database: Database): Promise<Migrated> {
   const before = await readNewest(db)
   if (before >= known) return { run: [], newest: before, known }
   if (kind === 'sqlite') {
-    return database.migrate((patient) =>
-      patient.transaction().execute((trx) => runMissing(trx, files, (work) => work(trx))),
+    return database.migrate((migrationDb) =>
+      migrationDb.transaction().execute((trx) => runMissing(trx, files, (work) => work(trx))),
     )
   }
-  return database.migrate((patient) =>
-    patient
+  return database.migrate((migrationDb) =>
+    migrationDb
       .connection()
       .execute((session) =>
         withLock(session, () =>

@@ -19,6 +19,7 @@ const BLOCK = 300
 /** A job that the database refuses is tried again after this time, ms. */
 const AGAIN_MS = 300_000
 
+/** How long copies are kept, and what they contain. */
 export type MoverSettings = {
   /** How long a job stays in Redis after its end, ms. A failed job may stay longer, for its redrive. */
   hotMs: (status: string) => number
@@ -34,6 +35,7 @@ export type Mover = {
   run(signal: AbortSignal): Promise<void>
 }
 
+/** Creates the mover; a task of the maintainer runs it. */
 export function createMover(deps: {
   source: HistorySource
   store: HistoryStore

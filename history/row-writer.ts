@@ -42,6 +42,7 @@ export type RowWriter = {
   insertPlaces(trx: Transaction<Tables>, root: string, jobs: readonly FinishedJob[]): Promise<void>
 }
 
+/** Creates the writer of rows for a database. */
 export function createRowWriter(database: Database): RowWriter {
   const later = database.kind === 'postgres' ? 'greatest' : 'max'
 

@@ -13,6 +13,7 @@ const CHECKED = [
 /** A condition that one index can answer: a metadata pair, given by its digest, or a value in a column. */
 export type Key = { pair: string } | { column: keyof JobRow; value: string }
 
+/** One scan over a tenant's rows. */
 export type Scan = {
   root: string
   filter: HistoryFilter

@@ -31,6 +31,7 @@ export type HistoryReadiness =
   | { history: 'available' }
   | { history: 'unavailable'; history_fails: 'everything' | 'writes' }
 
+/** Converts a state to what readiness probes return. */
 export function showReadiness({ fails }: HistoryState): HistoryReadiness {
   return fails === null ? { history: 'available' } : { history: 'unavailable', history_fails: fails }
 }

@@ -15,6 +15,7 @@ const OPEN_MS = 400 * 86_400_000
 /** The most rows that one `expire` deletes. */
 const BLOCK = 500
 
+/** Writes to the history. `root` is a tenant's. Every write may be repeated. Throws the database's errors; `guardStore` turns those of an unavailable database into `HistoryUnavailableError`. */
 export type HistoryStore = {
   /**
    * Saves ended jobs of one tenant in one transaction. A job that is saved twice is one row and counts once. A deleted job stays deleted.
@@ -48,6 +49,7 @@ class KnownJobsError extends Error {
   override readonly name = 'KnownJobsError'
 }
 
+/** Creates the store. The tables must be up to date; see `migrate`. */
 export function createHistoryStore(database: Database): HistoryStore {
   const { db } = database
   const { insertJobs, insertContents, insertPlaces } = createRowWriter(database)

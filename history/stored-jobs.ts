@@ -16,6 +16,7 @@ const ANSWER_MS = 2500
 /** A job of the history: its row, and its record as Redis held it, with the contents that were asked for. */
 export type StoredJob = { row: JobRow; record: JobRecord }
 
+/** The contents to read with each job. */
 export type Contents = { bodies?: boolean; results?: boolean }
 
 /** Reads jobs of the history as if they were in Redis. Throws `HistoryUnavailableError`. `root` is a tenant's. */
@@ -43,6 +44,7 @@ export type DatabaseWatch = {
   late(): void
 }
 
+/** Creates the reader of jobs in the history. */
 export function createStoredJobs(deps: {
   finder: Finder
   source: HistorySource

@@ -58,6 +58,7 @@ export const USAGE_SUMS = [
 ] as const
 export type UsageSums = Record<(typeof USAGE_SUMS)[number], number>
 
+/** One row of `history_usage`: the sums of a tenant's day, model, tier and fair key. */
 export type UsageRow = UsageSums & {
   root: string
   day: string

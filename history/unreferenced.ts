@@ -46,6 +46,7 @@ export async function deleteContents(
   await trx.deleteFrom('history_deliveries').where('root', '=', root).where('job', 'in', ids).execute()
 }
 
+/** Deletes those of these groups that have no row of a job left. */
 export async function deleteEmptyGroups(trx: Transaction<Tables>, root: string, names: readonly string[]) {
   if (names.length === 0) return
   await trx

@@ -59,6 +59,7 @@ export async function addToUsage(
 
 const NO_USAGE = Object.fromEntries(USAGE_SUMS.map((name) => [name, 0])) as UsageSums
 
+/** Sums that are all 0, to fill in. */
 export function noUsage(): UsageSums {
   return { ...NO_USAGE }
 }

@@ -11,6 +11,7 @@ const LOOK_MS = { away: 1000, idle: 5000 }
 /** A failed write counts for this long if this process has had no further failed write, ms. */
 const WRITES_FORGOTTEN_MS = 30_000
 
+/** The state of the database as this process sees it. */
 export type DatabaseState = {
   isUp: boolean
   /** When reads or writes began to fail, by `performance.now`, and the latest error; null: they work, or were not tried yet. */

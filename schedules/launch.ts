@@ -14,6 +14,7 @@ export type LaunchOrder = {
   terms: KeyTerms
 }
 
+/** The outcome of a launch. `created`: also if an earlier launch with the same key created it. */
 export type Launched =
   | { kind: 'created'; id: string }
   /** `retryAfterMs`: when another try may succeed, ms from now; null: none will. */

@@ -116,6 +116,7 @@ function tryOpen(
   }
 }
 
+/** Parses an entry of a schedule's history. */
 export function toRun(text: string): ScheduleRun {
   return JSON.parse(text) as ScheduleRun
 }

@@ -118,7 +118,7 @@ async function runDue(deps: ScheduleRunnerDeps, first: DueSchedule, now: number)
     }
     const upcoming = plans[0]?.slot ?? next
     const outcome = await work.settle(due, settled, upcoming, plans.length > 0)
-    for (const one of settled) tell(deps, due, one)
+    for (const one of settled) report(deps, due, one)
     if (outcome === 'stale') return work.postpone(due, 1)
     if (outcome !== 'settled') return
     due = { ...due, slot: upcoming! }
@@ -166,7 +166,7 @@ function isPast(time: number | null, now: number): boolean {
   return time !== null && time <= now
 }
 
-function tell(deps: ScheduleRunnerDeps, due: DueSchedule, settled: SettledSlot): void {
+function report(deps: ScheduleRunnerDeps, due: DueSchedule, settled: SettledSlot): void {
   const { tenant, id: schedule, name, target } = due
   deps.onSlot({ ...settled, tenant, schedule, name, target, lateMs: Math.max(0, deps.now() - settled.slot) })
 }

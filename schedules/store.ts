@@ -92,6 +92,7 @@ export type ScheduleStoreDeps = {
   root: (tenant: string) => string
 }
 
+/** Creates the API's side of schedules. `retainMs`: how long the list of a removed schedule's jobs is kept, ms. */
 export function createSchedules(
   deps: ScheduleStoreDeps & {
     /** Generates ids `sch_…` that sort by their time of creation. */

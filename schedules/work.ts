@@ -39,6 +39,7 @@ export type DueSchedule = Timing & {
   terms: KeyTerms
 }
 
+/** A slot whose outcome is decided. `made`: the id of its job or flow; null: none. */
 export type SettledSlot = { slot: number; outcome: RunOutcome; made: string | null; error: RunError | null }
 
 /**
@@ -92,6 +93,7 @@ const FIELDS = [
   'payers',
 ] as const
 
+/** Creates the workers' side of schedules. `turnMs`: how long a worker holds a claimed schedule, ms. */
 export function createScheduleWork(
   deps: ScheduleStoreDeps & { now: () => number; turnMs?: number },
 ): ScheduleWork {

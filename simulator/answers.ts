@@ -73,6 +73,7 @@ export function planAnswer(options: AnswerOptions): AnswerPlan {
   }
 }
 
+/** Builds the body of a chat completion. */
 export function buildChat(plan: AnswerPlan): JsonObject {
   const message: JsonObject = { role: 'assistant', content: plan.toolCall ? null : plan.text, refusal: null }
   if (plan.toolCall) message.tool_calls = [buildToolCall(plan.toolCall)]
@@ -93,6 +94,7 @@ export function buildChat(plan: AnswerPlan): JsonObject {
   }
 }
 
+/** Builds the body of a text completion. */
 export function buildCompletion(plan: AnswerPlan): JsonObject {
   return {
     id: plan.id,
@@ -141,6 +143,7 @@ export function buildRerank(plan: AnswerPlan, body: JsonObject): JsonObject {
   return { id: plan.id.replace('resp_', 'rerank-'), model: plan.model, results, usage }
 }
 
+/** Builds the usage of a chat completion. */
 export function buildChatUsage(plan: AnswerPlan): JsonObject {
   return {
     prompt_tokens: plan.inputTokens,
@@ -151,10 +154,12 @@ export function buildChatUsage(plan: AnswerPlan): JsonObject {
   }
 }
 
+/** Builds a tool call in the format of chats. */
 export function buildToolCall(call: NonNullable<AnswerPlan['toolCall']>): JsonObject {
   return { id: call.id, type: 'function', function: { name: call.name, arguments: call.arguments } }
 }
 
+/** Builds the output item of a response. */
 export function buildOutputItem(plan: AnswerPlan, status: string, text: string): JsonObject {
   return {
     id: plan.id.replace('resp_', 'msg_'),

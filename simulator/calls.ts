@@ -18,7 +18,14 @@ import {
 } from './answers.ts'
 import { checkRequest } from './check.ts'
 import { findDialect } from './dialects.ts'
-import { invalidRequest, modelNotFound, rateLimited, sayAsGemini, tooManyAtOnce, wrongKey } from './errors.ts'
+import {
+  invalidRequest,
+  modelNotFound,
+  rateLimited,
+  toGeminiError,
+  tooManyAtOnce,
+  wrongKey,
+} from './errors.ts'
 import { listEvents } from './events.ts'
 import type { FaultBook } from './faults.ts'
 import { limitHeaders } from './limit-headers.ts'
@@ -132,7 +139,7 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       const level = by === 'requests' || by === 'tokens' ? levels[by] : null
       const requested = by === 'requests' ? 1 : cost.tokens
       const refusal = rateLimited(admission, model, level?.limit ?? 0, requested)
-      return reply.error(settings.headers === 'gemini' ? sayAsGemini(refusal) : refusal, settings.headers)
+      return reply.error(settings.headers === 'gemini' ? toGeminiError(refusal) : refusal, settings.headers)
     }
     recorder.admit(cost.tokens)
     for (const gate of gates) gate.inFlight += 1

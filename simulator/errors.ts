@@ -5,6 +5,7 @@ import { formatReset } from './limiter.ts'
 /** An error answer in OpenAI's format, with the wait for the headers, ms. */
 export type ErrorAnswer = { status: number; error: JsonObject; retryAfterMs?: number }
 
+/** The 400 for an invalid request. */
 export function invalidRequest(
   message: string,
   param: string | null,
@@ -13,6 +14,7 @@ export function invalidRequest(
   return { status: 400, error: { message, type: 'invalid_request_error', param, code } }
 }
 
+/** The 404 for an unknown model. */
 export function modelNotFound(model: string): ErrorAnswer {
   const message = `The model \`${model}\` does not exist or you do not have access to it.`
   return {
@@ -54,7 +56,7 @@ export function rateLimited(
 }
 
 /** Converts an error to Gemini's format, with the wait in the body as a `RetryInfo` (google.rpc, error_details.proto). */
-export function sayAsGemini({ status, retryAfterMs }: ErrorAnswer): ErrorAnswer {
+export function toGeminiError({ status, retryAfterMs }: ErrorAnswer): ErrorAnswer {
   const details =
     retryAfterMs === undefined
       ? []
@@ -70,6 +72,7 @@ export function sayAsGemini({ status, retryAfterMs }: ErrorAnswer): ErrorAnswer 
   }
 }
 
+/** The 429 for too many concurrent calls. */
 export function tooManyAtOnce(limit: number): ErrorAnswer {
   const message = `Too many concurrent requests: limit ${limit}.`
   const error = { message, type: 'requests', param: null, code: 'concurrency_limit_exceeded' }
@@ -84,6 +87,7 @@ export function faultAnswer(status: number, retryAfterMs: number): ErrorAnswer {
   return waits ? { status, error, retryAfterMs } : { status, error }
 }
 
+/** The 429 for an exhausted quota. */
 export function quotaExceeded(): ErrorAnswer {
   const message = 'You exceeded your current quota, please check your plan and billing details.'
   return {

@@ -22,6 +22,7 @@ type FaultQuestion = {
   prompts: () => string[]
 }
 
+/** Decides which calls get a fault. */
 export type FaultBook = {
   /** Chooses the fault for a call and counts it; null: none. Precedence: header, markers, then rules in order. */
   choose(question: FaultQuestion): SimulatedFault | null

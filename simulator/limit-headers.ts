@@ -19,20 +19,20 @@ export function limitHeaders(style: HeaderStyle, levels: Levels, now: number): s
   return NAMES.flatMap((name) => {
     const level = levels[name]
     if (level === null) return []
-    if (style === 'anthropic') return tellAsAnthropic(name, level, now)
-    const told = [
+    if (style === 'anthropic') return anthropicHeaders(name, level, now)
+    const headers = [
       `x-ratelimit-limit-${name}`,
       String(level.limit),
       `x-ratelimit-remaining-${name}`,
       String(level.remaining),
     ]
     // Azure sends no others.
-    return style === 'azure' ? told : [...told, `x-ratelimit-reset-${name}`, formatReset(level.resetMs)]
+    return style === 'azure' ? headers : [...headers, `x-ratelimit-reset-${name}`, formatReset(level.resetMs)]
   })
 }
 
 /** "The number of tokens remaining (rounded to the nearest thousand)", and an RFC 3339 time (Anthropic, Rate limits). */
-function tellAsAnthropic(name: (typeof NAMES)[number], level: Level, now: number): string[] {
+function anthropicHeaders(name: (typeof NAMES)[number], level: Level, now: number): string[] {
   const remaining = name === 'tokens' ? Math.round(level.remaining / 1000) * 1000 : level.remaining
   const whole = new Date(Math.ceil((now + level.resetMs) / 1000) * 1000)
   return [

@@ -15,6 +15,7 @@ export type Counted = 'requests' | 'tokens' | 'images' | 'audio_seconds'
 export type MediaCost = { images: number; audioSeconds: number }
 const NO_MEDIA: MediaCost = { images: 0, audioSeconds: 0 }
 
+/** Enforces the limits of one model. Times are Unix ms. */
 export type Limiter = {
   /** Checks whether a call would be admitted, without taking anything. */
   check(tokens: number, now: number, media?: MediaCost): Admission

@@ -29,6 +29,7 @@ export type Reply = {
   reset(): void
 }
 
+/** Creates the reply to a request. */
 export function createReply(
   response: ServerResponse,
   headers: readonly string[],

@@ -21,6 +21,7 @@ const EVENT_STREAM = 'text/event-stream; charset=utf-8'
 const FLOOD_PIECE = 'x'.repeat(256 * 1024)
 const DRIP_PIECES = 64
 
+/** Sends an answer without a fault. */
 export function sendAnswer(
   reply: Reply,
   { text, bytes, pieces, latencyMs, perTokenMs, contentType = EVENT_STREAM }: PreparedAnswer,

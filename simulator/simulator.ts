@@ -125,10 +125,10 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
 
   function control(route: string, text: string, response: ServerResponse): void {
     const body = parseControl(text)
-    let told: object = { ok: true }
-    if (route === 'GET /_sim/state') told = recorder.state()
-    else if (route === 'GET /_sim/calls') told = { calls: recorder.calls() }
-    else if (route === 'GET /_sim/batches') told = { batches: batches.batches(), files: batches.files() }
+    let shown: object = { ok: true }
+    if (route === 'GET /_sim/state') shown = recorder.state()
+    else if (route === 'GET /_sim/calls') shown = { calls: recorder.calls() }
+    else if (route === 'GET /_sim/batches') shown = { batches: batches.batches(), files: batches.files() }
     else if (route === 'POST /_sim/batches' && isJsonObject(body)) {
       batches.set(readBatchSettings(body))
       if (body.end === 'complete' || body.end === 'expire') batches.endAll(body.end)
@@ -140,10 +140,10 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
       const { model, ...limits } = body
       setLimits(dropNulls(limits), typeof model === 'string' ? model : undefined)
     } else {
-      answer(response, 400, { error: { message: 'no such control, or a body it does not take' } })
+      answer(response, 400, { error: { message: 'no such route, or a body that it does not accept' } })
       return
     }
-    answer(response, 200, told)
+    answer(response, 200, shown)
   }
 
   function listModels(response: ServerResponse): void {

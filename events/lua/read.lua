@@ -14,11 +14,11 @@ local function is_before(a, b)
 end
 
 local function is_expired(key, from, first)
-  local told = redis.pcall('XINFO', 'STREAM', key)
+  local reply = redis.pcall('XINFO', 'STREAM', key)
   -- There is no stream: no event was written yet, or none since the store was emptied.
-  if told.err then return false end
+  if reply.err then return false end
   local info = {}
-  for i = 1, #told, 2 do info[told[i]] = told[i + 1] end
+  for i = 1, #reply, 2 do info[reply[i]] = reply[i + 1] end
   if info['entries-added'] and info['entries-added'] <= info.length then return false end
   if info.length == 0 then return is_before(from, info['last-generated-id']) end
   return first ~= nil and info['first-entry'][1] == first

@@ -75,10 +75,10 @@ export function createMessageBatchApi(deps: { batches: BatchBook; settings: () =
       else if (what === 'results' && batch.endedAt === null) {
         sendMessageError(exchange, 400, 'invalid_request_error', 'the batch has not ended')
       } else if (what === 'results') {
-        const told = batch.order.filter((index) => batch.outcomes.get(index)?.kind !== 'lost')
+        const returned = batch.order.filter((index) => batch.outcomes.get(index)?.kind !== 'lost')
         sendLines(
           exchange,
-          told.map((index) => JSON.stringify(showResult(batch, index))),
+          returned.map((index) => JSON.stringify(showResult(batch, index))),
         )
       } else if (what === 'cancel' && method === 'POST') {
         batches.cancel(batch)

@@ -12,7 +12,7 @@ import { createOpenAiBatchApi } from './openai.ts'
 import { type BatchSettings, DEFAULT_BATCH_SETTINGS } from './options.ts'
 
 /** A batch as `GET /_sim/batches` shows it. */
-export type ToldBatch = {
+export type ShownBatch = {
   id: string
   model: string
   phase: string
@@ -28,7 +28,7 @@ export type BatchApi = {
   shownPath(path: string): string | null
   set(settings: Partial<BatchSettings>): void
   endAll(how: 'complete' | 'expire'): void
-  batches(): ToldBatch[]
+  batches(): ShownBatch[]
   /** Lists the stored files. */
   files(): { id: string; filename: string }[]
   /** Deletes all batches and files. */

@@ -18,11 +18,13 @@ export type Exchange = {
   isCut: boolean
 }
 
+/** Sends a JSON answer. */
 export function sendJson({ response }: Exchange, status: number, body: JsonValue | object): void {
   response.writeHead(status, { 'content-type': 'application/json' })
   response.end(JSON.stringify(body))
 }
 
+/** Sends an error in OpenAI's format. */
 export function sendError(
   exchange: Exchange,
   status: number,

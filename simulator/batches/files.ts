@@ -48,6 +48,7 @@ export type FileBook = {
   clear(): void
 }
 
+/** Creates an empty store of files in memory. */
 export function createFileBook(now: () => number): FileBook {
   const files = new Map<string, SimulatedFile>()
   let serial = 0

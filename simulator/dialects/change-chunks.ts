@@ -19,6 +19,7 @@ export function mapCalls(
   })
 }
 
+/** Maps every choice of every chunk. */
 export function mapChoices(chunks: JsonObject[], change: (choice: JsonObject) => JsonObject): JsonObject[] {
   return chunks.map((chunk) =>
     Array.isArray(chunk.choices)
@@ -27,6 +28,7 @@ export function mapChoices(chunks: JsonObject[], change: (choice: JsonObject) =>
   )
 }
 
+/** Maps every delta of every chunk; `change` also gets the choice. */
 export function mapDelta(
   chunks: JsonObject[],
   change: (delta: JsonObject, choice: JsonObject) => JsonObject,
@@ -36,6 +38,7 @@ export function mapDelta(
   )
 }
 
+/** Copies an object without the named members. */
 export function without(value: JsonObject, ...names: string[]): JsonObject {
   return Object.fromEntries(Object.entries(value).filter(([name]) => !names.includes(name)))
 }

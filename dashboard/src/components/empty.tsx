@@ -10,6 +10,7 @@ export function Empty({ title, children }: { title: string; children?: Component
   )
 }
 
+/** Shown until the first data arrives. */
 export function Loading() {
   return (
     <p class="empty muted" role="status">

@@ -45,6 +45,7 @@ const HIDDEN_MS = 60_000
 const AppContext = createContext<App | null>(null)
 export const AppProvider = AppContext.Provider
 
+/** Returns the shared state of the page. Throws outside `AppProvider`. */
 export function useApp(): App {
   const app = useContext(AppContext)
   if (app === null) throw new Error('there is no app around this')

@@ -42,7 +42,7 @@ export function findConcerns(overview: Overview): Concern[] {
         {
           id: `lane ${lane.id} ${label}`,
           ...{ tone, subject: lane.id, kind: 'lane' as const, jobs: stuck },
-          text: `${label}${sayWaiting(stuck, ', ')}`,
+          text: `${label}${describeWaiting(stuck, ', ')}`,
           action: { kind: 'lane', lane },
         },
       ]
@@ -55,7 +55,7 @@ export function findConcerns(overview: Overview): Concern[] {
 }
 
 /** '' if no job waits. */
-const sayWaiting = (jobs: number, separator: string) =>
+const describeWaiting = (jobs: number, separator: string) =>
   jobs === 0 ? '' : `${separator}${countOf(jobs, 'job')} ${jobs === 1 ? 'waits' : 'wait'}`
 
 function ofProvider(trouble: ProviderTrouble): Concern {
@@ -63,7 +63,7 @@ function ofProvider(trouble: ProviderTrouble): Concern {
   return {
     id: `provider ${id}`,
     ...{ tone, subject: provider, kind: 'provider' as const, jobs: stuck },
-    text: `${describeTrouble(trouble)}${sayWaiting(stuck, '; ')}`,
+    text: `${describeTrouble(trouble)}${describeWaiting(stuck, '; ')}`,
     action: { kind: 'pause-lanes', trouble },
   }
 }
@@ -76,14 +76,14 @@ function describeTrouble(trouble: ProviderTrouble): string {
     lanes.length === activeLanes
       ? `${countOf(lanes.length, 'lane')}, all ${label}`
       : `${formatCount(lanes.length)} of ${countOf(activeLanes, 'active lane')} ${label}`
-  return `${which}${sayBegin(trouble)}`
+  return `${which}${describeSince(trouble)}`
 }
 
 /** The state of the lanes alone: a provider is not down if other lanes of it are up. */
 export const nameState = ({ label }: ProviderTrouble) => (label === 'provider down' ? 'down' : label)
 
 /** ` since 14:02` in the reader's time zone; '' if it is not known. */
-export function sayBegin({ since }: ProviderTrouble): string {
+export function describeSince({ since }: ProviderTrouble): string {
   if (since === null) return ''
   return ` since ${new Date(since).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })}`
 }
@@ -112,7 +112,7 @@ function ofTenants({ tenants }: Overview): Concern[] {
       concerns.push({
         id: `pause ${tenant.id}`,
         ...{ tone: 'warn', subject: tenant.id, kind: 'tenant', jobs: open },
-        text: `paused: ${describePause(tenant.paused_reason)}${sayWaiting(open, '; ')}`,
+        text: `paused: ${describePause(tenant.paused_reason)}${describeWaiting(open, '; ')}`,
         action: { kind: 'tenant', tenant },
       })
     }

@@ -28,6 +28,7 @@ const KEEP_SECONDS = 600
 /** Snapshots come every second. */
 const SILENCE_MS = 10_000
 
+/** Creates the feed. It connects when you call `restart`. */
 export function createFeed({ api, now, random }: { api: Api; now(): number; random(): number }): Feed {
   const overview = signal<Overview | null>(null)
   const connection = signal<FollowState>({ kind: 'connecting' })

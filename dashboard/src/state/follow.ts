@@ -3,6 +3,7 @@ import { followStream, type StreamEnd } from '../../../client/follow-stream.ts'
 import type { OpenAnswer } from '../../../client/http.ts'
 import { ApiFailure, explain } from '../api.ts'
 
+/** The state of a followed stream. */
 export type FollowState =
   | { kind: 'connecting' }
   | { kind: 'live' }

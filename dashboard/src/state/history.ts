@@ -233,6 +233,7 @@ function readTokenUse(lane: Lane): Use | null {
   return uses.reduce((most, use) => ((use?.share ?? -1) > (most?.share ?? -1) ? use : most), null)
 }
 
+/** The use of the concurrency limit; null: the lane has none. */
 export function readSlots(lane: Lane): Use | null {
   const limit = lane.limits.concurrency
   return limit === null ? null : { used: lane.in_flight, limit, share: lane.in_flight / limit }

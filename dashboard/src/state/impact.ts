@@ -49,6 +49,7 @@ export function impactOf(lane: Lane): number {
   return weights[tone] * (1 + countStuck(lane))
 }
 
+/** Sorts lanes by trouble, groups those of one provider in the same trouble, and separates idle lanes. */
 export function rankLanes(lanes: readonly Lane[]): RankedLanes {
   const active = lanes.filter((lane) => judgeLane(lane).tone !== 'idle')
   const providers = [...Map.groupBy(active, ({ provider }) => provider)].flatMap(([provider, own]) =>

@@ -79,7 +79,7 @@ const known: Record<BulkAction, readonly (keyof JobFilter)[]> = {
 }
 
 /** Finds the filters in use that the action does not understand: with them it would take more jobs than are shown. */
-export function findStrange(action: BulkAction, filter: JobFilter): (keyof JobFilter)[] {
+export function findUnsupported(action: BulkAction, filter: JobFilter): (keyof JobFilter)[] {
   return filterNames.filter((name) => filter[name] !== '' && !known[action].includes(name))
 }
 
@@ -108,7 +108,7 @@ export function sortJobs<One extends Job>(jobs: readonly One[], sort: string): O
 }
 
 /** The next `sort` when a column's header is pressed: descending, then ascending, then unsorted. */
-export function turnSort(sort: string, key: SortKey): string {
+export function nextSort(sort: string, key: SortKey): string {
   return sort === `-${key}` ? key : sort === key ? '' : `-${key}`
 }
 

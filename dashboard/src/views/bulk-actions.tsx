@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { Dialog } from '../components/dialog.tsx'
 import { countOf } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { type BulkAction, findStrange, type JobFilter } from '../state/job-filter.ts'
+import { type BulkAction, findUnsupported, type JobFilter } from '../state/job-filter.ts'
 import type { BulkCancelled, Redriven } from '../wire.ts'
 
 /** The most jobs that the API takes in one request, for each tenant. */
@@ -37,15 +37,15 @@ export function BulkActions({ filter, tenants }: { filter: JobFilter; tenants: s
   return (
     <>
       {actions.map((action) => {
-        const strange = findStrange(action, filter)
+        const unsupported = findUnsupported(action, filter)
         return (
           <button
             key={action}
             type="button"
-            disabled={strange.length > 0}
+            disabled={unsupported.length > 0}
             title={
-              strange.length > 0
-                ? `It cannot be narrowed by ${strange.join(' or ')}: it would take more jobs than are shown.`
+              unsupported.length > 0
+                ? `It cannot be narrowed by ${unsupported.join(' or ')}: it would take more jobs than are shown.`
                 : undefined
             }
             onClick={() => setAsked(action)}

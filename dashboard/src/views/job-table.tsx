@@ -2,7 +2,7 @@ import { StatusChip } from '../components/chip.tsx'
 import { type Column, Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { describeWait, formatCount, formatUsd, shortenId } from '../format.ts'
-import { type JobFilter, type SortKey, sortOf, turnSort } from '../state/job-filter.ts'
+import { type JobFilter, nextSort, type SortKey, sortOf } from '../state/job-filter.ts'
 import { linkToJob, linkToJobs } from '../state/route.ts'
 import type { Job, OwnedJob } from '../wire.ts'
 
@@ -15,7 +15,7 @@ export function JobTable({ jobs, filter }: { jobs: OwnedJob[]; filter: JobFilter
     isNumber,
     sort: sortOf(sort, key),
     onSort: () => {
-      location.hash = linkToJobs({ ...filter, after: '', sort: turnSort(sort, key) })
+      location.hash = linkToJobs({ ...filter, after: '', sort: nextSort(sort, key) })
     },
   })
   return (

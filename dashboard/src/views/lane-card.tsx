@@ -33,6 +33,7 @@ export function LaneCard({ lane }: { lane: Lane }) {
   )
 }
 
+/** A lane's health, with its detail and the end of its pause. */
 export function LaneState({ lane }: { lane: Lane }) {
   const { now } = useApp()
   const { tone, label, detail } = judgeLane(lane)
@@ -88,6 +89,7 @@ const dimensions: { dimension: Dimension; name: string }[] = [
   { dimension: 'output_tokens', name: 'Output tokens' },
 ]
 
+/** A gauge for each limit of a lane. */
 export function LaneGauges({ lane }: { lane: Lane }) {
   const slots = readSlots(lane)
   const isWaiting = lane.backlog.waiting > 0

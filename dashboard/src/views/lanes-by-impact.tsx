@@ -3,7 +3,7 @@ import { Chip } from '../components/chip.tsx'
 import { Empty } from '../components/empty.tsx'
 import { Table } from '../components/table.tsx'
 import { countOf, formatCount } from '../format.ts'
-import { explainTrouble, nameState, sayBegin } from '../state/attention.ts'
+import { describeSince, explainTrouble, nameState } from '../state/attention.ts'
 import { countStuck, orderByImpact, type ProviderTrouble, rankLanes } from '../state/impact.ts'
 import { judgeLane } from '../state/lane-health.ts'
 import { linkToLane } from '../state/route.ts'
@@ -124,7 +124,7 @@ function ProviderCard({ trouble }: { trouble: ProviderTrouble }) {
           <span class="muted">
             {isWhole ? 'all ' : `${formatCount(lanes.length)} of `}
             {countOf(activeLanes, isWhole ? 'lane' : 'active lane')}
-            {sayBegin(trouble)},{' '}
+            {describeSince(trouble)},{' '}
           </span>
           <b class="num">{countOf(stuck, 'job')} stuck</b>
         </p>

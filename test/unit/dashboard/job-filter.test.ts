@@ -2,11 +2,11 @@ import { expect, test } from 'vitest'
 import {
   checkPairs,
   filterNames,
-  findStrange,
+  findUnsupported,
+  nextSort,
   noFilter,
   sortJobs,
   toJobQuery,
-  turnSort,
 } from '../../../dashboard/src/state/job-filter.ts'
 import type { Job } from '../../../dashboard/src/wire.ts'
 
@@ -42,7 +42,7 @@ test('a pair of the metadata has a name and a value', () => {
 
 test('an action on many jobs is offered if its request can say the filter, and for no other filter', () => {
   const strange = (action: 'cancel' | 'retry') =>
-    filterNames.flatMap((name) => findStrange(action, { ...noFilter, [name]: 'x' }))
+    filterNames.flatMap((name) => findUnsupported(action, { ...noFilter, [name]: 'x' }))
   expect(strange('cancel')).toEqual(['error', 'model', 'cost', 'metadata'])
   expect(strange('retry')).toEqual(['model', 'cost', 'metadata', 'from', 'to'])
 })
@@ -52,7 +52,7 @@ test('jobs are sorted by a column, the most first, then the least, then in the o
   const order = (sort: string) => sortJobs(jobs, sort).map(({ id }) => id)
   let sort = ''
   const seen = Array.from({ length: 4 }, () => {
-    sort = turnSort(sort, 'cost')
+    sort = nextSort(sort, 'cost')
     return order(sort)
   })
   expect(seen).toEqual([

@@ -68,7 +68,7 @@ it('has every event once, those of a job in order, from any cursor, however much
               position,
               most,
             )
-            for (const { reference, position: behind } of page.told) {
+            for (const { reference, position: behind } of page.references) {
               const { id, seq } = reference
               told.push({ name: `${id} ${seq}`, id, seq, cursor: formatCursor(behind) })
             }
