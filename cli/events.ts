@@ -13,6 +13,7 @@ export type EventsOptions = ServerOptions & {
   group?: string
   lane?: string
   flow?: string
+  durable?: string
   event?: string
   deltas?: boolean
   fromFirst?: boolean
@@ -33,13 +34,14 @@ export async function runEvents(terminal: Terminal, options: EventsOptions): Pro
   )
   if (lastEventId !== undefined && seen.length > 1)
     throw new CliError(ExitCode.usage, '--last-event-id: belongs to one tenant; name it with --tenant')
-  const { type, group, lane, flow, event, deltas } = options
+  const { type, group, lane, flow, durable, event, deltas } = options
   const filter: AllEvents = {
     all: true,
     ...(type && { type }),
     ...(group && { group }),
     ...(lane && { lane }),
     ...(flow && { flow }),
+    ...(durable && { durable }),
     ...(event && { event }),
     ...(deltas && { deltas }),
   }

@@ -13,12 +13,13 @@ export type AllEvents = {
   all: true
   /**
    * Of jobs of this type, this group, or this lane (`provider/model`, where the job is now); of this flow and its
-   * jobs.
+   * jobs; of the jobs of this durable run.
    */
   type?: Job['type']
   group?: string
   lane?: string
   flow?: string
+  durable?: string
   /** Events of these names. */
   event?: string | readonly string[]
   /** With the chunks of streams. */

@@ -19,7 +19,8 @@ export function createFlowEvents(deps: {
   return {
     async resolve(root, references, filter) {
       // These ask for jobs.
-      if (filter.type !== undefined || filter.lane !== undefined) return references.map(() => null)
+      const { type, lane, durable } = filter
+      if ((type ?? lane ?? durable) !== undefined) return references.map(() => null)
       return Promise.all(
         references.map(async ({ id, seq }) => {
           if (filter.flow !== undefined && filter.flow !== id) return null

@@ -1,3 +1,4 @@
+import { selects } from '../jobs/event-filter.ts'
 import type { MovedEvents } from '../jobs/event-source.ts'
 import type { HistorySource } from '../jobs/history-source.ts'
 import type { JobEvent, JobEventType } from '../jobs/job.ts'
@@ -49,13 +50,8 @@ export function createMovedEvents(deps: {
 }
 
 function matches({ row, record }: StoredJob, filter: Parameters<MovedEvents>[2]): boolean {
-  const { type, group, lane, flow } = filter
-  // Behind the flow stands which job of it this is.
-  const own = record.get('flow')?.toString().split(' ')[0]
-  return (
-    (type === undefined || row.type === type) &&
-    (group === undefined || row.group_name === group) &&
-    (lane === undefined || row.lane === lane) &&
-    (flow === undefined || own === flow)
+  const ofRow = { type: row.type, group: row.group_name, lane: row.lane }
+  return selects(filter, (name) =>
+    name === 'flow' || name === 'durable' ? record.get(name)?.toString() : ofRow[name],
   )
 }

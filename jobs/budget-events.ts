@@ -62,8 +62,9 @@ const keyOf = (root: string, id: string) => `${root}:budget:${id.slice(BUDGET_PR
 export function createBudgetEvents({ redis }: { redis: RedisClient }): EventSource<BudgetEvent> {
   return {
     async resolve(root, references, filter) {
-      // Filters by type or lane ask for jobs.
-      if (filter.type !== undefined || filter.lane !== undefined) return references.map(() => null)
+      // Filters by type, lane or durable run ask for jobs.
+      const { type, lane, durable } = filter
+      if ((type ?? lane ?? durable) !== undefined) return references.map(() => null)
       return Promise.all(
         references.map(async ({ id, seq }) => {
           const text = await redis.lindex(keyOf(root, id), seq - 1)

@@ -1,5 +1,6 @@
 import type { EventFilter, EventReference, EventSource } from '../lib/event-references.ts'
 import type { RedisClient } from '../lib/redis.ts'
+import { FILTERED, selects } from './event-filter.ts'
 import type { Job, JobEvent } from './job.ts'
 import type { Reader } from './read.ts'
 import { isTerminalEvent, toEvent } from './record.ts'
@@ -17,8 +18,6 @@ export type MovedEvents = (
  * address instead.
  */
 export const EVENT_RESULT_BYTES = 64 * 1024
-
-const FILTERED = ['type', 'group', 'lane', 'flow'] as const
 
 /** Reads events of jobs by their references, for groups and for whole tenants. */
 export function createJobEvents(deps: {
@@ -38,10 +37,7 @@ export function createJobEvents(deps: {
     const asked = FILTERED.filter((name) => filter[name] !== undefined)
     if (asked.length === 0) return new Set(ids)
     const found = await Promise.all(ids.map((id) => redis.hmget(`${root}:job:${id}`, ...asked)))
-    const isAsked = (value: string | null | undefined, name: (typeof FILTERED)[number]) =>
-      // The value also says, after the flow's id, which job of the flow it is.
-      (name === 'flow' ? value?.split(' ')[0] : value) === filter[name]
-    return new Set(ids.filter((_, at) => asked.every((name, index) => isAsked(found[at]![index], name))))
+    return new Set(ids.filter((_, at) => selects(filter, (name) => found[at]![asked.indexOf(name)])))
   }
 
   /** A small result is part of its event. A large one would be sent to each reader of the events. */

@@ -47,11 +47,12 @@ export type EventReference = { id: string; seq: number; event: string }
 
 /** Selects events of a tenant. An absent member selects all. */
 export type EventFilter = {
-  /** Of a job: its type, its group, its current lane, and the flow that created it. */
+  /** Of a job: its type, its group, its current lane, the flow that created it, and the durable run of its step. */
   type?: string | undefined
   group?: string | undefined
   lane?: string | undefined
   flow?: string | undefined
+  durable?: string | undefined
   /** Names of events. */
   events?: ReadonlySet<string> | undefined
 }

@@ -30,6 +30,11 @@ export const eventFilterShape = {
     .regex(idPatterns.flow, { error: 'expected the id of a flow' })
     .optional()
     .describe('Of this flow, and of its jobs.'),
+  durable: z
+    .string()
+    .regex(idPatterns['durable run'], { error: 'expected the id of a durable run' })
+    .optional()
+    .describe('Of the jobs of this durable run.'),
   event: z
     .string()
     .max(1000)
@@ -42,6 +47,7 @@ type Asked = {
   group?: string | undefined
   lane?: string | undefined
   flow?: string | undefined
+  durable?: string | undefined
   event?: string | undefined
 }
 

@@ -35,6 +35,7 @@ export function addSubmitCommands(program: Command, run: Run): void {
     .option('--group <group>', 'events of jobs of this group')
     .option('--lane <lane>', 'events of jobs of this lane: provider/model')
     .option('--flow <flow>', 'events of this flow and its jobs: flow_…')
+    .option('--durable <id>', 'events of the jobs of this durable run')
     .option('--event <names>', 'events with these names: job.completed,job.failed')
     .option('--deltas', 'include the chunks of streams')
     .option('--from-first', 'start with the first stored event instead of new ones')

@@ -17,6 +17,8 @@ export class ApiFailure extends Error {
 export type RequestOptions = {
   method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   body?: object
+  /** JSON text to send unchanged, in place of `body`. */
+  json?: string
   /** The tenant to act as; the key's own by default. */
   tenant?: string | null
   lastEventId?: string
@@ -68,8 +70,9 @@ export function createApi(deps: {
     options: RequestOptions,
     ask: (...request: Parameters<typeof http.open>) => Promise<T>,
   ): Promise<T> {
-    const { method = 'GET', body, tenant, lastEventId, accept, signal, silenceMs } = options
+    const { method = 'GET', body, json, tenant, lastEventId, accept, signal, silenceMs } = options
     const key = deps.key()
+    const text = json ?? (body && JSON.stringify(body))
     try {
       return await ask(method, path, {
         headers: {
@@ -78,7 +81,7 @@ export function createApi(deps: {
           ...(lastEventId && { 'last-event-id': lastEventId }),
           ...(accept && { accept }),
         },
-        ...(body !== undefined && { body: JSON.stringify(body), contentType: 'application/json' }),
+        ...(text !== undefined && { body: text, contentType: 'application/json' }),
         ...(silenceMs !== undefined && { silenceMs, timeoutMs: silenceMs }),
         signal,
       })

@@ -276,6 +276,8 @@ export type Job = {
   cost_is_estimate: boolean
   prompt_cache_saved_usd?: number
   error: JobError | null
+  /** The step of a durable run that it belongs to. */
+  durable?: { id: string; step: string }
 }
 
 /** A job and whose it is; lists of one tenant do not name it. */

@@ -18,13 +18,52 @@ export function findFaults(page: Page): Promise<string[]> {
   return runAxe(page, { type: 'tag', values: allRules })
 }
 
-async function runAxe(page: Page, runOnly: { type: 'tag' | 'rule'; values: string[] }): Promise<string[]> {
+async function runAxe(
+  page: Page,
+  runOnly: { type: 'tag' | 'rule'; values: string[] },
+  context = 'document',
+): Promise<string[]> {
   const options = JSON.stringify({ resultTypes: ['violations'], runOnly })
-  const { violations } = await page.evaluate<AxeResult>(`axe.run(document, ${options})`)
+  const { violations } = await page.evaluate<AxeResult>(`axe.run(${context}, ${options})`)
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`)
 }
+
+/** The four ways in which a page is looked at. The first of each width is looked at by all rules. */
+const ways = [
+  [1440, 'light', true],
+  [1440, 'dark', false],
+  [390, 'dark', true],
+  [390, 'light', false],
+] as const
+
+/** The open dialog in the same ways: what axe finds in it, and where it, or something in it, is wider than its place. */
+export async function lookOverDialog(page: Page, name: string): Promise<string[]> {
+  const found: string[] = []
+  for (const [width, colorScheme, isFirst] of ways) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+    await page.setViewportSize({ width, height: 900 })
+    const rules = isFirst
+      ? { type: 'tag' as const, values: allRules }
+      : { type: 'rule' as const, values: rulesOfLooks }
+    const faults = await runAxe(page, rules, "document.querySelector('dialog[open]')")
+    found.push(...faults.map((fault) => `${name} ${colorScheme} ${width}: ${fault}`))
+    if (!isFirst) continue
+    const wide = await page.evaluate<string[]>(findWider)
+    found.push(...wide.map((what) => `${name} on ${width}: ${what}`))
+  }
+  return found
+}
+
+/** Runs in the page: what of the open dialog cannot be seen without scrolling to the side. Tables scroll by themselves. */
+const findWider = `(() => {
+  const dialog = document.querySelector('dialog[open]')
+  const { left, right } = dialog.getBoundingClientRect()
+  const found = left < 0 || right > innerWidth ? ['the dialog is wider than the screen'] : []
+  if (dialog.scrollWidth > dialog.clientWidth) found.push('the dialog scrolls to the side')
+  return found
+})()`
 
 /**
  * Looks at the page wide and narrow, light and dark. It lists what axe finds, where the page is wider than the screen
@@ -39,12 +78,7 @@ export async function lookOver(page: Page, name: string): Promise<string[]> {
     )
     if (wide > width) found.push(`${name} is ${wide} wide on ${width}`)
   }
-  for (const [width, colorScheme, isFirst] of [
-    [1440, 'light', true],
-    [1440, 'dark', false],
-    [390, 'dark', true],
-    [390, 'light', false],
-  ] as const) {
+  for (const [width, colorScheme, isFirst] of ways) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await page.setViewportSize({ width, height: 900 })
     // An element below the fixed head is not a target at that moment.

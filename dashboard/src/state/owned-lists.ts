@@ -33,6 +33,8 @@ export async function readOwned<Entry>(asked: {
           limit: Math.min(PAGE, most - entries.length),
           after,
         })
+        // A list that takes no cursor answers the same page again, without end.
+        if (after !== null && page.last_id === after) break
         entries.push(...page.data.map((entry) => ({ tenant, entry })))
         after = page.last_id
         hasMore = page.has_more && after !== null

@@ -7,6 +7,7 @@ export { toQuery }
 /** Views that list something, and the members of the address that say what is listed. Empty texts are no filter. */
 const filtered = {
   budgets: ['owner'],
+  durable: ['tenant'],
   failures: ['tenant', 'lane', 'code'],
   files: ['tenant', 'purpose'],
   flows: ['tenant', 'status'],
@@ -26,7 +27,7 @@ export type Route =
   | { view: 'jobs'; filter: JobFilter }
   | { view: 'job'; id: string; tenant: string | null }
   | { view: 'playground'; choice: PlaygroundChoice }
-  | { view: 'flow'; id: string; tenant: string }
+  | { view: 'flow' | 'durable-run'; id: string; tenant: string }
   | { [View in FilteredView]: { view: View; filter: FilterOf<View> } }[FilteredView]
   | { view: 'unknown' }
 
@@ -47,7 +48,9 @@ export function parseRoute(hash: string): Route {
   if (view === '') return { view: 'overview' }
   if (view === 'lanes' && id !== '') return { view: 'lane', id }
   if (view === 'jobs' && id !== '') return { view: 'job', id, tenant: search.get('tenant') }
-  if (view === 'flows' && id !== '') return { view: 'flow', id, tenant: search.get('tenant') ?? '' }
+  if ((view === 'flows' || view === 'durable') && id !== '') {
+    return { view: view === 'flows' ? 'flow' : 'durable-run', id, tenant: search.get('tenant') ?? '' }
+  }
   const read = (name: string) => search.get(name) ?? ''
   const readAll = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, read(name)]))
   if (view === 'jobs') return { view, filter: readAll(filterNames) as JobFilter }
@@ -75,6 +78,10 @@ export function linkToJob(id: string, tenant: string | null): string {
 
 export function linkToFlow(id: string, tenant: string): string {
   return `#/flows/${encodeURIComponent(id)}${toQuery({ tenant })}`
+}
+
+export function linkToDurableRun(id: string, tenant: string): string {
+  return `#/durable/${encodeURIComponent(id)}${toQuery({ tenant })}`
 }
 
 export function linkToJobs(filter: Partial<JobFilter>): string {

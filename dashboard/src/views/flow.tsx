@@ -7,8 +7,8 @@ import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { formatCostSum, nothing } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { watchFlow } from '../state/flow-watch.ts'
 import { linkToJob } from '../state/route.ts'
+import { watch } from '../state/watch.ts'
 import type { Flow, FlowStep } from '../wire.ts'
 import { FlowGraph, stepTones } from './flow-graph.tsx'
 import { FlowChip } from './flows.tsx'
@@ -16,14 +16,24 @@ import { FlowChip } from './flows.tsx'
 /** One flow: its graph with the live states of its steps, and actions. */
 export function FlowView({ id, tenant }: { id: string; tenant: string }) {
   const { api } = useApp()
-  const watch = useMemo(
-    () => watchFlow({ api, id, tenant, now: Date.now, random: Math.random }),
+  const watching = useMemo(
+    () =>
+      watch<Flow>({
+        api,
+        path: `/v1/flows/${encodeURIComponent(id)}`,
+        events: { flow: id },
+        tenant,
+        everyMs: null,
+        isHidden: () => document.hidden,
+        now: Date.now,
+        random: Math.random,
+      }),
     [api, id, tenant],
   )
-  useEffect(() => watch.stop, [watch])
-  const flow = watch.flow.value
-  const failure = watch.failure.value
-  const connection = watch.connection.value
+  useEffect(() => watching.stop, [watching])
+  const flow = watching.body.value
+  const failure = watching.failure.value
+  const connection = watching.connection.value
   const alert =
     failure === null ? null : (
       <p role="alert" class="failure">
@@ -37,7 +47,7 @@ export function FlowView({ id, tenant }: { id: string; tenant: string }) {
       <div class="page-head">
         <h1>{flow.name}</h1>
         <FlowChip status={flow.status} />
-        <FlowActions flow={flow} tenant={tenant} onChange={watch.refresh} />
+        <FlowActions flow={flow} tenant={tenant} onChange={watching.refresh} />
       </div>
       <p class="muted mono">
         {flow.id} · {formatCostSum(flow)}

@@ -8,7 +8,7 @@ import { Expected, Time } from '../components/time.tsx'
 import { describePause, describeWait, formatCount, formatDuration, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { type JobWatch, watchJob } from '../state/job-watch.ts'
-import { linkToJobs, linkToLane } from '../state/route.ts'
+import { linkToDurableRun, linkToJobs, linkToLane } from '../state/route.ts'
 import type { Job, Lane, Usage } from '../wire.ts'
 import { Deliveries } from './deliveries.tsx'
 import { EditLinks } from './edit-job.tsx'
@@ -197,6 +197,12 @@ function Facts({ job, tenant }: { job: Job; tenant: string | null }) {
         {job.group === null ? null : (
           <Fact name="Group">
             <a href={linkToJobs({ tenant: tenant ?? '', group: job.group })}>{job.group}</a>
+          </Fact>
+        )}
+        {job.durable === undefined ? null : (
+          <Fact name="Durable run">
+            <a href={linkToDurableRun(job.durable.id, tenant ?? '')}>{job.durable.id}</a>{' '}
+            <span class="muted">step {job.durable.step}</span>
           </Fact>
         )}
         <Fact name="Priority">{job.priority}</Fact>

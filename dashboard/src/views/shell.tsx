@@ -8,6 +8,8 @@ import type { Route } from '../state/route.ts'
 import type { Overview } from '../wire.ts'
 import { BudgetsView } from './budgets.tsx'
 import { Banner, Connection } from './connection.tsx'
+import { DurableRunView } from './durable-run.tsx'
+import { DurableRunsView } from './durable-runs.tsx'
 import { FailuresView } from './failures.tsx'
 import { FilesView } from './files.tsx'
 import { FindJob } from './find-job.tsx'
@@ -33,6 +35,7 @@ const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true; 
   { href: '#/groups', name: 'Groups', of: ['groups'] },
   { href: '#/jobs', name: 'Jobs', of: ['jobs', 'job'] },
   { href: '#/flows', name: 'Flows', of: ['flows', 'flow'] },
+  { href: '#/durable', name: 'Durable runs', of: ['durable', 'durable-run'] },
   { href: '#/schedules', name: 'Schedules', of: ['schedules'] },
   { href: '#/provider-batches', name: 'Provider batches', of: ['provider-batches'], isOfAll: true },
   { href: '#/files', name: 'Files', of: ['files'] },
@@ -145,6 +148,10 @@ function View({ route }: { route: Route }) {
       return <FlowsView filter={route.filter} />
     case 'flow':
       return <FlowView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
+    case 'durable':
+      return <DurableRunsView filter={route.filter} />
+    case 'durable-run':
+      return <DurableRunView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
     case 'schedules':
       return <SchedulesView filter={route.filter} />
     case 'provider-batches':
@@ -172,7 +179,7 @@ function View({ route }: { route: Route }) {
 }
 
 function nameRoute(route: Route): string {
-  if (route.view === 'lane' || route.view === 'job' || route.view === 'flow') return route.id
+  if ('id' in route) return route.id
   return views.find(({ of }) => of.includes(route.view))?.name ?? 'Nothing here'
 }
 

@@ -169,6 +169,29 @@ describe('the filters', () => {
     )
   })
 
+  it('of a durable run lets through the jobs of its steps alone', async () => {
+    const [run, other] = ['report/1 of today', 'report/1']
+    const begin = async (id: string, step: string) => {
+      const answer = await apis[0]!.app.inject({
+        method: 'PUT',
+        url: `/v1/durable/${encodeURIComponent(id)}/steps/${encodeURIComponent(step)}`,
+        headers: { authorization: `Bearer ${acmeKey}` },
+        payload: { job: chatJob({ cache: 'off' }, `text ${++count}`) },
+      })
+      return answer.json().job.id as string
+    }
+    const first = await begin(run, 'one step')
+    await begin(other, 'one step')
+    await create()
+    const stream = await open(`?durable=${encodeURIComponent(run)}`)
+    const second = await begin(run, 'report/1')
+    await apis[0]!.worker.finish(second)
+    expect((await stream.take(4)).map(short)).toEqual([
+      ...told(first, 'queued'),
+      ...told(second, 'queued', 'started', 'completed'),
+    ])
+  })
+
   it('that let nothing through for long still say where to go on from', async () => {
     const stream = await open('?group=nobody')
     const reading = stream.next()
@@ -189,6 +212,7 @@ describe('the filters', () => {
     ['?type=picture', 'query.type'],
     ['?group=a%20b', 'query.group'],
     ['?flow=job_1', 'query.flow'],
+    ['?durable=', 'query.durable'],
     ['?event=job.finished', 'query.event'],
     ['?event=', 'query.event'],
     ['?event=job.delta', 'query.event'],

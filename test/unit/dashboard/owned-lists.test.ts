@@ -47,6 +47,20 @@ test('the first entries of several lists are the first of all, however long thei
   )
 })
 
+test('a list that answers the same page again is read no more, and each of its entries is there once', async () => {
+  const data = [5, 4].map((at) => ({ id: `acme ${at}`, at }))
+  let asked = 0
+  const readPage = async () => {
+    if (++asked > 5) throw new Error('it is asked for ever')
+    return { data, has_more: true, last_id: 'acme 4' }
+  }
+  const { found, hasMore } = await readOwned<Entry>({
+    ...{ tenants: ['acme'], most: Number.POSITIVE_INFINITY, order, readPage },
+  })
+  expect(found.map(({ entry }) => entry)).toEqual(data)
+  expect(hasMore).toBe(true)
+})
+
 test('what the overview knows of an entry is shown, and open ones come first', () => {
   const entry = (id: string, done: number, estimated_finish_at: string | null = null) => ({
     ...{ id, done, estimated_finish_at },

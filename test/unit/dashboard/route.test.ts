@@ -2,6 +2,8 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { noFilter } from '../../../dashboard/src/state/job-filter.ts'
 import {
+  linkToDurableRun,
+  linkToFlow,
   linkToJob,
   linkToJobs,
   linkToLane,
@@ -17,6 +19,8 @@ test('every link leads back to what it was made of, with any ids', () => {
       (id, tenant) => {
         expect(parseRoute(linkToLane(id))).toEqual({ view: 'lane', id })
         expect(parseRoute(linkToJob(id, tenant || null))).toEqual({ view: 'job', id, tenant: tenant || null })
+        expect(parseRoute(linkToFlow(id, tenant))).toEqual({ view: 'flow', id, tenant })
+        expect(parseRoute(linkToDurableRun(id, tenant))).toEqual({ view: 'durable-run', id, tenant })
         const filter = {
           ...noFilter,
           tenant,

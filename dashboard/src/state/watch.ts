@@ -1,11 +1,12 @@
 import { batch, type ReadonlySignal, signal } from '@preact/signals'
 import { type Api, ApiFailure } from '../api.ts'
-import type { Flow } from '../wire.ts'
 import { type FollowState, follow } from './follow.ts'
+import { toQuery } from './query.ts'
 
-/** A flow while it runs. */
-export type FlowWatch = {
-  flow: ReadonlySignal<Flow | null>
+/** The answer of a path, kept up to date. */
+export type Watch<Body> = {
+  /** Null until the first answer. */
+  body: ReadonlySignal<Body | null>
   connection: ReadonlySignal<FollowState>
   failure: ReadonlySignal<ApiFailure | null>
   /** Reads it again now, for example after a retry. */
@@ -13,23 +14,35 @@ export type FlowWatch = {
   stop(): void
 }
 
-/** The shortest time between the starts of two reads, ms: a flow may have thousands of jobs, and the end of each is an event. */
+/** The shortest wait between two reads, ms: thousands of jobs may end meanwhile, and the end of each is an event. */
 const READ_EVERY_MS = 500
+/** The wait after a read, as a multiple of its duration: a long answer is read less often. */
+const PAUSE_SHARE = 4
 /** The wait after a read that the server could not answer, ms. */
 const READ_AGAIN_MS = 2_000
 /** The server sends a comment every 15 s on a silent stream. */
 const SILENCE_MS = 40_000
 
-/** Follows the events of a flow and its jobs, and reads the flow again when one comes. */
-export function watchFlow(deps: {
+/**
+ * Follows events, and reads a path again when one comes.
+ *
+ * @param deps.path the path to read
+ * @param deps.events the parameters of `GET /v1/events`
+ * @param deps.everyMs the longest time without a read, for objects that also change without an event; null: events alone cause reads
+ */
+export function watch<Body>(deps: {
   api: Api
-  id: string
+  path: string
+  events: Record<string, string>
   tenant: string
+  everyMs: number | null
+  /** Whether the page is in a hidden tab. */
+  isHidden(): boolean
   now(): number
   random(): number
-}): FlowWatch {
-  const { api, id, tenant } = deps
-  const flow = signal<Flow | null>(null)
+}): Watch<Body> {
+  const { api, path, events, tenant, everyMs } = deps
+  const body = signal<Body | null>(null)
   const connection = signal<FollowState>({ kind: 'connecting' })
   const failure = signal<ApiFailure | null>(null)
   const stopped = new AbortController()
@@ -38,14 +51,15 @@ export function watchFlow(deps: {
   let isOutdated = false
 
   async function read(): Promise<void> {
-    let wait = READ_EVERY_MS
+    const start = performance.now()
+    let wait = 0
     isReading = true
     isOutdated = false
+    clearTimeout(timer)
     try {
-      const options = { tenant, signal: stopped.signal }
-      const found = await api.json<Flow>(`/v1/flows/${encodeURIComponent(id)}`, options)
+      const found = await api.json<Body>(path, { tenant, signal: stopped.signal })
       batch(() => {
-        flow.value = found
+        body.value = found
         failure.value = null
       })
     } catch (error) {
@@ -58,10 +72,18 @@ export function watchFlow(deps: {
       }
     }
     if (stopped.signal.aborted) return
+    const pause = Math.max(wait, READ_EVERY_MS, PAUSE_SHARE * (performance.now() - start))
     timer = setTimeout(() => {
       isReading = false
       if (isOutdated) read()
-    }, wait)
+      else if (everyMs !== null) timer = setTimeout(look, Math.max(0, everyMs - pause))
+    }, pause)
+  }
+
+  /** Skips a deleted object, which comes back only with an event, and waits while the tab is hidden. */
+  function look(): void {
+    if (deps.isHidden()) timer = setTimeout(look, everyMs!)
+    else if (failure.value?.status !== 404) refresh()
   }
 
   function refresh(): void {
@@ -72,7 +94,7 @@ export function watchFlow(deps: {
   refresh()
   const following = follow({
     open: (lastEventId, signal) =>
-      api.open(`/v1/events?flow=${encodeURIComponent(id)}`, {
+      api.open(`/v1/events${toQuery(events)}`, {
         tenant,
         lastEventId: lastEventId || 'now',
         signal,
@@ -89,7 +111,7 @@ export function watchFlow(deps: {
   })
 
   return {
-    flow,
+    body,
     connection,
     failure,
     refresh,
