@@ -1,10 +1,10 @@
 import type { EventFilter } from '../lib/event-references.ts'
 
-/** Members of a filter that select jobs. */
+/** The members of a filter that select by the job. */
 export const FILTERED = ['type', 'group', 'lane', 'flow', 'durable'] as const
 export type FilteredMember = (typeof FILTERED)[number]
 
-/** Whether a filter selects a job with these members, as its record holds them; '' and null for those that it has not. */
+/** Whether a filter selects a job. `stored` returns a member of the job's record; null or undefined if the record has none. */
 export function selects(
   filter: EventFilter,
   stored: (name: FilteredMember) => string | null | undefined,
@@ -13,9 +13,9 @@ export function selects(
 }
 
 function read(name: FilteredMember, stored: string | null | undefined): string | null | undefined {
-  // Behind the flow stands which job of it this is.
+  // The id of the flow, then which job of the flow this is.
   if (name === 'flow') return stored?.split(' ')[0]
-  // In front of the durable run stand its digest and the step.
+  // The digest of the run, the step, then the id of the run.
   if (name === 'durable') return stored?.split('\n')[2]
   return stored
 }

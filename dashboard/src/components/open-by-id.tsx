@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
 
-/** A field for an id that you know, and a button that opens what has it. */
+/** A field for a known id, with a button that opens its page. */
 export function OpenById(props: { label: string; placeholder: string; onOpen: (id: string) => void }) {
   const { label, placeholder, onOpen } = props
   const [id, setId] = useState('')

@@ -1,10 +1,10 @@
 import type { Tone } from './lane-health.ts'
 
-/** A durable run as lists have it. Times are RFC 3339 UTC. */
+/** A durable run in a list. Times are RFC 3339 UTC. */
 export type DurableRunSummary = {
   id: string
   created_at: string
-  /** Until when it is kept, if nobody asks for it before. */
+  /** When it is deleted, if no request comes for it before. */
   expires_at: string
   step_count: number
   signal_count: number
@@ -30,7 +30,7 @@ export type DurableStep = {
   job_id: string | null
 }
 
-/** Its steps are in the order in which they began. */
+/** A durable run. Its steps are in the order in which they began. */
 export type DurableRun = { id: string; created_at: string; steps: DurableStep[] }
 
 export const stepTones: Record<StepStatus, Tone> = {
@@ -42,7 +42,7 @@ export const stepTones: Record<StepStatus, Tone> = {
 }
 
 /**
- * What a run waits for, in a few words. The server knows the steps of a function, not the function: it cannot say whether that has
+ * Describes what a run waits for. The server stores the steps of a function. It does not know whether the function has
  * returned.
  */
 export function describeRun({ steps }: DurableRun): { tone: Tone; label: string } {
@@ -57,7 +57,7 @@ export function describeRun({ steps }: DurableRun): { tone: Tone; label: string 
   return { tone: 'idle', label: 'no step is open' }
 }
 
-/** `3 completed, 1 failed`: how many steps are in each state. */
+/** Counts the steps by state: `3 completed, 1 failed`. */
 export function countSteps(steps: readonly DurableStep[]): string {
   return stepStatuses
     .map((status) => [steps.filter((step) => step.status === status).length, status] as const)

@@ -16,8 +16,9 @@ export type Watch<Body> = {
 
 /** The shortest wait between two reads, ms: thousands of jobs may end meanwhile, and the end of each is an event. */
 const READ_EVERY_MS = 500
-/** The wait after a read, as a multiple of its duration: a long answer is read less often. */
+/** The wait after a read, as a multiple of its duration, and at most: a long answer is read less often. */
 const PAUSE_SHARE = 4
+const MOST_PAUSE_MS = 10_000
 /** The wait after a read that the server could not answer, ms. */
 const READ_AGAIN_MS = 2_000
 /** The server sends a comment every 15 s on a silent stream. */
@@ -72,7 +73,8 @@ export function watch<Body>(deps: {
       }
     }
     if (stopped.signal.aborted) return
-    const pause = Math.max(wait, READ_EVERY_MS, PAUSE_SHARE * (performance.now() - start))
+    const took = performance.now() - start
+    const pause = Math.max(wait, READ_EVERY_MS, Math.min(MOST_PAUSE_MS, PAUSE_SHARE * took))
     timer = setTimeout(() => {
       isReading = false
       if (isOutdated) read()

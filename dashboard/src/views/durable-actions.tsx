@@ -6,7 +6,7 @@ import { linkToList } from '../state/route.ts'
 
 const pathOf = (id: string) => `/v1/durable/${encodeURIComponent(id)}`
 
-/** Deletes a run with its jobs, after a question; nothing for who may not. */
+/** Deletes a run with its jobs, after a question. Keys that may not delete see no button. */
 export function DeleteRunButton({ id, tenant }: { id: string; tenant: string }) {
   const app = useApp()
   const [isAsked, setAsked] = useState(false)
@@ -39,7 +39,7 @@ export function DeleteRunButton({ id, tenant }: { id: string; tenant: string }) 
   )
 }
 
-/** Sends the value that a step waits for; nothing for who may not. */
+/** Sends the value that a step waits for. Keys that may not send see no button. */
 export function SendSignalButton(props: { id: string; name: string; tenant: string; onSent: () => void }) {
   const { id, name, tenant, onSent } = props
   const app = useApp()
@@ -88,7 +88,7 @@ export function SendSignalButton(props: { id: string; name: string; tenant: stri
   )
 }
 
-/** Returns the text as it is: not every number of it survives a browser. Throws where it is not JSON. */
+/** Returns the text unchanged, because a browser rounds large numbers. Throws if it is not JSON. */
 function checkJson(text: string): string {
   try {
     JSON.parse(text)

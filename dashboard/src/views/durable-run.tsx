@@ -19,13 +19,13 @@ import { watch } from '../state/watch.ts'
 import { DeleteRunButton, SendSignalButton } from './durable-actions.tsx'
 import { MoreButton } from './owned-list.tsx'
 
-/** Without an event it is read again so often, ms: only jobs have events, sleeps and signals have none. */
+/** The longest time without a read, ms: jobs have events, but sleeps and signals have none. */
 const READ_EVERY_MS = 3_000
 
-/** Steps at first, and with each press of the button. */
+/** How many steps are shown at first, and how many more with each press of the button. */
 const SHOWN = 100
 
-/** One durable run: its steps as they stand, with their jobs, and what to do about it. */
+/** The page of a durable run: its steps with their states and jobs, and what you can do. */
 export function DurableRunView({ id, tenant }: { id: string; tenant: string }) {
   const { api } = useApp()
   const watching = useMemo(

@@ -1,5 +1,5 @@
-import { useState } from 'preact/hooks'
 import { Empty } from '../components/empty.tsx'
+import { OpenById } from '../components/open-by-id.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { formatCount } from '../format.ts'
@@ -10,7 +10,7 @@ import { type FilterOf, linkToDurableRun, linkToList } from '../state/route.ts'
 import { useOwned } from '../state/use-owned.ts'
 import { OwnedList, TenantChoice } from './owned-list.tsx'
 
-/** They are read again so often, ms. */
+/** The time between two reads of the list, ms. */
 const READ_EVERY_MS = 3_000
 
 const newest = descending<DurableRunSummary>((run) => run.created_at)
@@ -25,7 +25,15 @@ export function DurableRunsView({ filter: { tenant } }: { filter: FilterOf<'dura
       <div class="page-head">
         <h1>Durable runs</h1>
         <p class="muted">Functions of yours whose steps are kept here; the newest run first.</p>
-        {owner === '' ? null : <OpenById tenant={owner} />}
+        {owner === '' ? null : (
+          <OpenById
+            label="Open a run by its id"
+            placeholder="report-1"
+            onOpen={(id) => {
+              location.hash = linkToDurableRun(id, owner)
+            }}
+          />
+        )}
       </div>
       <search class="filters" aria-label="Filter durable runs">
         <TenantChoice
@@ -48,29 +56,6 @@ export function DurableRunsView({ filter: { tenant } }: { filter: FilterOf<'dura
         }
       />
     </>
-  )
-}
-
-/** Ids are those of clients, who know them. */
-function OpenById({ tenant }: { tenant: string }) {
-  const [id, setId] = useState('')
-  return (
-    <form
-      class="inline"
-      onSubmit={(event) => {
-        event.preventDefault()
-        if (id !== '') location.hash = linkToDurableRun(id, tenant)
-      }}
-    >
-      <input
-        type="search"
-        aria-label="Open a run by its id"
-        placeholder="report-1"
-        value={id}
-        onInput={(event) => setId(event.currentTarget.value)}
-      />
-      <button type="submit">Open</button>
-    </form>
   )
 }
 

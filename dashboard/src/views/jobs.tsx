@@ -2,6 +2,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 import { Loading } from '../components/empty.tsx'
 import { FailureText } from '../components/failure.tsx'
+import { OpenById } from '../components/open-by-id.tsx'
 import { useApp } from '../state/app.ts'
 import { isFiltered, isSorted, type JobFilter, toJobQuery } from '../state/job-filter.ts'
 import { followNews } from '../state/news.ts'
@@ -28,7 +29,13 @@ export function JobsView({ filter }: { filter: JobFilter }) {
       <div class="page-head">
         <h1>Jobs</h1>
         {isSorted(filter) ? null : <p class="muted">Newest first.</p>}
-        <OpenById />
+        <OpenById
+          label="Open a job by its id"
+          placeholder="job_…"
+          onOpen={(id) => {
+            location.hash = linkToJob(id, null)
+          }}
+        />
       </div>
       <JobFilters filter={whole} tenants={tenants} />
       {tenants.length === 0 ? (
@@ -37,28 +44,6 @@ export function JobsView({ filter }: { filter: JobFilter }) {
         <Lists key={JSON.stringify({ ...whole, after: '', sort: '' })} filter={whole} />
       )}
     </>
-  )
-}
-
-function OpenById() {
-  const [id, setId] = useState('')
-  return (
-    <form
-      class="inline"
-      onSubmit={(event) => {
-        event.preventDefault()
-        if (id.trim() !== '') location.hash = linkToJob(id.trim(), null)
-      }}
-    >
-      <input
-        type="search"
-        aria-label="Open a job by its id"
-        placeholder="job_…"
-        value={id}
-        onInput={(event) => setId(event.currentTarget.value)}
-      />
-      <button type="submit">Open</button>
-    </form>
   )
 }
 
