@@ -156,6 +156,7 @@ test('a key that may only look sees what an administrator sees, without a button
     [`#/jobs/${failed.id}`]: 'Facts',
     '#/failures': 'Export',
     '#/flows': 'There are no flows.',
+    '#/durable': 'There are no durable runs.',
     '#/schedules': 'There are no schedules.',
     '#/files': 'There are no files.',
     '#/webhooks': 'No webhook was sent yet.',
@@ -256,6 +257,7 @@ test('a key of one tenant opens what that tenant has, and nothing else', async (
     [`#/jobs/${failed.id}`, 'Facts'],
     ['#/groups', 'sale'],
     ['#/failures', 'Export'],
+    ['#/durable', 'There are no durable runs.'],
     ['#/files', 'There are no files.'],
   ] as const) {
     await page.goto(`${service.url}/dashboard/${hash}`)
