@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JsonValue } from '../lib/json.ts'
-import { stringifyJson } from '../lib/json-source.ts'
+import { keepSource, stringifyJson } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { runChannel, runDigest, runKey, signalPlace } from './keys.ts'
@@ -45,7 +45,9 @@ export function createDurableRuns(deps: {
 
   function openValue(tenant: string, id: string, name: string, stored: Buffer): JsonValue {
     const bytes = isSealed(stored) ? sealer.open(sealedPlace(tenant, id, name), stored) : stored
-    return JSON.parse(bytes.toString('utf8')) as JsonValue
+    const text = bytes.toString('utf8')
+    const value = JSON.parse(text) as JsonValue
+    return typeof value === 'object' && value !== null ? keepSource(value, text) : value
   }
 
   function toStep(tenant: string, id: string, name: string, stored: StoredStep): Step | null {

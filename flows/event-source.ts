@@ -18,7 +18,7 @@ export function createFlowEvents(deps: {
   const { redis, atRest } = deps
   return {
     async resolve(root, references, filter) {
-      // These ask for jobs.
+      // Filters by type, lane or durable run ask for jobs.
       const { type, lane, durable } = filter
       if ((type ?? lane ?? durable) !== undefined) return references.map(() => null)
       return Promise.all(

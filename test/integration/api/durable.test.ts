@@ -241,6 +241,20 @@ describe('a step that waits for a signal', () => {
     )
   })
 
+  it('gets the numbers of an object that a double cannot hold', async () => {
+    const run = newRun()
+    const sent = '{"amount": 12345678901234567890, "more": [1e400], "10": 1.0, "1": 2}'
+    await put(run, 'begin', { sleep_ms: 0 })
+    const headers = { authorization: `Bearer ${acmeKey}`, 'content-type': 'application/json' }
+    const url = `${runPath(run)}/signals/approval`
+    expect((await api.app.inject({ method: 'POST', url, headers, payload: sent })).statusCode).toBe(200)
+    const payload = JSON.stringify({ signal: {} })
+    const begun = await api.app.inject({ method: 'PUT', url: stepPath(run, 'approval'), headers, payload })
+    expect(begun.body).toContain(`"value":${sent}`)
+    const read = await api.app.inject({ method: 'GET', url: stepPath(run, 'approval'), headers })
+    expect(read.body).toContain(`"value":${sent}`)
+  })
+
   it('gets one value: another is refused, the same request again is not', async () => {
     const run = newRun()
     await put(run, 'approve', { signal: {} })

@@ -91,7 +91,7 @@ test('what is gone is asked for no more until an event comes, and keeps what was
     },
     { everyMs: 3_000 },
   )
-  await vi.advanceTimersByTimeAsync(60_000)
+  await vi.advanceTimersByTimeAsync(30_000)
   expect([page.reads, watching.failure.value?.status, watching.body.value]).toEqual([4, 404, { reading: 3 }])
   await tell()
   await vi.advanceTimersByTimeAsync(1_000)
