@@ -133,7 +133,7 @@ test('a durable run is listed, watched step by step, given its signal by keys al
   await page.getByRole('button', { name: 'Forget key' }).click()
   await page.getByLabel('Admin key').fill(keyOf('viewers'))
   await page.keyboard.press('Enter')
-  await page.getByRole('link', { name: 'Durable runs' }).click()
+  await page.getByRole('link', { name: 'Durable runs', exact: true }).click()
   await runs.getByRole('link', { name: 'other' }).click()
   await page.getByRole('row', { name: /approval signal waiting/ }).waitFor()
   expect(await page.getByRole('main').getByRole('button').allTextContents()).toEqual([])
