@@ -77,7 +77,7 @@ export function createFinder(database: Database): Finder {
     if (keys.length < 2) return keys[0] ?? null
     const counts = keys.map(
       (key, at) =>
-        sql`select ${sql.lit(at)} as at, count from (${countKey(root, filter, key, MOST_COUNTED)}) counted`,
+        sql`select ${sql.lit(at)} as at, count from (${countKey({ kind, root, filter }, key, MOST_COUNTED)}) counted`,
     )
     const { rows } = await sql<{ at: number; count: number }>`${sql.join(counts, sql` union all `)}`.execute(
       reads,
@@ -110,7 +110,7 @@ export function createFinder(database: Database): Finder {
     },
 
     async page(root, filter, order, after, limit, mostScanned = MOST_SCANNED) {
-      const asked: Scan = { root, filter, key: await chooseKey(root, filter), order, after }
+      const asked: Scan = { kind, root, filter, key: await chooseKey(root, filter), order, after }
       const most = filter.metadata === undefined ? mostScanned : Math.min(mostScanned, MOST_LOOKED_UP)
       const direction = sql.raw(order)
       const scanned = sql`(${scanRows(asked)} limit ${most})`

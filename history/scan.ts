@@ -1,5 +1,6 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { JobStatus } from '../jobs/job.ts'
+import type { DatabaseKind } from './database.ts'
 import type { HistoryFilter, Place } from './filter.ts'
 import { pairOf } from './finished-job.ts'
 import type { JobRow } from './tables.ts'
@@ -10,11 +11,23 @@ const CHECKED = [
   ...['cost_nano', 'finished_at'],
 ]
 
+/** The columns with an index of their own, and its name. Each index is in the order of lists behind its column. */
+const INDEXES = {
+  group_name: 'history_jobs_grouped',
+  schedule: 'history_jobs_schedule',
+  error_code: 'history_jobs_error',
+  status: 'history_jobs_not_completed',
+  model: 'history_jobs_model',
+} as const satisfies Partial<Record<keyof JobRow, string>>
+
+type IndexedColumn = keyof typeof INDEXES
+
 /** A condition that one index can answer: a metadata pair, given by its digest, or a value in a column. */
-export type Key = { pair: string } | { column: keyof JobRow; value: string }
+export type Key = { pair: string } | { column: IndexedColumn; value: string }
 
 /** One scan over a tenant's rows. */
 export type Scan = {
+  kind: DatabaseKind
   root: string
   filter: HistoryFilter
   /** The condition whose index is walked; null: walks all rows of the tenant. */
@@ -25,7 +38,7 @@ export type Scan = {
 
 /** The parts of a filter that have an index, usually the rarest first. */
 export function keysOfFilter(filter: HistoryFilter): Key[] {
-  const columns: [keyof JobRow, string | undefined][] = [
+  const columns: [IndexedColumn, string | undefined][] = [
     ['group_name', filter.group],
     ['schedule', filter.schedule],
     ['error_code', filter.errorCode],
@@ -45,17 +58,24 @@ export function keysOfFilter(filter: HistoryFilter): Key[] {
 }
 
 /** SQL that counts the rows of a key within the filter's times of creation, up to `most`. */
-export function countKey(root: string, filter: HistoryFilter, key: Key, most: number): RawBuilder<unknown> {
+export function countKey(
+  { kind, root, filter }: Pick<Scan, 'kind' | 'root' | 'filter'>,
+  key: Key,
+  most: number,
+): RawBuilder<unknown> {
   return sql`select count(*) as count from (
-    select 1 ${from(root, key)} and ${within(filter)} limit ${sql.lit(most)}) found`
+    select 1 ${from(kind, root, key)} and ${within(filter)} limit ${sql.lit(most)}) found`
 }
 
-function from(root: string, key: Key | null): RawBuilder<unknown> {
+function from(kind: DatabaseKind, root: string, key: Key | null): RawBuilder<unknown> {
   if (key === null) return sql`from history_jobs where root = ${root}`
   if ('pair' in key) return sql`from history_metadata where root = ${root} and pair = ${key.pair}`
   // Repeats the condition of the partial index of jobs that are not completed; otherwise the database would not use it.
   const words = key.column === 'status' ? sql`and status <> 'completed'` : sql``
-  return sql`from history_jobs where root = ${root} and ${sql.ref(key.column)} = ${key.value} ${words}`
+  // SQLite would walk all jobs in the index of lists: it has every column that is checked, and SQLite does not know how rare a value is.
+  const table =
+    kind === 'sqlite' ? sql`history_jobs indexed by ${sql.ref(INDEXES[key.column])}` : sql`history_jobs`
+  return sql`from ${table} where root = ${root} and ${sql.ref(key.column)} = ${key.value} ${words}`
 }
 
 function within({ createdAfter, createdBefore }: HistoryFilter): RawBuilder<unknown> {
@@ -65,7 +85,7 @@ function within({ createdAfter, createdBefore }: HistoryFilter): RawBuilder<unkn
 }
 
 /** SQL for the rows that a page scans, in order. */
-export function scanRows({ root, filter, key, order, after }: Scan): RawBuilder<unknown> {
+export function scanRows({ kind, root, filter, key, order, after }: Scan): RawBuilder<unknown> {
   const place =
     after === null
       ? sql<SqlBool>`true`
@@ -74,7 +94,7 @@ export function scanRows({ root, filter, key, order, after }: Scan): RawBuilder<
         : sql<SqlBool>`(created_at, id) > (${after.createdAt}, ${after.id})`
   const direction = sql.raw(order)
   const columns = key !== null && 'pair' in key ? ['created_at', 'id'] : CHECKED
-  return sql`select ${sql.raw(columns.join(', '))} ${from(root, key)} and ${place} and ${within(filter)}
+  return sql`select ${sql.raw(columns.join(', '))} ${from(kind, root, key)} and ${place} and ${within(filter)}
     order by created_at ${direction}, id ${direction}`
 }
 

@@ -9,6 +9,7 @@ import type { HistoryFilter, Place } from '../../../history/filter.ts'
 import { createFinder, type Finder } from '../../../history/find.ts'
 import type { FinishedJob } from '../../../history/finished-job.ts'
 import { migrate } from '../../../history/migrate.ts'
+import { keysOfFilter, type Scan, scanRows } from '../../../history/scan.ts'
 import { createHistoryStore, type HistoryStore } from '../../../history/store.ts'
 import { readUsage, TooManySumsError } from '../../../history/usage.ts'
 import { addToUsage } from '../../../history/usage-sums.ts'
@@ -36,7 +37,7 @@ const KINDS: [string, () => Promise<string>][] = [
   ['PostgreSQL', () => postgres.database(`history_${count++}`)],
 ]
 
-describe.each(KINDS)('the history in %s', (_kind, place) => {
+describe.each(KINDS)('the history in %s', (name, place) => {
   let database: Database
   let store: HistoryStore
   let finder: Finder
@@ -152,6 +153,31 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     // Among equally frequent conditions it walks as far as a page goes.
     const stopped = await find({ metadata: { feature: 'f' }, model: 'a/one', type: 'image' })
     expect(stopped).toMatchObject({ places: [], end: { id: 'job_10' }, scanned: 20 })
+  })
+
+  test
+    .skipIf(name !== 'SQLite')
+    .each(
+      keysOfFilter({ group: 'g', schedule: 's', errorCode: 'e', status: 'failed', model: 'm' }).map(
+        (key) => [('column' in key ? key.column : 'pair') as string, key] as const,
+      ),
+    )('walks the index of %s behind a place, not all jobs', async (_column, key) => {
+    const scan: Scan = {
+      kind: 'sqlite',
+      root: 'r',
+      filter: {},
+      key,
+      order: 'desc',
+      after: { createdAt: AT, id: 'i' },
+    }
+    const { rows } = await sql<{ detail: string }>`explain query plan ${scanRows(scan)}`.execute(
+      database.reads,
+    )
+    const [{ detail } = { detail: '' }, ...others] = rows
+    expect(detail).toMatch(
+      /^SEARCH history_jobs USING .*\(root=\? AND \w+=\? AND \(created_at,id\)<\(\?,\?\)\)$/,
+    )
+    expect(others).toEqual([])
   })
 
   test('takes no late copy of a deleted job', async () => {
