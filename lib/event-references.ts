@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 
+const INNER = '\n-- =====\n'
+
 const references = readFileSync(new URL('./event-references.lua', import.meta.url), 'utf8')
 
 /**
@@ -9,6 +11,10 @@ const references = readFileSync(new URL('./event-references.lua', import.meta.ur
  * @param writers functions of that code that run at the end, even after an error; they write with `write_last` what the script has
  * collected
  * @param answer Lua expression for the script's answer, made from `answer_of_script`
+ *
+ * What follows a line `-- =====` of the shared code stands in a function of its own. Where Lua makes a function, it looks for each variable that the
+ * function uses among all variables of the surrounding one that functions use, the latest first; those of further ones it has at
+ * once. So what most functions use stands above that line.
  */
 export function withEventReferences(
   shared: readonly string[],
@@ -24,7 +30,10 @@ export function withEventReferences(
     'if failed_write then return failure_of(failed_write) end',
     `return ${answer}`,
   ]
-  return [references, ...shared, 'local function run_script()', script, 'end', ...end].join('\n')
+  const text = [...shared, 'local function run_script()', script, 'end', ...end].join('\n')
+  const [outer, inner] = text.split(INNER)
+  if (inner === undefined) return [references, text].join('\n')
+  return [references, outer, 'local function run_all()', inner, 'end', 'return run_all()'].join('\n')
 }
 
 /** The key of the stream of references to a tenant's events. */

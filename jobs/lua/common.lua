@@ -13,7 +13,8 @@ local followers_left = FOLLOWERS_PER_CALL
 -- How many events of a group are kept for replay.
 local GROUP_EVENTS = 100000
 
-local function ms(value) return string.format('%d', value) end
+local now_text = string.format('%d', now)
+local function ms(value) return value == now and now_text or string.format('%d', value) end
 local function job_key(id) return root .. ':job:' .. id end
 local function flight_key(hash) return root .. ':flight:' .. hash end
 local function followers_key(hash) return root .. ':followers:' .. hash end
@@ -36,6 +37,8 @@ end
 local gathered_sets = {}
 -- By key: the amount to add, and how long a new sum lives, ms.
 local gathered_sums, sum_lives = {}, {}
+-- By key: true. Flights that have ended; see Flights of contents.
+local ended_flights = {}
 -- Most members in one command, because Lua's stack is limited.
 local MEMBERS_PER_COMMAND = 2000
 
@@ -86,19 +89,103 @@ local function write_gathered()
       redis.call('PEXPIRE', key, sum_lives[key])
     end
   end
+  local ended = {}
+  for key in pairs(ended_flights) do ended[#ended + 1] = key end
+  if #ended > 0 then write_last('DEL', unpack(ended)) end
 end
+
+-- Flights of contents -------------------------------------------------------------------------------------------
+-- The flight of a content is the id of the job whose call serves it, at `flight_key`. A script that has many jobs looks up at once what
+-- is known of all their contents, and deletes at its end the flights that ended.
+-- Invariant: within the script all reads of flights see what it wrote: by `flight_of`, `set_flight` and `end_flight`.
+
+-- By hash: the flight, or false where there is none, as this script knows it.
+local flights = {}
+-- By hash: true where neither an answer is kept nor was one cached by an earlier release.
+local unanswered = {}
+
+local function flight_of(hash)
+  local id = flights[hash]
+  if id == nil then
+    id = redis.call('GET', flight_key(hash))
+    flights[hash] = id
+  end
+  return id
+end
+
+local function set_flight(hash, id)
+  redis.call('SET', flight_key(hash), id)
+  flights[hash] = id
+  ended_flights[flight_key(hash)] = nil
+end
+
+local function end_flight(hash)
+  flights[hash] = false
+  ended_flights[flight_key(hash)] = true
+end
+
+local function read_flights(hashes)
+  if #hashes == 0 then return end
+  local keys = {}
+  for i, hash in ipairs(hashes) do keys[i] = flight_key(hash) end
+  for i, id in ipairs(redis.call('MGET', unpack(keys))) do flights[hashes[i]] = id end
+end
+
+local function answer_key(hash, by) return root .. ':answer:' .. hash .. (by and (':' .. by) or '') end
+-- Where earlier releases cached an answer.
+local function old_cache_key(hash) return root .. ':cache:' .. hash end
+
+-- Usually nothing is known of contents, neither an answer nor what is at `keys`: then this answers true, and nothing is looked up for
+-- each of them. Changes `keys`.
+local function are_unknown(hashes, keys)
+  for _, hash in ipairs(hashes) do
+    keys[#keys + 1] = answer_key(hash)
+    keys[#keys + 1] = old_cache_key(hash)
+  end
+  if #keys == 0 or redis.call('EXISTS', unpack(keys)) > 0 then return false end
+  for _, hash in ipairs(hashes) do unanswered[hash] = true end
+  return true
+end
+
+-- What stands above, most functions below use. The loader puts the rest into a function of its own (`inner` of lib/event-references.ts).
+-- =====
 
 local function is_terminal(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
 
--- The fields of a record that transitions read; nil if there is no such job (or only its tombstone, unless `tombstones`
--- is set). `more`: further fields to read in the same command; `job.more` has them in their order.
-local function load(id, tombstones, more)
-  local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
-    'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
-    'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable', 'flow', 'gather', 'accounts', 'flex', 'files', 'fair', 'fair_turn', unpack(more or {}))
+-- The fields of a record that transitions read.
+local FIELDS = { 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
+  'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
+  'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
+  'answer', 'durable', 'flow', 'gather', 'accounts', 'flex', 'files', 'fair', 'fair_turn' }
+local fields_with = {}
+-- The record that was read last, by field: false where it has none. One table for all, because a table costs most where it grows.
+local record = {}
+
+-- The values of these fields and of those in `more`. Redis finds a field of a record by going through it, so many fields cost more than all of them.
+-- All are read where the body is needed as well: alone it may be larger than everything else.
+local function read_record(id, more, whole)
+  local names = more and fields_with[more] or FIELDS
+  if more and not fields_with[more] then
+    names = { unpack(FIELDS) }
+    for _, name in ipairs(more) do names[#names + 1] = name end
+    fields_with[more] = names
+  end
+  if not whole then return redis.call('HMGET', job_key(id), unpack(names)) end
+  local flat, v = redis.call('HGETALL', job_key(id)), { unpack(names) }
+  for i = 1, #flat, 2 do record[flat[i]] = flat[i + 1] end
+  for i = 1, #v do v[i] = record[v[i]] or false end
+  for i = 1, #flat, 2 do record[flat[i]] = false end
+  return v
+end
+
+-- A job by its record; nil if there is no such job (or only its tombstone, unless `tombstones` is set).
+-- `more`: further fields to read in the same command; `job.more` has them in their order. `whole`: the body is among them.
+local loads = 0
+local function load(id, tombstones, more, whole)
+  loads = loads + 1
+  local v = read_record(id, more, whole)
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -871,9 +958,6 @@ end
 -- Files are removed this long after their answer has ended, ms. By then no reader is given that answer any more.
 local UNHELD_GRACE_MS = 60000
 
-local function answer_key(hash, by) return root .. ':answer:' .. hash .. (by and (':' .. by) or '') end
--- Where earlier releases cached an answer.
-local function old_cache_key(hash) return root .. ':cache:' .. hash end
 -- The name does not reveal the job, because an answer may outlive the job that bought it.
 local function answer_name(id, call) return string.sub(redis.sha1hex(id .. '-' .. call), 1, 16) end
 
@@ -902,9 +986,10 @@ end
 local function put_answer(hash, by, result, usage, ttl, holders, files)
   local key = answer_key(hash, ttl <= 0 and by or nil)
   if ttl > 0 then
-    local standing = redis.call('HMGET', key, 'by', 'holders')
+    local standing = unanswered[hash] and {} or redis.call('HMGET', key, 'by', 'holders')
     if standing[1] then set_aside(hash, standing[1], standing[2]) end
   end
+  unanswered[hash] = nil
   redis.call('HSET', key, 'by', by, 'holders', ms(holders), 'until', ms(ttl > 0 and now + ttl or 0), 'usage', usage,
     #result <= LONGEST_TEXT and 'text' or 'large', result)
   if files then redis.call('HSET', key, 'files', files) end
@@ -1013,16 +1098,12 @@ end
 -- holders of its answer.
 local function finish(job, status, retain, fields, members, text)
   if not job.deleted then
-    local set = { 'status', status, 'finished_at', ms(now) }
-    for _, value in ipairs(fields or {}) do set[#set + 1] = value end
+    local set = { 'status', status, 'finished_at', ms(now), unpack(fields or {}) }
     if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
-    local gone = { 'next_attempt_at', 'waiting_for', 'leader' }
+    local gone = { 'next_attempt_at', 'waiting_for', 'leader', unpack(status == 'completed' and ONLY_TO_RUN or {}) }
     -- The claim says to whom a carrying call belongs, so it stays.
-    if not job.carrying then gone[4] = 'claim' end
-    if status == 'completed' then
-      for _, name in ipairs(ONLY_TO_RUN) do gone[#gone + 1] = name end
-    end
+    if not job.carrying then gone[#gone + 1] = 'claim' end
     release(job, gone)
     redis.call('HDEL', job_key(job.id), unpack(gone))
     index(job, status)
@@ -1054,7 +1135,7 @@ end
 -- its followers (`carrying`). The job `own` is open. Second value: whether a job with this much patience joins it. A
 -- job without patience does not wait for a leader that is parked for a fair key other than `own_fair`.
 local function leader_of(hash, own, patience, own_fair)
-  local id = redis.call('GET', flight_key(hash))
+  local id = flight_of(hash)
   if not id then return nil end
   if id == own then return id end
   local v = redis.call('HMGET', job_key(id), 'status', 'carrying', 'gather', 'flex', 'created_at', 'fair', 'fair_turn')
@@ -1067,7 +1148,7 @@ local function leader_of(hash, own, patience, own_fair)
     local is_called = not v[3] and v[1] == 'running'
     return id, patience >= waits_till or is_called and patience > 0
   end
-  redis.call('DEL', flight_key(hash))
+  end_flight(hash)
   return nil
 end
 
@@ -1076,7 +1157,7 @@ end
 -- answer that comes first ends it.
 local function overtake(hash, leader_id, own)
   local leader = load(leader_id, true)
-  redis.call('SET', flight_key(hash), own)
+  set_flight(hash, own)
   if leader.carrying and is_terminal(leader.status) then
     take_out(root .. ':outbox', leader_id .. '-' .. leader.entries)
     redis.call('HDEL', job_key(leader_id), 'carrying', 'claim')
@@ -1097,9 +1178,12 @@ end
 local function claim(id, hash, cache_mode, is_new, patience, own_fair)
   if cache_mode == 'off' then return 'lead' end
   -- Usually all of these keys are missing.
-  local places = { answer_key(hash), old_cache_key(hash) }
-  if is_new then places[3] = flight_key(hash) end
-  local is_known = redis.call('EXISTS', unpack(places)) > 0
+  local is_known = false
+  if not unanswered[hash] then
+    local places = { answer_key(hash), old_cache_key(hash) }
+    if is_new then places[3] = flight_key(hash) end
+    is_known = redis.call('EXISTS', unpack(places)) > 0
+  end
   if is_known and cache_mode == 'use' then
     local kept = kept_answer(hash, id)
     if kept then
@@ -1108,9 +1192,9 @@ local function claim(id, hash, cache_mode, is_new, patience, own_fair)
     end
   end
   local leader, goes_along = nil, false
-  if is_known or not is_new then leader, goes_along = leader_of(hash, id, patience, own_fair) end
+  if is_known or not is_new or flights[hash] then leader, goes_along = leader_of(hash, id, patience, own_fair) end
   if not leader then
-    redis.call('SET', flight_key(hash), id)
+    set_flight(hash, id)
   elseif leader == id then
     return 'lead'
   elseif cache_mode == 'use' then
@@ -1154,12 +1238,12 @@ local function promote(hash)
   while true do
     local popped = redis.call('ZPOPMIN', followers_key(hash))
     if #popped == 0 then
-      redis.call('DEL', flight_key(hash))
+      end_flight(hash)
       return nil
     end
     local follower = load(popped[1])
     if follower and not is_terminal(follower.status) then
-      redis.call('SET', flight_key(hash), follower.id)
+      set_flight(hash, follower.id)
       redis.call('HSET', job_key(follower.id), 'cache', 'miss')
       redis.call('HDEL', job_key(follower.id), 'leader')
       -- This follower is in a provider batch already. The batch answers it, and now also those that follow it.
@@ -1206,13 +1290,13 @@ local function leave_flight(job, was)
     redis.call('ZREM', followers_key(job.hash), job.id)
     return ''
   end
-  if redis.call('GET', flight_key(job.hash)) ~= job.id then return '' end
+  if flight_of(job.hash) ~= job.id then return '' end
   if was == 'running' then
     if redis.call('ZCARD', followers_key(job.hash)) > 0 then
       redis.call('HSET', job_key(job.id), 'carrying', '1')
       job.carrying = '1'
     else
-      redis.call('DEL', flight_key(job.hash))
+      end_flight(job.hash)
     end
     return ''
   end

@@ -64,6 +64,14 @@ local function prolong_group_budgets(group)
   redis.call('PEXPIRE', root .. ':group-budgets', GROUP_BUDGET_MS)
 end
 
+-- The record fields among the arguments of a job, by name, until this is called again. One table for all, as in `read_record`.
+local given_last = {}
+local function read_given(a)
+  for name in pairs(given_last) do given_last[name] = false end
+  for i = 21, #a, 2 do given_last[a[i]] = a[i + 1] end
+  return given_last
+end
+
 -- Jobs that this script call has created. Several callers may submit the same job at the same time.
 local made_here = {}
 
@@ -108,12 +116,8 @@ local function create(a, may_be_made)
   local made = (may_be_made or made_here[id]) and read_known(id)
   if made then return { 'replayed', id, made } end
 
-  local flow, gather, flex, lane, priority, body = false, false, false, false, false, ''
-  for i = 21, #a, 2 do
-    if a[i] == 'flow' then flow = a[i + 1] elseif a[i] == 'gather' then gather = a[i + 1] elseif a[i] == 'flex' then flex = a[i + 1] end
-    if a[i] == 'lane' then lane = a[i + 1] elseif a[i] == 'priority' then priority = a[i + 1] end
-    if a[i] == 'body' then body = a[i + 1] end
-  end
+  local given = read_given(a)
+  local flow, gather, flex, lane, priority = given.flow or false, given.gather or false, given.flex or false, given.lane or false, given.priority or false
   local patience = patience_of({ gather = gather, flex = flex, created_at = now })
   local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano')
   if its and (not its[1] or is_terminal(its[1])) then return { 'flow_over' } end
@@ -195,13 +199,12 @@ local function create(a, may_be_made)
   local job = {
     id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
     deadline = tonumber(a[11] ~= '' and a[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
-    flow = flow, accounts = accounts, gather = gather, flex = flex, fair = digest,
+    flow = flow, accounts = accounts, gather = gather, flex = flex, fair = digest, is_new = true,
+    webhook = given.webhook, reply = given.reply, live = given.live, lane = lane, priority = priority,
+    -- Set later.
+    status = nil, reserved = nil,
   }
-  job.is_new = true
-  for i = 21, #a, 2 do
-    if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' or a[i] == 'lane' or a[i] == 'priority' then job[a[i]] = a[i + 1] end
-    if a[i] == 'files' then hold_files(a[i + 1]) end
-  end
+  if given.files then hold_files(given.files) end
 
   -- A scheduled job looks for a cached answer only when it is due.
   local way, found = 'lead', nil
@@ -211,7 +214,8 @@ local function create(a, may_be_made)
   local status = way == 'hit' and 'completed' or scheduled and 'scheduled' or 'queued'
   -- Missing fields have the usual values: the job is ready from its creation on, and its expected cost is 0.
   local is_queued = true
-  local fields = { 'status', status, 'created_at', ms(now), 'hash', hash }
+  local fields = way == 'hit' and { 'status', status, 'created_at', ms(now), 'hash', hash } or
+    { 'status', status, 'created_at', ms(now), 'hash', hash, 'cache_mode', cache_mode, 'cache', cache_mode == 'off' and 'off' or 'miss', unpack(a, 21) }
   local function set(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
   -- The mark that `forget` leaves when the job moves to the history needs it.
   if keeps_history and idempotency then set('key', a[4]) end
@@ -221,13 +225,10 @@ local function create(a, may_be_made)
     local free = free_fields(found, 'hit')
     for i = 1, #free, 2 do set(free[i], free[i + 1]) end
   else
-    set('cache_mode', cache_mode)
-    set('cache', cache_mode == 'off' and 'off' or 'miss')
     if scheduled then set('ready_at', ready) end
     if estimate ~= '0' then set('estimate', estimate) end
     if accounts then set('accounts', accounts) end
     if digest then set('fair', digest) end
-    for i = 21, #a do fields[#fields + 1] = a[i] end
     if scheduled then set('run_at', ready) end
     if way == 'lead' then is_queued = request_entry(job, scheduled and run_at or nil, fields) end
   end
@@ -276,7 +277,7 @@ local function create(a, may_be_made)
     -- The worker reads a large body itself, because Redis holds messages in memory until they are read.
     redis.call('PUBLISH', a[16], '!' .. call.permit .. ' ' .. ms(now) .. ' ' .. (job.reserved and ms(job.reserved) or '') .. ' ' ..
       ms(call.lease) .. '\n' ..
-      a[17] .. '\n' .. (#body <= LONGEST_TEXT and body or ''))
+      a[17] .. '\n' .. (given.body and #given.body <= LONGEST_TEXT and given.body or ''))
     return { 'created', ms(now), 1, '1' }
   end
   emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
@@ -289,14 +290,21 @@ local function create(a, may_be_made)
   return { 'created', ms(now), heard, '' }
 end
 
-local jobs, keys = {}, {}
+local jobs, keys, hashes, places = {}, {}, {}, {}
 while first <= #ARGV do
   local count = tonumber(ARGV[first])
   jobs[#jobs + 1] = { unpack(ARGV, first + 1, first + count) }
   keys[#keys + 1] = job_key(ARGV[first + 1])
+  hashes[#hashes + 1] = ARGV[first + 2]
   first = first + count + 1
 end
-local may_be_made = redis.call('EXISTS', unpack(keys)) > 0
+for i, key in ipairs(keys) do places[2 * i - 1], places[2 * i] = key, flight_key(hashes[i]) end
+local may_be_made = false
+if are_unknown(hashes, places) then
+  for _, hash in ipairs(hashes) do flights[hash] = false end
+else
+  may_be_made = redis.call('EXISTS', unpack(keys)) > 0
+end
 local answers = {}
 for i, job in ipairs(jobs) do
   local ok, answer = pcall(create, job, may_be_made)

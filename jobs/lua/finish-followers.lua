@@ -17,7 +17,7 @@ local function share_old_result()
 end
 
 local left = 0
-if hash and redis.call('GET', flight_key(hash)) == id then
+if hash and flight_of(hash) == id then
   if v[2] == 'completed' then
     local answer = { by = v[3] or share_old_result(), usage = v[4] }
     local followers = pop_followers(hash)
@@ -34,7 +34,7 @@ if hash and redis.call('GET', flight_key(hash)) == id then
     -- The leader was cancelled or deleted between two calls of this script. One of its followers leads now.
     promote(hash)
   end
-  if left == 0 and (v[2] == 'completed' or v[2] == 'failed') then redis.call('DEL', flight_key(hash)) end
+  if left == 0 and (v[2] == 'completed' or v[2] == 'failed') then end_flight(hash) end
 end
 if left == 0 then redis.call('SREM', root .. ':draining', id) end
 return left

@@ -31,11 +31,14 @@ local function keep_files(job, ended, files, answer_at)
   end
 end
 
+-- None of the contents has followers, before this script and in it: nothing that ends jobs adds any.
+local nobody_follows = false
+
 -- `a`: the arguments of the job.
 local function store(a)
   local id, call, status, hash, retain = a[1], tonumber(a[2]), a[3], a[4], tonumber(a[5])
   local job = load(id, true)
-  local leads = redis.call('GET', flight_key(hash)) == id
+  local leads = flight_of(hash) == id
   local known = false -- a worker stores an outcome again if it is not sure that it was stored
   if job and not job.deleted then
     if a[6] == '' then
@@ -65,7 +68,7 @@ local function store(a)
   if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end
 
   local goes_alone = status == 'failed' and (a[9] == '1' or carried)
-  local followers = leads and not goes_alone and pop_followers(hash, status == 'failed') or {}
+  local followers = leads and not goes_alone and not nobody_follows and pop_followers(hash, status == 'failed') or {}
 
   local fields, members, text, answer
   if status == 'completed' then
@@ -112,7 +115,7 @@ local function store(a)
         -- A carried call has no record from which to continue: its worker calls again, or dies and another job leads.
         if not carried then redis.call('SADD', root .. ':draining', id) end
       else
-        redis.call('DEL', flight_key(hash))
+        end_flight(hash)
         if ended then redis.call('SREM', root .. ':draining', id) end
       end
     end
@@ -125,6 +128,13 @@ local function store(a)
   return { carried and 'carried' or ended and 'stale' or 'ok', left, promoted }
 end
 
+local hashes, follower_keys = {}, {}
+for i = 4, #ARGV, 13 do
+  hashes[#hashes + 1] = ARGV[i]
+  follower_keys[#follower_keys + 1] = followers_key(ARGV[i])
+end
+read_flights(hashes)
+nobody_follows = are_unknown(hashes, follower_keys)
 local answers = {}
 for i = 1, #ARGV, 13 do answers[#answers + 1] = store({ unpack(ARGV, i, i + 12) }) end
 return answers

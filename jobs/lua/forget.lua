@@ -25,7 +25,7 @@ local function forget(job, moves)
   local id, was, promoted = job.id, job.status, ''
   if not is_terminal(was) then
     promoted = leave_flight(job, was)
-  elseif not job.carrying and redis.call('GET', flight_key(job.hash)) == id then
+  elseif not job.carrying and flight_of(job.hash) == id then
     -- The job was deleted between two calls that end its followers. One of them leads now.
     promoted = promote(job.hash) or ''
   end

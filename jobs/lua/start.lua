@@ -89,12 +89,12 @@ local function hold_budget(job, expected, fields)
   if short then
     local failure = '{"code":"budget_exhausted","message":"Calls cost more than was reserved for them, so ' .. short ..
       ', has no room for this job. No call was made for it.","provider_status":null,"retryable":true}'
-    if redis.call('GET', flight_key(job.hash)) == id then
+    if flight_of(job.hash) == id then
       local followers = pop_followers(job.hash, true)
       if finish_followers(job.hash, followers, 'failed', retain, { 'error', failure }, ',"error":' .. failure) > 0 then
         redis.call('SADD', root .. ':draining', id)
       else
-        redis.call('DEL', flight_key(job.hash))
+        end_flight(job.hash)
       end
     end
     finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
@@ -129,8 +129,33 @@ local function read_pause()
   return pause_left
 end
 
+-- By id: the job as it was before the script, or false; nil: it was started already. All are loaded first, so that what is known of their
+-- contents is looked up at once.
+local loaded = {}
+local loads_before = nil
+
+local function load_all()
+  local hashes = {}
+  for i = 7, #ARGV, 5 do
+    local job = load(ARGV[i], true, NEEDED, true)
+    loaded[ARGV[i]] = job or false
+    if job and job.cache_mode ~= 'off' then hashes[#hashes + 1] = job.hash end
+  end
+  loads_before = loads
+  read_flights(hashes)
+  are_unknown(hashes, {})
+end
+
+-- A step that changes another job loads it. After such a step no job is known any more as it is.
+local function take_loaded(id)
+  local job = loaded[id]
+  loaded[id] = nil
+  if job ~= nil and loads == loads_before then return job end
+  return load(id, true, NEEDED, true)
+end
+
 local function start(id, entry, token, expected, is_direct)
-  local job = load(id, true, NEEDED)
+  local job = take_loaded(id)
   if not job or job.entries ~= entry then return { 'ack', '' } end
 
   local place = id .. '-' .. job.entries
@@ -214,7 +239,7 @@ local function start(id, entry, token, expected, is_direct)
       local failure = '{"code":"worker_lost","message":"' .. job.lost ..
         ' workers were lost during calls of this job. It is quarantined until you retry it.","provider_status":null,"retryable":true}'
       local promoted = ''
-      if redis.call('GET', flight_key(job.hash)) == id then promoted = promote(job.hash) or '' end
+      if flight_of(job.hash) == id then promoted = promote(job.hash) or '' end
       finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
       return failed(id, promoted, 'worker_lost')
     end
@@ -226,11 +251,11 @@ local function start(id, entry, token, expected, is_direct)
     if way == 'hit' then
       finish(job, 'completed', retain, free_fields(found, 'hit'), nil, found.text)
       -- The answer serves this job's followers as well. The flight of another job must not end here.
-      if redis.call('GET', flight_key(job.hash)) == id then
+      if flight_of(job.hash) == id then
         if share_answer(job.hash, pop_followers(job.hash), found, retain) > 0 then
           redis.call('SADD', root .. ':draining', id)
         else
-          redis.call('DEL', flight_key(job.hash))
+          end_flight(job.hash)
         end
       end
       return { 'ack', '' }
@@ -284,6 +309,7 @@ local function start(id, entry, token, expected, is_direct)
     'reserved_nano', job.reserved and ms(job.reserved) or '' } }
 end
 
+load_all()
 local answers = {}
 for i = 7, #ARGV, 5 do
   answers[#answers + 1] = start(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3], ARGV[i + 4] == '1')

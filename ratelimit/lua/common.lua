@@ -51,6 +51,12 @@ local function exact(number)
   return string.format('%.17g', number)
 end
 
+-- When a lease that begins now ends: whole ms, because Redis reads the score of each permit again where it looks for one, and whole numbers are
+-- much cheaper to read.
+local function endLease(b, leaseMs)
+  return math.ceil(b.now + leaseMs)
+end
+
 -- Limits ---------------------------------------------------------------------------------------------------
 
 -- How the gate paces, ms: the window of its guard; what a level may hold (burst, saved); by how much calls may overtake each other.

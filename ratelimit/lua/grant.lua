@@ -406,7 +406,7 @@ local function book(b, cost, permit)
   if state.claim and cost[state.claim.dimension] >= state.claim.amount then state.claim = nil end
   b.inFlight = b.inFlight + 1
   local leases, records = b.newLeases, b.newRecords
-  leases[#leases + 1] = exact(b.now + leaseMs)
+  leases[#leases + 1] = string.format('%.0f', endLease(b, leaseMs))
   leases[#leases + 1] = permit
   records[#records + 1] = permit
   local record = { takenAt = b.now, cost = cost, used = inWindow.sum }
@@ -457,7 +457,7 @@ local function grant(cost, caller, source)
       bookTurnOfTier(b, tier, cost)
       if tier.asking then
         tier.asking.probe = permit
-        granted[permit] = b.now + leaseMs
+        granted[permit] = endLease(b, leaseMs)
       end
     end
   end
@@ -465,11 +465,11 @@ local function grant(cost, caller, source)
   local tier = findTier(judged.state, caller.tier)
   if tier and findBreakerState(tier.breaker, judged.now) ~= 'closed' then
     bookTrial(judged, tier.breaker, caller.tenant, permit)
-    granted[permit] = judged.now + leaseMs
+    granted[permit] = endLease(judged, leaseMs)
   end
   if source and source.state.shut then
     source.state.shut.probe = permit
-    granted[permit] = source.now + leaseMs
+    granted[permit] = endLease(source, leaseMs)
   end
   return permit
 end

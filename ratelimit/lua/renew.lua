@@ -12,7 +12,7 @@ for number = 1, BUCKETS do
   local b = openBucket(number)
   for i = FIRST + 1, #ARGV do
     if call('HEXISTS', b.records, ARGV[i]) == 1 then
-      call('ZADD', b.permits, exact(b.now + leaseMs), ARGV[i])
+      call('ZADD', b.permits, string.format('%.0f', endLease(b, leaseMs)), ARGV[i])
       if number == 1 then renewed = renewed + 1 end
     end
   end

@@ -159,7 +159,7 @@ export function renew(
   const { now } = advance(state, lane, serverNow)
   for (const id of permits) {
     const permit = state.permits.get(id)
-    if (permit) permit.leaseEnd = now + leaseMs
+    if (permit) permit.leaseEnd = Math.ceil(now + leaseMs)
   }
 }
 

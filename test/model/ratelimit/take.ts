@@ -335,7 +335,8 @@ function grant(
     const guarded = pacing.window < MINUTE_MS ? paced : null
     if (guarded !== null)
       for (const ledger of [state.window, state.day]) addToLedger(ledger, [0, -spared, 0, 0])
-    state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used, minute, paced, guarded })
+    const leaseEnd = Math.ceil(now + leaseMs)
+    state.permits.set(id, { leaseEnd, takenAt: now, cost, used, minute, paced, guarded })
   }
   const judged = source ?? lane
   const tier = findTier(judged.state, caller.tier)
