@@ -196,7 +196,7 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
       const fields =
         known === undefined
           ? (await readMovedDeliveries(deps, root, [deliveryId])).get(deliveryId)
-          : known.job_id?.startsWith('job_') && (await redis.exists(`${root}:job:${known.job_id}`)) === 0
+          : known.job_id?.startsWith('job_')
             ? known
             : null
       if (fields) await source.restoreDelivery(root, fields)

@@ -247,10 +247,8 @@ export function createHistorySource(deps: {
     deliveries: deliveriesOf,
 
     async restoreDelivery(root, fields) {
-      const key = `${root}:delivery:${fields.id}`
-      const known = redis.multi()
-      for (const [name, value] of Object.entries(fields)) known.hsetnx(key, name, value)
-      await known.pexpire(key, REDELIVERY_MS).exec()
+      const flat = Object.entries(fields).flat()
+      await scripts.run('history-restore-delivery', root, [fields.job_id!, REDELIVERY_MS, ...flat])
     },
 
     deleted,

@@ -36,6 +36,7 @@ const NAMES = [
   'history-read',
   'history-mark',
   'history-restore',
+  'history-restore-delivery',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 

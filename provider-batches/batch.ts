@@ -41,6 +41,8 @@ export type ProviderBatch = {
   /** Whether the provider's batch is certainly this one. Where a provider keeps no metadata, the results tell. */
   isSure: boolean
   lines: number
+  /** Lines that were sent last; null: not all have been sent yet. */
+  sentLines: number | null
   /** Outcomes of its lines. `left`: the job went another way; `dropped`: it needed no answer any more. */
   counts: { completed: number; failed: number; left: number; dropped: number }
   /** Estimated input tokens, and bytes. */
@@ -84,6 +86,7 @@ export function toProviderBatch(lane: string, fields: Record<string, string>): P
     providerId: fields.provider_id || null,
     isSure: fields.unsure !== '1',
     lines: count('lines'),
+    sentLines: fields.sent_lines === undefined ? null : count('sent_lines'),
     counts: {
       completed: count('completed'),
       failed: count('failed'),
@@ -152,6 +155,6 @@ export function customIdOf(batch: string, index: number): string {
 /** The index of a line from its name; null where the name belongs to another batch. */
 export function indexOf(batch: string, customId: unknown): number | null {
   if (typeof customId !== 'string' || !customId.startsWith(`${batch}-`)) return null
-  const index = Number(customId.slice(batch.length + 1))
-  return Number.isInteger(index) && index >= 0 ? index : null
+  const text = customId.slice(batch.length + 1)
+  return /^(?:0|[1-9]\d{0,8})$/.test(text) ? Number(text) : null
 }

@@ -48,6 +48,7 @@ export type BatchChange = Partial<{
   provider_id: string
   unsure: '1' | ''
   file_id: string
+  sent_lines: number
   intent_at: number
   source: string
   submitted_at: number

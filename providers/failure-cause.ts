@@ -75,10 +75,11 @@ const FLAGGED_ACCOUNT =
   /\b(?:account|organi[sz]ation|key|project|user) (?:has been|have been|was|is) (?:\w+ ){0,2}(?:flagged|suspended|blocked|restricted|disabled|banned)\b/i
 /**
  * Wording about a model that the provider does not have, or not at this endpoint, for errors with another status than 404. The model's
- * name stands in quotes, or right behind "the model": other sentences name a model too, and something else that was not found.
+ * name stands in quotes, right behind "the model", or behind "model" at the start of the message: other sentences name a model too, and
+ * something else that was not found.
  */
 const NO_MODEL =
-  /\bno such model\b|\bmodel (?:is |was )?(?:does )?not (?:exist|found)\b|(?:\bmodel:? [`'"“][^`'"”]{1,200}[`'"”]|\b(?:the|this) (?:requested |specified )?model(?: (?:you )?(?:requested|specified)|:? \S{1,200})?|\bmodel:? (?=\S*[\d/-])\S{1,200}) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|is not a valid model|unknown model|does not work with the specified model/i
+  /\bno such model\b|\bmodel (?:is |was )?(?:does )?not (?:exist|found)\b|(?:\bmodel:? [`'"“][^`'"”]{1,200}[`'"”]|\b(?:the|this) (?:requested |specified )?model(?: (?:you )?(?:requested|specified)|:? \S{1,200})?|\bmodel:? (?=\S*[\d/-])\S{1,200}) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|^model:? (?!(?:weights?|files?|inputs?|outputs?|config\w*|responses?|runner|server|tokenizer|parameters?|cache)\b)\S{1,200} (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|model identifier is invalid|\binvalid model(?: name| id)?(?: passed in|: | ['`"])|模型不存在|is not a valid model|unknown model|does not work with the specified model/i
 
 /**
  * Finds the cause of a provider's error: from its codes first, then its status, then its wording.

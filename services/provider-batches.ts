@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { type Lane, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import type { BatchSettings } from '../config/tier-schema.ts'
+import { type BatchSettings, batchDefaults } from '../config/tier-schema.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import { createIds } from '../lib/job-id.ts'
 import type { ProxySettings } from '../lib/proxy.ts'
@@ -47,9 +47,9 @@ export function openProviderBatches(
     work: parts.callStore.work,
     laneOf(id) {
       const lane = resolveLane(config.current(), id)
-      const tier = lane?.tiers?.batch
-      if (!lane || !tier) return null
-      return openBatchLane({ config: config.current(), gate: store.gate, dispatcher, now }, lane, tier)
+      if (!lane) return null
+      const parts = { config: config.current(), gate: store.gate, dispatcher, now }
+      return openBatchLane(parts, lane, lane.tiers?.batch ?? null)
     },
     async areOver(jobs) {
       const byTenant = Map.groupBy(jobs, ({ tenant }) => tenant)
@@ -78,17 +78,18 @@ export function openProviderBatches(
   store.pubsub.keepListening(providerBatchChannel(store.prefix), runner.wake)
 }
 
-/** A lane with batches, with the key of its provider or of one of its sources. */
+/** A lane with batches; `tier` null: they are turned off. With the key of its provider or of one of its sources. */
 function openBatchLane(
   deps: { config: Config; gate: Pick<Gate, 'read'>; dispatcher: Dispatcher; now: () => number },
   lane: Lane,
-  tier: BatchSettings,
+  tier: BatchSettings | null,
 ): BatchLane {
   const { config, dispatcher, now } = deps
   const { provider, sources = [] } = lane
   const open = (settings: ProviderSettings, model: string): BatchLane => ({
     lane: { ...lane, model },
-    tier,
+    tier: tier ?? batchDefaults,
+    isClosed: tier === null,
     api: createBatchApi(settings, dispatcher),
     lines: createBatchLines(provider, settings, now),
     by(name) {

@@ -5,7 +5,15 @@ import { isJsonObject } from '../../lib/json.ts'
 import { parseWithSource, stringifyJson } from '../../lib/json-source.ts'
 import { findMember } from '../../lib/json-text.ts'
 import { lookUp } from '../../lib/look-up.ts'
-import { type BatchApi, BatchApiError, type LineResult, type OutgoingLine } from './batch-api.ts'
+import {
+  type BatchApi,
+  BatchApiError,
+  entriesOf,
+  type LineResult,
+  type OutgoingLine,
+  requireId,
+  toCount,
+} from './batch-api.ts'
 import { readTextLines } from './read-lines.ts'
 import { ask, toBatchApiError } from './sdk-errors.ts'
 
@@ -71,17 +79,18 @@ export function createAnthropicBatchApi(options: {
           timeout: LONG_TIMEOUT_MS,
           signal,
         })
-        return made.id
+        return requireId('creating a batch', made)
       }),
 
     async find(batch, known) {
-      const lines = batch.lines - batch.counts.dropped - batch.counts.failed
+      const { dropped, failed, left } = batch.counts
+      const lines = batch.sentLines ?? batch.lines - dropped - failed - left
       let after: string | undefined
       for (let page = 0; page < MAX_PAGES; page++) {
         const list = await ask('looking for a batch', () =>
           batches.list({ limit: PAGE, ...(after === undefined ? {} : { after_id: after }) }),
         )
-        const found = (list.data as typeof list.data | null) ?? []
+        const found = entriesOf(list.data)
         for (const one of found) {
           if (Date.parse(one.created_at) < batch.intentAt! - SKEW_MS) return null
           const { canceled, errored, expired, processing, succeeded } = one.request_counts
@@ -102,6 +111,8 @@ export function createAnthropicBatchApi(options: {
         const isOver = one.processing_status === 'ended'
         return {
           phase: isOver ? 'over' : 'open',
+          isCancelling: one.processing_status === 'canceling',
+          answered: toCount(one.request_counts?.succeeded),
           outcome: isOver ? (one.cancel_initiated_at === null ? 'completed' : 'cancelled') : null,
           fault: null,
           resultFiles: [],
@@ -175,5 +186,5 @@ function readResult(text: string): LineResult | null {
     const status = lookUp(STATUSES, String(inner.type)) ?? 500
     return { customId, kind: 'answer', status, body: stringifyJson({ type: 'error', error: inner }) }
   }
-  return { customId, kind: 'undone', code: `batch_${String(result.type ?? 'lost')}` }
+  return { customId, kind: 'undone', code: `batch_${String(result.type ?? 'lost').slice(0, 100)}` }
 }

@@ -1,3 +1,4 @@
+import { isJsonObject } from '../../lib/json.ts'
 import type { ProviderBatch } from '../batch.ts'
 
 /** A line as it is sent to the provider: its name, and the request's body as JSON. */
@@ -13,6 +14,10 @@ export type BatchView = {
   phase: 'open' | 'over'
   /** Outcome of a batch that is over. */
   outcome: 'completed' | 'failed' | 'expired' | 'cancelled' | null
+  /** Whether the provider is cancelling it. */
+  isCancelling: boolean
+  /** How many lines have an answer with a 2xx, as the provider counts them; null: it does not say. */
+  answered: number | null
   /** Why the provider rejected the batch. */
   fault: { code: string; message: string } | null
   /** Ids of the result files. */
@@ -75,6 +80,27 @@ export class BatchApiError extends Error {
   get isForLater(): boolean {
     return this.status === 429 || isFullQueue(this.code)
   }
+}
+
+/**
+ * Returns the id in the answer to a creation. Without one it is unknown what was created, as if no answer had come.
+ *
+ * @param what the request, for the error
+ */
+export function requireId(what: string, made: unknown): string {
+  const id = isJsonObject(made) ? made.id : undefined
+  if (typeof id === 'string' && id !== '') return id
+  throw new BatchApiError(`${what}: the answer has no id`, null, null)
+}
+
+/** The batches or files in a page of a list. Some servers send null for an empty list. */
+export function entriesOf<T extends object>(data: readonly (T | null)[] | null | undefined): T[] {
+  return (data ?? []).filter((one): one is T => isJsonObject(one))
+}
+
+/** A count of a batch's lines; null where the provider sends none. */
+export function toCount(value: unknown): number | null {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : null
 }
 
 /** Whether a code means that the provider's queue of tokens or requests is full. */

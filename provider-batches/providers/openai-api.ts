@@ -3,7 +3,7 @@ import OpenAI from 'openai'
 import { type Dispatcher, fetch } from 'undici'
 import { lookUp } from '../../lib/look-up.ts'
 import type { ProviderBatch } from '../batch.ts'
-import { type BatchApi, BatchApiError, type BatchView } from './batch-api.ts'
+import { type BatchApi, BatchApiError, type BatchView, entriesOf, requireId, toCount } from './batch-api.ts'
 import { readResultLine, writeLines } from './openai-lines.ts'
 import { readTextLines } from './read-lines.ts'
 import { ask, toBatchApiError } from './sdk-errors.ts'
@@ -69,7 +69,7 @@ export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
           completion_window: '24h' as const,
           metadata: { [METADATA_ID]: batch.id },
         }
-        return (await client.batches.create(body, { signal })).id
+        return requireId('creating a batch', await client.batches.create(body, { signal }))
       }),
 
     async find(batch) {
@@ -78,8 +78,7 @@ export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
         const list = await ask('looking for a batch', () =>
           client.batches.list({ limit: PAGE, ...(after === undefined ? {} : { after }) }),
         )
-        // Some servers send null for an empty list.
-        const found = (list.data as typeof list.data | null) ?? []
+        const found = entriesOf(list.data)
         for (const one of found) {
           const isOurs =
             one.metadata?.[METADATA_ID] === batch.id ||
@@ -87,8 +86,10 @@ export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
           if (isOurs) return { providerId: one.id, isSure: true }
         }
         const last = found.at(-1)
-        if (last === undefined || createdAt(last) < batch.intentAt! - SKEW_MS || last.id === after)
-          return null
+        if (last === undefined || last.id === after) return null
+        // Unless the server lists its oldest batches first.
+        const isDescending = createdAt(last) <= createdAt(found[0]!)
+        if (isDescending && createdAt(last) < batch.intentAt! - SKEW_MS) return null
         if ((list as { has_more?: boolean | null }).has_more === false) return null
         after = last.id
       }
@@ -155,15 +156,14 @@ const OVER: Record<string, BatchView['outcome']> = {
 function toView(batch: OpenAI.Batch): BatchView {
   const { status, errors } = batch
   const fault = errors?.data?.[0]
-  const outcome =
-    lookUp(
-      OVER,
-      String(status)
-        .toLowerCase()
-        .replace(/^(?:job|batch)_state_/, ''),
-    ) ?? null
+  const state = String(status)
+    .toLowerCase()
+    .replace(/^(?:job|batch)_state_/, '')
+  const outcome = lookUp(OVER, state) ?? null
   return {
     phase: outcome === null ? 'open' : 'over',
+    isCancelling: /^cancell?ing$/.test(state),
+    answered: toCount(batch.request_counts?.completed),
     outcome,
     fault: fault ? { code: fault.code ?? 'failed', message: (fault.message ?? '').slice(0, 500) } : null,
     // Some servers send an empty string where there is no file.
@@ -205,7 +205,7 @@ function createFiles(client: OpenAI): FileApi {
         timeout: UPLOAD_TIMEOUT_MS,
         signal,
       })
-      return made.id
+      return requireId('sending the file of a batch', made)
     },
     async *read(id, signal) {
       const response = await client.files.content(id, { signal, timeout: UPLOAD_TIMEOUT_MS })
@@ -213,8 +213,9 @@ function createFiles(client: OpenAI): FileApi {
     },
     async find(name) {
       const list = await client.files.list({ purpose: 'batch', limit: 1000 })
-      const found = (list.data as typeof list.data | null) ?? []
-      return found.filter((file) => file.filename === name).map(({ id }) => id)
+      return entriesOf(list.data)
+        .filter((file) => file.filename === name)
+        .map(({ id }) => id)
     },
     async remove(id) {
       await client.files.delete(id)

@@ -14,6 +14,9 @@ export async function* writeLines(
   }
 }
 
+/** Most characters of a provider's error code. */
+const MOST_CODE = 100
+
 /**
  * Reads one line of a result file. A line without a response, with status 0, or with an error of its own was not processed. Null: the line
  * cannot be read and counts as missing.
@@ -29,10 +32,13 @@ export function readResultLine(text: string): LineResult | null {
   const { custom_id: customId, response, error } = line
   const undone = (code: string): LineResult => ({ customId, kind: 'undone', code })
   if (!isJsonObject(response)) {
-    const code = isJsonObject(error) && typeof error.code === 'string' ? error.code : 'no_response'
+    const code =
+      isJsonObject(error) && typeof error.code === 'string' ? error.code.slice(0, MOST_CODE) : 'no_response'
     return undone(code)
   }
-  const { status_code: status, body } = response
+  const { status_code: stated, body } = response
+  // Some servers send it as a text.
+  const status = typeof stated === 'string' && /^[1-5]\d\d$/.test(stated) ? Number(stated) : stated
   if (typeof status !== 'number' || status < 100) return undone('no_status')
   const source = findMember(text, 'response')
   const written = source === undefined ? undefined : findMember(source, 'body')

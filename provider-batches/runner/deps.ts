@@ -18,6 +18,8 @@ export type LineJob = { held: Held; claimed: Claimed }
 export type BatchLane = {
   lane: Lane
   tier: BatchSettings
+  /** Takes no more jobs: its batches were turned off. Those that are open go on. */
+  isClosed: boolean
   api: BatchApi
   lines: BatchLines
   /** The lane with one of its sources; null: it has no such source. */
@@ -29,7 +31,7 @@ export type BatchLane = {
 export type ProviderBatchDeps = {
   store: ProviderBatchStore
   work: Work
-  /** The lane of the current configuration; null: it has no batches now. */
+  /** The lane of the current configuration; null: there is none. */
   laneOf: (id: string) => BatchLane | null
   /** Prepares a job's line: the body to send, and how to store the answer. */
   prepare: (lane: Lane, job: LineJob) => Promise<PreparedLine>

@@ -3,7 +3,7 @@ import type { ProviderBatch } from '../batch.ts'
 import { typeOf } from '../gathering.ts'
 import { type HeldLane, LaneLostError } from '../store.ts'
 import type { BatchLane, BatchRun, ProviderBatchDeps } from './deps.ts'
-import { runAtSource } from './run.ts'
+import { leaveOverdue, runAtSource } from './run.ts'
 
 /** Share of a lease that must be left for a step. */
 const MARGIN_SHARE = 1 / 3
@@ -65,11 +65,15 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
     if (running.has(batch.id) || (restUntil.get(batch.id) ?? 0) > performance.now()) return
     const run: BatchRun = { held, batch, lane, signal, sleep }
     const done = runAtSource(deps, run)
-      .catch((error) => {
+      .catch(async (error) => {
         if (signal.aborted) return
         if (error instanceof LaneLostError) return lost.abort(error)
-        restUntil.set(batch.id, performance.now() + Math.min(REST_MS, 10 * lane.tier.poll))
+        restUntil.set(batch.id, performance.now() + Math.min(REST_MS, 2 * lane.tier.poll))
         onError(error, `provider batch ${batch.id}`)
+        // Deadlines do not wait for a provider that fails.
+        await leaveOverdue(deps, run).catch((fault) => {
+          if (!signal.aborted) onError(fault, `provider batch ${batch.id}`)
+        })
       })
       .finally(() => {
         running.delete(batch.id)
@@ -92,15 +96,14 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
   async function look(): Promise<number | null> {
     const lane = deps.laneOf(held.lane)
     const waiting = await store.look(held)
-    await moveToQueue(waiting.now, lane === null)
+    const isClosed = lane === null || lane.isClosed
+    await moveToQueue(waiting.now, isClosed)
+    // Its batches go on here with the settings of before. Without any, another process may know the lane.
+    if (lane === null) return running.size > 0 ? LOOK_MS : null
     const open = await store.open(held.lane)
-    if (lane === null) {
-      if (open.length === 0) return null
-      return LOOK_MS
-    }
     const { tier } = lane
     let next = Math.min(LOOK_MS, Math.max(MIN_LOOK_MS, tier.gather / 4))
-    for (const one of waiting.classes) {
+    for (const one of isClosed ? [] : waiting.classes) {
       const readyAt = Math.max(waiting.holdUntil, one.count >= tier.max_lines ? 0 : one.since + tier.gather)
       if (readyAt > waiting.now) {
         next = Math.min(next, readyAt - waiting.now)

@@ -1,6 +1,8 @@
 import type { Claimed } from '../../jobs/claim.ts'
 import type { AttemptEnd } from '../../jobs/finish.ts'
 import type { Retry } from '../../jobs/work.ts'
+import type { Usage } from '../../lib/usage.ts'
+import { priceUsage } from '../../providers/accounting.ts'
 import type { ProviderFailure } from '../../providers/provider.ts'
 import type { BatchLine } from '../batch.ts'
 import type { SettledLine } from '../store.ts'
@@ -64,6 +66,23 @@ export async function requeueLine(
   }
   await deps.work.requeue(claimed, why.end, next)
   await settleLines(deps, run, [{ index: line.index, as: 'left' }])
+}
+
+/**
+ * The end of a line that the provider may bill, although its answer is lost: it costs the usage that was stated, else what was reserved,
+ * at the price of batches.
+ */
+export function costOfUnknown(
+  { lane: { lane } }: BatchRun,
+  { reservedUsd }: Pick<Claimed, 'reservedUsd'>,
+  stated: Usage | null,
+): Pick<AttemptEnd, 'ambiguous' | 'usage' | 'cost_usd' | 'cost_is_estimate' | 'is_unpriced'> {
+  const { price } = lane
+  if (price === null) return { ambiguous: true, is_unpriced: true }
+  const reserved = (reservedUsd ?? 0) * (price.tiers?.batch ?? 1)
+  const cost_usd = stated === null ? reserved : priceUsage(price, stated, 'batch')
+  const usage = stated === null ? {} : { usage: stated }
+  return { ambiguous: true, ...usage, cost_usd, cost_is_estimate: true }
 }
 
 /** The claim of a job that is over, but whose call must still be booked or whose followers need the answer. */

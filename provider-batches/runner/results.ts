@@ -1,11 +1,13 @@
 import type { AttemptEnd } from '../../jobs/finish.ts'
 import type { JobType } from '../../jobs/job.ts'
-import type { JsonObject } from '../../lib/json.ts'
+import { isJsonObject, type JsonObject } from '../../lib/json.ts'
+import type { Usage } from '../../lib/usage.ts'
 import { priceUsage } from '../../providers/accounting.ts'
+import { readUsage } from '../../providers/read-usage.ts'
 import { type BatchLine, indexOf } from '../batch.ts'
 import { type BatchView, isFullQueue, type LineResult } from '../providers/batch-api.ts'
 import type { BatchRun, LineJob, ProviderBatchDeps } from './deps.ts'
-import { failLine, requeueLine, settleLines, toEndedClaim } from './outcomes.ts'
+import { costOfUnknown, failLine, requeueLine, settleLines, toEndedClaim } from './outcomes.ts'
 import { resumeJobs } from './send.ts'
 
 /** Results that are in memory at a time. */
@@ -17,38 +19,87 @@ export class WrongBatchError extends Error {
   override readonly message = 'the results are of another batch'
 }
 
-/** Ends the jobs of a batch with its results, and requeues those without one. May be repeated. */
-export async function takeResults(deps: ProviderBatchDeps, run: BatchRun, view: BatchView): Promise<void> {
-  let block: LineResult[] = []
-  let isSure = run.batch.isSure
+/** The provider counts more answers than its results have: a file may be cut off, or not be complete yet. */
+export class MissingAnswersError extends Error {
+  override readonly name = 'MissingAnswersError'
+
+  constructor(found: number, counted: number) {
+    super(`the results have ${found} answers, and the provider counts ${counted}`)
+  }
+}
+
+/**
+ * Ends the jobs of a batch with its results, and requeues those without one. May be repeated. A name that is not ours, or has an answer
+ * already, is ignored. A line may also be reported twice, as answered and as not done: the answer is paid, so it counts.
+ *
+ * @param isLast false: throws MissingAnswersError if answers are missing, before any job without one is requeued
+ */
+export async function takeResults(
+  deps: ProviderBatchDeps,
+  run: BatchRun,
+  view: BatchView,
+  isLast: boolean,
+): Promise<void> {
+  let { isSure } = run.batch
+  let block = new Map<number, LineResult>()
+  const undone = new Map<number, LineResult>()
+  const answered = new Set<number>()
   const results =
     view.outcome === 'failed' && view.resultFiles.length === 0
       ? none()
       : run.lane.api.results(run.batch, view, run.signal)
   for await (const result of results) {
-    if (!isSure && indexOf(run.batch.id, result.customId) === null) throw new WrongBatchError()
+    const index = indexOf(run.batch.id, result.customId)
+    if (!isSure && index === null && typeof result.customId === 'string') throw new WrongBatchError()
+    if (index === null) continue
     isSure = true
-    block.push(result)
-    if (block.length < BLOCK) continue
+    if (!isEnd(result)) {
+      if (!undone.has(index)) undone.set(index, withShortBody(result))
+      continue
+    }
+    if (result.status < 300) answered.add(index)
+    if (!block.has(index)) block.set(index, result)
+    if (block.size < BLOCK) continue
     await takeBlock(deps, run, block)
-    block = []
+    block = new Map()
   }
   if (!isSure) throw new WrongBatchError()
   await takeBlock(deps, run, block)
-  await requeueRest(deps, run, describeRest(view))
+
+  const isMissing =
+    answered.size < (view.answered ?? 0) &&
+    (await deps.store.lines(run.held.lane, run.batch.id)).some(({ index }) => !undone.has(index))
+  if (isMissing && !isLast) throw new MissingAnswersError(answered.size, view.answered!)
+  const rest = [...undone]
+  for (let from = 0; from < rest.length; from += BLOCK)
+    await takeBlock(deps, run, new Map(rest.slice(from, from + BLOCK)))
+  const why = isMissing ? { code: 'results_incomplete', leaves: true, isAmbiguous: true } : describeRest(view)
+  await requeueRest(deps, run, why)
 }
 
 async function* none(): AsyncGenerator<LineResult> {}
 
-async function takeBlock(deps: ProviderBatchDeps, run: BatchRun, results: LineResult[]): Promise<void> {
+/** Whether a result ends its job: an answer, or an error that another try does not mend. */
+function isEnd(result: LineResult): result is Answer {
+  if (result.kind === 'undone') return false
+  const { status } = result
+  return status < 500 && status !== 408 && status !== 409 && status !== 429
+}
+
+/** Longest body of an error that is kept until the end of the results, characters. */
+const MOST_KEPT = 4096
+
+function withShortBody(result: LineResult): LineResult {
+  return result.kind === 'answer' && result.body.length > MOST_KEPT ? { ...result, body: '{}' } : result
+}
+
+async function takeBlock(
+  deps: ProviderBatchDeps,
+  run: BatchRun,
+  byIndex: ReadonlyMap<number, LineResult>,
+): Promise<void> {
   run.signal.throwIfAborted()
   const { held, batch } = run
-  // A name that is not ours, or occurs twice, is ignored.
-  const byIndex = new Map<number, LineResult>()
-  for (const result of results) {
-    const index = indexOf(batch.id, result.customId)
-    if (index !== null && !byIndex.has(index)) byIndex.set(index, result)
-  }
   const found = await deps.store.line(held.lane, batch.id, [...byIndex.keys()])
   const lines = found.filter((line) => line !== null)
   const jobs = await resumeJobs(deps, batch, lines)
@@ -102,11 +153,23 @@ async function takeAnswer(
       latency_ms: latencyMs,
       status: answer.status,
       error_code: answer.code,
+      // The provider may bill an answer that cannot be used.
+      ...(answer.ambiguous ? costOfUnknown(run, claimed, statedUsage(result.body)) : {}),
     },
     reason: answer.code,
     at: deps.now() + (answer.feedback.retryAfterMs ?? lane.retry.base),
     countsAsAttempt: !isThrottled,
   })
+}
+
+/** The usage that an answer states; null: none. */
+function statedUsage(text: string): Usage | null {
+  try {
+    const body: unknown = JSON.parse(text)
+    return isJsonObject(body) ? readUsage(body) : null
+  } catch {
+    return null
+  }
 }
 
 /**
@@ -182,7 +245,7 @@ export async function requeueRest(
           outcome: 'aborted',
           latency_ms: 0,
           error_code: why.code,
-          ...(why.isAmbiguous ? { ambiguous: true } : {}),
+          ...(why.isAmbiguous ? costOfUnknown(run, claimed, null) : {}),
         }
         await requeueLine(deps, run, line, { claimed }, { end, reason: why.code, leaves: why.leaves })
       }),

@@ -3,7 +3,7 @@ import type { BatchChange } from '../store.ts'
 import { claimLines } from './claim-lines.ts'
 import type { BatchRun, ProviderBatchDeps } from './deps.ts'
 import { requeueRest, takeResults, WrongBatchError } from './results.ts'
-import { createBatch, uploadBatch } from './send.ts'
+import { createBatch, UnknownBatchError, uploadBatch } from './send.ts'
 
 /** No new batch for this many polls after a full queue, and for this long after a refusal, ms. */
 const FULL_POLLS = 4
@@ -12,7 +12,7 @@ const REFUSED_MS = 10 * 60_000
 /** Polls between two checks whether any job still needs the batch. */
 const NEEDED_POLLS = 10
 
-/** Polls during which results that the provider cannot find are asked for again. */
+/** Polls during which a batch or results that the provider cannot find, or that are incomplete, are asked for again. */
 const GONE_POLLS = 10
 
 /** Fields of a batch whose provider id is unknown. */
@@ -61,6 +61,13 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
     await end('refused', reason.slice(0, 500))
   }
 
+  /** Nobody can tell whether the provider has the batch. */
+  async function lose({ message }: Error): Promise<void> {
+    await requeueRest(deps, run, { code: 'batch_lost', leaves: true, isAmbiguous: true })
+    await cleanUp(deps, run, null)
+    await end('lost', message.slice(0, 500))
+  }
+
   try {
     if (run.batch.state === 'gathered') {
       await claimLines(deps, run)
@@ -70,9 +77,11 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
       await change({ state: 'uploading', ...(source === null ? {} : { source }) })
     }
     if (run.batch.state === 'uploading') {
-      const fileId = await uploadBatch(deps, run)
-      if ((await store.lines(run.held.lane, run.batch.id)).length === 0) {
-        await run.lane.api.cleanUp({ ...run.batch, fileId }, null)
+      // All may have left while the provider was away.
+      const isEmpty = async () => (await store.lines(run.held.lane, run.batch.id)).length === 0
+      const fileId = (await isEmpty()) ? run.batch.fileId : await uploadBatch(deps, run)
+      if (await isEmpty()) {
+        await cleanUp(deps, { ...run, batch: { ...run.batch, fileId } }, null)
         return await end('empty')
       }
       await change({
@@ -83,16 +92,25 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
       isNewIntent = true
     }
     if (run.batch.state === 'creating') {
-      const { providerId, isSure } = await createBatch(deps, run, isNewIntent)
+      const made = await createBatch(deps, run, isNewIntent)
+      if (made === null) {
+        await change({ state: 'uploading', intent_at: 0 })
+        return await runBatch(deps, run)
+      }
       await change({
         state: 'in_progress',
-        provider_id: providerId,
-        unsure: isSure ? '' : '1',
+        provider_id: made.providerId,
+        unsure: made.isSure ? '' : '1',
         submitted_at: run.batch.intentAt ?? deps.now(),
       })
       deps.onEvent({ kind: 'created', batch: run.batch })
     }
   } catch (error) {
+    if (error instanceof UnknownBatchError) {
+      const waitedMs = deps.now() - (run.batch.intentAt ?? 0)
+      if (waitedMs <= GONE_POLLS * run.lane.tier.poll) throw error
+      return await lose(error)
+    }
     if (!(error instanceof BatchApiError) || !error.isRefusal) throw error
     return giveUp(error.message, error.isForLater)
   }
@@ -116,14 +134,14 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
   if (view !== null) {
     if (run.batch.readyAt === null)
       await change({ ready_at: deps.now(), ready_as: view.outcome ?? 'completed' })
+    const isLast = deps.now() - (run.batch.readyAt ?? deps.now()) > GONE_POLLS * run.lane.tier.poll
     try {
-      await takeResults(deps, run, view)
+      await takeResults(deps, run, view, isLast)
       if (!run.batch.isSure) await change({ unsure: '' })
     } catch (error) {
       if (!run.batch.isSure && isOfAnother(error)) return searchAgain()
-      const triedMs = deps.now() - (run.batch.readyAt ?? deps.now())
       // A new file may not be available everywhere yet.
-      if (isUnknown(error) && triedMs > GONE_POLLS * run.lane.tier.poll) {
+      if (isUnknown(error) && isLast) {
         await requeueRest(deps, run, { code: 'results_gone', leaves: true, isAmbiguous: true })
         await cleanUp(deps, run, view)
         return end('lost', (error as Error).message.slice(0, 500))
@@ -177,43 +195,59 @@ export async function runAtSource(deps: ProviderBatchDeps, run: BatchRun): Promi
   deps.onEvent({ kind: 'ended', batch: { ...run.batch, state: 'ended', outcome: 'lost', error } })
 }
 
-/** Polls until the batch is over. Null: the provider does not know it any more. */
+/** Polls until the batch is over. Null: the provider does not know it. A new batch may not be known everywhere yet. */
 async function watch(
   deps: ProviderBatchDeps,
   run: BatchRun,
   change: (change: BatchChange) => Promise<void>,
 ): Promise<BatchView | null> {
   const { now } = deps
+  let unknown = 0
   for (let polls = 1; ; polls++) {
     run.signal.throwIfAborted()
     const { api, tier } = run.lane
     const view = await api.read(run.batch.providerId!)
-    if (view === null || view.phase === 'over') return view
+    if (view?.phase === 'over') return view
+    if (view === null && (!run.batch.isSure || ++unknown > GONE_POLLS)) return null
     const { leaveAt, isSure, cancelAskedAt } = run.batch
     // A batch that may be someone else's is not cancelled.
-    if (isSure && cancelAskedAt === null) {
+    if (isSure && view !== null) {
       const isDue = leaveAt !== null && now() >= leaveAt
-      if (isDue || (polls % NEEDED_POLLS === 0 && !(await isNeeded(deps, run)))) {
+      const isAsked = cancelAskedAt !== null
+      if (!isAsked && (isDue || (polls % NEEDED_POLLS === 0 && !(await isNeeded(deps, run))))) {
         await change({ state: 'cancelling', cancel_asked_at: now() })
-        await api.cancel(run.batch.providerId!)
-        deps.onEvent({
-          kind: 'cancelling',
-          batch: run.batch,
-          reason: isDue ? 'deadline' : 'no_longer_needed',
-        })
-      }
+        const reason = isDue ? 'deadline' : 'no_longer_needed'
+        deps.onEvent({ kind: 'cancelling', batch: run.batch, reason })
+        await cancel(deps, run)
+      } else if (isAsked && !view.isCancelling && polls % NEEDED_POLLS === 1) await cancel(deps, run)
     }
-    if (leaveAt !== null && now() >= leaveAt + tier.leave_before * CANCEL_SHARE) await leaveUnknown(deps, run)
+    await leaveOverdue(deps, run)
     await run.sleep(tier.poll)
   }
 }
 
-/** The provider does not end the batch in time: jobs with a near deadline are requeued, and may be billed twice. */
-async function leaveUnknown(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
-  const { leave_before } = run.lane.tier
-  const isDue = (leaveAt: number | null) =>
-    leaveAt !== null && deps.now() >= leaveAt + leave_before * CANCEL_SHARE
-  const why = { code: 'batch_too_slow', leaves: true, isAmbiguous: true }
+/** Asks the provider to cancel the batch. If it does not, it is asked again later. */
+async function cancel(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
+  try {
+    await run.lane.api.cancel(run.batch.providerId!)
+  } catch (error) {
+    run.signal.throwIfAborted()
+    deps.onError(error, `cancelling provider batch ${run.batch.id}`)
+  }
+}
+
+/**
+ * Requeues the jobs with a near deadline if their batch cannot end in time: the provider takes too long to cancel it, or does not answer.
+ * If it may have the batch, they may be billed twice.
+ */
+export async function leaveOverdue(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
+  const { state, leaveAt } = run.batch
+  if (leaveAt === null || state === 'gathered' || state === 'ended') return
+  const isUnsent = state === 'uploading'
+  const graceMs = isUnsent ? 0 : run.lane.tier.leave_before * CANCEL_SHARE
+  const isDue = (at: number | null) => at !== null && deps.now() >= at + graceMs
+  if (!isDue(leaveAt)) return
+  const why = { code: 'batch_too_slow', leaves: true, isAmbiguous: !isUnsent }
   await requeueRest(deps, run, why, (line) => isDue(line.leaveAt))
 }
 

@@ -37,6 +37,7 @@ export async function resumeJobs(
 /** Writes the lines for the provider. Jobs that are over, or that cannot be written, are removed from the batch. */
 async function* writeLines(deps: ProviderBatchDeps, run: BatchRun): AsyncGenerator<OutgoingLine> {
   const { store } = deps
+  let sent = 0
   const { held, batch, lane } = run
   const breathe = createBreather()
   const open = await store.lines(held.lane, batch.id)
@@ -56,11 +57,16 @@ async function* writeLines(deps: ProviderBatchDeps, run: BatchRun): AsyncGenerat
         model: lane.tier.model ?? lane.lane.model,
         body,
       })
-      if ('text' in written) yield { customId: customIdOf(batch.id, index), body: written.text }
-      else await failLine(deps, run, index, job, written)
+      if ('text' in written) {
+        sent++
+        yield { customId: customIdOf(batch.id, index), body: written.text }
+      } else await failLine(deps, run, index, job, written)
       await breathe()
     }
   }
+  // Before the end of the request: the provider can have no batch with another number of lines.
+  await store.change(held, batch.id, { sent_lines: sent })
+  run.batch = { ...run.batch, sentLines: sent }
 }
 
 /** Uploads the file of a batch, where its provider expects one. */
@@ -72,39 +78,45 @@ export async function uploadBatch(deps: ProviderBatchDeps, run: BatchRun): Promi
   return api.upload(run.batch, writeLines(deps, run), run.signal)
 }
 
+/** It is unknown whether the provider has the batch, because the provider refuses to list its batches. */
+export class UnknownBatchError extends Error {
+  override readonly name = 'UnknownBatchError'
+}
+
 /**
  * Creates the batch at the provider. The intent is stored before the request is sent. If the outcome of an intent is unknown, the
- * provider's batches are searched for ours, and it is created again only if none is found. Returns the provider's id, and whether it is
- * certainly this batch.
+ * provider's batches are searched for ours, and it is created again only if none is found. Throws if it is still unknown. Returns the
+ * provider's id, and whether it is certainly this batch; null: it does not exist, and its file has lines whose jobs have left it.
  */
 export async function createBatch(
   deps: ProviderBatchDeps,
   run: BatchRun,
   isNew: boolean,
-): Promise<{ providerId: string; isSure: boolean }> {
+): Promise<{ providerId: string; isSure: boolean } | null> {
   const { store, now } = deps
   const { api } = run.lane
-  for (let isFirst = isNew; ; isFirst = false) {
+  run.signal.throwIfAborted()
+  if (!isNew) {
+    const { intentAt } = run.batch
+    const waitMs = (intentAt ?? 0) + Math.min(SETTLE_MS, run.lane.tier.poll) - now()
+    if (waitMs > 0) await run.sleep(waitMs)
     run.signal.throwIfAborted()
-    if (!isFirst) {
-      const { intentAt } = run.batch
-      const waitMs = (intentAt ?? 0) + Math.min(SETTLE_MS, run.lane.tier.poll) - now()
-      if (waitMs > 0) await run.sleep(waitMs)
-      run.signal.throwIfAborted()
-      const found = await api.find(run.batch, await knownIds(deps, run))
-      if (found !== null) {
-        deps.onEvent({ kind: 'found', batch: run.batch, providerId: found.providerId })
-        return found
-      }
-      const again = now()
-      await store.change(run.held, run.batch.id, { intent_at: again })
-      run.batch = { ...run.batch, intentAt: again }
+    const found = await api.find(run.batch, await knownIds(deps, run)).catch((error) => {
+      // The refusal says nothing about the batch.
+      if (!(error instanceof BatchApiError) || !error.isRefusal) throw error
+      if (error.isForLater) throw new BatchApiError(error.message, null, error.code, { cause: error })
+      throw new UnknownBatchError(error.message, { cause: error })
+    })
+    if (found !== null) {
+      deps.onEvent({ kind: 'found', batch: run.batch, providerId: found.providerId })
+      return found
     }
-    try {
-      return { providerId: await api.create(run.batch, writeLines(deps, run), run.signal), isSure: true }
-    } catch (error) {
-      if (!(error instanceof BatchApiError) || error.isRefusal) throw error
-      deps.onError(error, `creating batch ${run.batch.id}`)
-    }
+    const { sentLines } = run.batch
+    const lines = await store.lines(run.held.lane, run.batch.id)
+    if (sentLines !== null && lines.length < sentLines) return null
+    const again = now()
+    await store.change(run.held, run.batch.id, { intent_at: again })
+    run.batch = { ...run.batch, intentAt: again }
   }
+  return { providerId: await api.create(run.batch, writeLines(deps, run), run.signal), isSure: true }
 }

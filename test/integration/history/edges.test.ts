@@ -244,7 +244,7 @@ test('a delivery that was given up is listed after its job has left Redis, until
 })
 
 test('a delivery that is sent again after its job has left Redis stays part of the job', async () => {
-  const { jobs, history, redis, root, move, forget } = await open()
+  const { jobs, history, source, redis, root, move, forget } = await open()
   const webhooks = createWebhookStore({
     ...{ redis, root: () => root },
     findMoved: history.findMovedDeliveries,
@@ -291,6 +291,9 @@ test('a delivery that is sent again after its job has left Redis stays part of t
   // The job is queued again, and ends and moves again.
   await jobs.retry(TENANT, id)
   expect(await jobs.deliveries(TENANT, id)).toEqual(after)
+  // A redelivery that looked before this changes nothing: the delivery stays as long as its job.
+  await source.restoreDelivery(root, { id: delivery, job_id: id, status: 'failed' })
+  expect(await redis.pttl(inRedis)).toBe(-1)
   await jobs.cancel(TENANT, id)
   await send(200)
   await move()

@@ -8,6 +8,7 @@ import type { Attempt, Job } from '../../../jobs/job.ts'
 import { openWorker } from '../../../services.ts'
 import type { BatchSettings } from '../../../simulator/batches/options.ts'
 import { createSimulator, type Simulator } from '../../../simulator/simulator.ts'
+import { type PassingAnswer, startAlteringProxy } from '../../helpers/altering-proxy.ts'
 import { opsKey, parseTestConfig } from '../../helpers/api.ts'
 import { type TestPlace, testRedis } from '../../helpers/redis.ts'
 import { openTestService, placeService, type TestService } from '../../helpers/service.ts'
@@ -25,6 +26,8 @@ export type BatchHouse = {
   attempts(id: string): Promise<Attempt[]>
   /** Resolves once this holds; looks every 20 ms. */
   until<T>(look: () => Promise<T | false | null> | T | false | null): Promise<T>
+  /** Closes the worker and opens another one, with these settings of the model in place of its tiers. */
+  restart(chat: object, between: () => void): Promise<void>
   /** How often each prompt was bought, by its hash. */
   bought(): number[]
 }
@@ -39,11 +42,16 @@ export async function openBatchHouse(
     /** It has flex as well. */
     flex?: boolean
     kind?: 'openai' | 'anthropic' | 'gemini' | 'azure-openai'
+    /** Changes the provider's answers on their way. */
+    alter?: (answer: PassingAnswer) => void
+    /** A budget of the tenant, USD a day. */
+    budget?: number
   } = {},
 ): Promise<BatchHouse> {
   const simulator = createSimulator({ batches: options.batches ?? {} })
-  const url = await simulator.listen()
+  const simulated = await simulator.listen()
   onTestFinished(() => simulator.close())
+  const url = options.alter === undefined ? simulated : await startAlteringProxy(simulated, options.alter)
   const spool = await mkdtemp(join(tmpdir(), 'batches-'))
   onTestFinished(() => rm(spool, { recursive: true, force: true }))
   const place = testRedis()
@@ -53,30 +61,37 @@ export async function openBatchHouse(
   }
   const price = { input: 1, output: 2 }
   const { kind = 'openai' } = options
-  const config = parseTestConfig({
-    ...placeService(place),
-    worker: { spool },
-    ...(options.encryption === undefined ? {} : { encryption: { keys: [...options.encryption] } }),
-    tenants: { ops: { keys: [opsKey], admin: true }, acme: { keys: [key] } },
-    providers: {
-      up: {
-        kind,
-        base_url: kind === 'openai' ? url : url.replace(/\/v1$/, kind === 'gemini' ? '/v1beta/openai' : ''),
-        api_key: 'unused-but-long',
-        retry: { base: '50ms', cap: '200ms' },
-        models: {
-          chat: { price, tiers },
-          embed: { price, tiers },
-          plain: { price },
+  const limits = options.budget === undefined ? {} : { budget_usd_per_day: options.budget }
+  const settings = (chat: object) =>
+    parseTestConfig({
+      ...placeService(place),
+      worker: { spool },
+      ...(options.encryption === undefined ? {} : { encryption: { keys: [...options.encryption] } }),
+      tenants: { ops: { keys: [opsKey], admin: true }, acme: { keys: [key], limits } },
+      providers: {
+        up: {
+          kind,
+          base_url: kind === 'openai' ? url : url.replace(/\/v1$/, kind === 'gemini' ? '/v1beta/openai' : ''),
+          api_key: 'unused-but-long',
+          retry: { base: '50ms', cap: '200ms' },
+          models: {
+            chat: { price, ...chat },
+            embed: { price, tiers },
+            plain: { price },
+          },
         },
       },
-    },
-    routes: {},
-  } as Parameters<typeof parseTestConfig>[0])
+      routes: {},
+    } as Parameters<typeof parseTestConfig>[0])
+  const config = settings({ tiers })
+  const live = createLiveConfig(config)
   const service = await openTestService(config)
   const log = pino({ level: process.env.TEST_LOG ?? 'silent' })
-  const worker = await openWorker({ config: createLiveConfig(config), log, version: '0.0.0-test' })
-  onTestFinished(() => worker.close())
+  const worker = await openWorker({ config: live, log, version: '0.0.0-test' })
+  const workers = [worker]
+  onTestFinished(async () => {
+    for (const one of workers) await one.close()
+  })
 
   async function until<T>(look: () => Promise<T | false | null> | T | false | null): Promise<T> {
     for (let tries = 0; tries < 500; tries++) {
@@ -91,6 +106,12 @@ export async function openBatchHouse(
   return {
     service,
     place,
+    async restart(chat, between) {
+      await workers.pop()!.close()
+      between()
+      live.replace(settings(chat))
+      workers.push(await openWorker({ config: live, log, version: '0.0.0-test' }))
+    },
     simulator,
     job,
     until,

@@ -127,7 +127,7 @@ test.each(['openai', 'anthropic'] as const)(
         const deps: ProviderBatchDeps = {
           ...{ store: own.wrap(batches), work: jobs, newId, now: Date.now },
           laneOf: () => ({
-            ...{ lane, tier: lane.tiers!.batch!, api },
+            ...{ lane, tier: lane.tiers!.batch!, isClosed: false, api },
             lines: createBatchLines('up', config.providers.up!, Date.now),
             by: () => null,
             chooseSource: async () => null,

@@ -388,6 +388,18 @@ describe('webhook store', () => {
     expect(await claimOne()).toMatchObject({ id: 'whd_1', attemptsMade: 0 })
   })
 
+  it('sends a redelivery once that was asked for while its claim was given back', async () => {
+    await create('whd_1')
+    await store.recordAttempt(await claimOne(), attempt, { status: 'pending', delayMs: 0 })
+    const claimed = await claimOne()
+    await store.redeliver('acme', 'whd_1')
+    await store.postpone(claimed, 60_000)
+    const again = await claimOne()
+    expect(again).toMatchObject({ id: 'whd_1', attemptsMade: 0 })
+    await store.recordAttempt(again, attempt, { status: 'delivered' })
+    expect((await claim()).claimed).toEqual([])
+  })
+
   it('does not let an attempt after its lease postpone', async () => {
     await create('whd_1')
     const slow = await claimOne()

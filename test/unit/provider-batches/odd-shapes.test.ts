@@ -1,22 +1,24 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Agent } from 'undici'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { ProviderKind } from '../../../config/lanes.ts'
-import type { ProviderBatch } from '../../../provider-batches/batch.ts'
+import { indexOf, type ProviderBatch } from '../../../provider-batches/batch.ts'
 import type { LineResult } from '../../../provider-batches/providers/batch-api.ts'
 import { createBatchApi } from '../../../provider-batches/providers/create-api.ts'
 
 /** The provider's answers, by method and path. */
 let answers: Record<string, unknown> = {}
 let requests: { path: string; body: string }[] = []
+/** The same, where the query decides. */
+let respond: (path: string, query: URLSearchParams) => unknown = () => undefined
 const server = createServer(async (request, response) => {
   let body = ''
   for await (const chunk of request) body += chunk
-  const { pathname } = new URL(request.url!, 'http://provider')
+  const { pathname, searchParams } = new URL(request.url!, 'http://provider')
   const path = `${request.method} ${pathname}`
   requests.push({ path, body })
-  const answer = answers[path]
+  const answer = respond(path, searchParams) ?? answers[path]
   response.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'application/json' })
   response.end(typeof answer === 'string' ? answer : JSON.stringify(answer ?? { error: { message: 'no' } }))
 })
@@ -132,6 +134,100 @@ test.each([
   },
 )
 
+test.each([
+  ['openai', { status: 'cancelling', request_counts: { total: 3, completed: 2, failed: 1 } }, true, 2],
+  ['openai', { status: 'in_progress' }, false, null],
+  ['azure-openai', { status: 'Canceling', request_counts: { completed: null } }, true, null],
+  ['gemini', { status: 'JOB_STATE_CANCELLING', request_counts: null }, true, null],
+  ['anthropic', { processing_status: 'canceling', request_counts: { succeeded: 4 } }, true, 4],
+  ['anthropic', { processing_status: 'in_progress' }, false, null],
+] as const)(
+  '%s says of a batch whether it is being cancelled, and how many answers it has: %j',
+  async (kind, said, isCancelling, answered) => {
+    const path = kind === 'anthropic' ? 'GET /messages/batches/batch_1' : 'GET /batches/batch_1'
+    expect(await open(kind, { [path]: said }).read('batch_1')).toMatchObject({ isCancelling, answered })
+  },
+)
+
+const nothing = (async function* () {})()
+
+test.each([
+  ['openai', 'POST /batches', {}],
+  ['openai', 'POST /batches', { id: '' }],
+  ['openai', 'POST /batches', 'null'],
+  ['anthropic', 'POST /messages/batches', { id: 7 }],
+  ['anthropic', 'POST /messages/batches', '[]'],
+] as const)(
+  'an answer of %s to the creation of a batch without an id says nothing about it: %s %j',
+  async (kind, path, said) => {
+    const created = open(kind, { [path]: said }).create(
+      batch as ProviderBatch,
+      nothing,
+      AbortSignal.timeout(5000),
+    )
+    await expect(created).rejects.toMatchObject({ name: 'BatchApiError', status: null, isRefusal: false })
+  },
+)
+
+const ours = { id: 'batch_9', metadata: { sluice_batch: 'pbatch_1' }, created_at: 2000 }
+const others = (...at: number[]) => at.map((created_at) => ({ id: `other_${created_at}`, created_at }))
+
+test.each([
+  ['between entries that are none', [null, ...others(2100), ours], true],
+  ['behind older ones, on a server that lists the oldest first', [...others(1, 2, 3), ours], true],
+  ['by its file', [{ id: 'batch_9', input_file_id: 'file-in', metadata: null, created_at: 2000 }], true],
+  ['nowhere', [null, ...others(2100, 2000)], false],
+] as const)('a batch whose creation had no answer is found %s', async (_, all, isThere) => {
+  // A page has two entries.
+  const api = open('openai', {})
+  respond = (path, query) => {
+    if (path !== 'GET /v1/batches') return undefined
+    const after = query.get('after')
+    const from = after === null ? 0 : all.findIndex((one) => one?.id === after) + 1
+    return { data: all.slice(from, from + 2), has_more: from + 2 < all.length }
+  }
+  onTestFinished(() => {
+    respond = () => undefined
+  })
+  const found = await api.find({ ...batch, intentAt: 2_000_000 } as ProviderBatch, new Set())
+  expect(found).toEqual(isThere ? { providerId: 'batch_9', isSure: true } : null)
+})
+
+test.each([
+  ['as many lines as were sent', 3, true],
+  ['as many lines as it was made with', 6, false],
+])('a batch of anthropic is taken for ours that has %s', async (_, succeeded, isOurs) => {
+  const entry = {
+    ...{ id: 'msgbatch_1', created_at: new Date(2_000_000).toISOString() },
+    request_counts: { succeeded, errored: 0, expired: 0, canceled: 0, processing: 0 },
+  }
+  const api = open('anthropic', { 'GET /messages/batches': { data: [null, entry], has_more: false } })
+  const counts = { completed: 0, failed: 1, left: 1, dropped: 1 }
+  const asked = { ...batch, intentAt: 2_000_000, rejected: [], lines: 6, counts, sentLines: null }
+  const find = (more: object) => api.find({ ...asked, ...more } as ProviderBatch, new Set())
+  const expected = isOurs ? { providerId: 'msgbatch_1', isSure: false } : null
+  expect(await find({ sentLines: 3 })).toEqual(expected)
+  // Of a version that did not note it.
+  expect(await find({})).toEqual(expected)
+})
+
+test.each([
+  ['pbatch_1-0', 0],
+  ['pbatch_1-12', 12],
+  ...[
+    'pbatch_1-',
+    'pbatch_1- 1',
+    'pbatch_1-1.0',
+    'pbatch_1-1e0',
+    'pbatch_1-0x1',
+    'pbatch_1-01',
+    'pbatch_1--1',
+  ].map((name) => [name, null] as const),
+  ...['pbatch_2-0', 'pbatch_10', '', 7, null, undefined, {}].map((name) => [name, null] as const),
+] as [unknown, number | null][])('the line that the name %j means', (name, index) => {
+  expect(indexOf('pbatch_1', name)).toBe(index)
+})
+
 /** Of a line of OpenAI's files. */
 const line = (members: object) => JSON.stringify({ id: 'batch_req_1', custom_id: 'pbatch_1-0', ...members })
 const expiry = {
@@ -156,6 +252,9 @@ test.each([
   [line({ response: null, error: null }), undone('no_response')],
   [line({ response: { status_code: 0, body: null }, error: null }), undone('no_status')],
   [line({ response: { body: {} } }), undone('no_status')],
+  [line({ response: { status_code: 'ok', body: {} } }), undone('no_status')],
+  [line({ response: { status_code: '200', body: {} } }), { kind: 'answer', status: 200, body: '{}' }],
+  [line({ error: { code: 'c'.repeat(5000) } }), undone('c'.repeat(100))],
   [
     line({ response: { status_code: 400, request_id: 'r', body: refusal }, error: null }),
     { kind: 'answer', status: 400, body: JSON.stringify(refusal) },

@@ -8,6 +8,7 @@ const batch: ProviderBatch = {
     providerId: 'batch_1',
     isSure: true,
     lines: 1,
+    sentLines: 1,
     tokens: 1,
     bytes: 1,
     costUsd: 0,

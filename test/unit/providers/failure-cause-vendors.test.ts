@@ -126,6 +126,30 @@ const TABLE: [status: number | null, body: unknown, cause: FailureCause, wait?: 
   [400, openai('This model is no longer supported.'), 'not_found'],
   [400, openai('Model vendor/x-1 not found'), 'not_found'],
   [null, { message: 'model "x" not found' }, 'not_found'],
+  [400, openai('Model mistral not found'), 'not_found'],
+  [422, { detail: 'Model: mistral is not found' }, 'not_found'],
+  [400, { error: 'model llama does not exist' }, 'not_found'],
+  [400, openai('Model weights not found'), 'invalid_request'],
+  // llama.cpp's router, LiteLLM, Bedrock, Mistral, Zhipu
+  [400, { code: 400, message: "model 'a/b:Q4' not found", type: 'invalid_request_error' }, 'not_found'],
+  [
+    400,
+    {
+      error: {
+        message: { error: '/chat/completions: Invalid model name passed in model=x. Call `/v1/models`' },
+        ...{ type: 'None', param: 'None', code: '400' },
+      },
+    },
+    'not_found',
+  ],
+  [400, { __type: 'ValidationException', message: 'The provided model identifier is invalid.' }, 'not_found'],
+  [
+    400,
+    { object: 'error', message: 'Invalid model: mistral-x', type: 'invalid_model', code: '1500' },
+    'not_found',
+  ],
+  [400, openai('模型不存在，请检查模型代码。', '1211'), 'not_found'],
+  [400, openai('Invalid model parameter: temperature'), 'invalid_request'],
   [null, { message: 'model runner: cache block not found' }, 'server'],
   [400, openai('model input image not found'), 'invalid_request'],
   // An account that is flagged, and an input that is
