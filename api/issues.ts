@@ -59,15 +59,52 @@ function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): 
   return new ApiError('invalid_request', message, { param: faults[0]?.place ?? root })
 }
 
-/** An unknown member is reported at its own path, and a wrong discriminator with the allowed values. */
-function expandIssue(issue: Issue): { path: PropertyKey[]; message: string }[] {
+type Fault = { path: PropertyKey[]; message: string }
+
+/**
+ * An unknown member is reported at its own path, a wrong discriminator with the allowed values, and a value that may have several shapes
+ * with the faults of the shape that is nearest.
+ */
+function expandIssue(issue: Issue): Fault[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ path: [...issue.path, key], message: issue.message }))
   }
   if (issue.code === 'invalid_union' && 'options' in issue && issue.options !== undefined) {
     return [{ path: issue.path, message: `expected ${listChoices(issue.options)}` }]
   }
+  if (issue.code === 'invalid_union' && issue.discriminator === undefined && issue.errors.length > 0) {
+    return expandUnion(issue.errors).map(({ path, message }) => ({ path: [...issue.path, ...path], message }))
+  }
   return [{ path: issue.path, message: issue.message }]
+}
+
+/** The faults of the shape with the fewest, or all types that are expected if the value is of none of them. */
+function expandUnion(shapes: readonly (readonly Issue[])[]): Fault[] {
+  const fitting = shapes
+    .filter((issues) => !issues.some(isOfAnotherType))
+    .map((issues) => issues.flatMap(expandIssue))
+  const [nearest] = fitting.sort((one, other) => one.length - other.length)
+  if (nearest !== undefined) return nearest
+  const messages = shapes.flatMap((issues) => issues.filter(isOfAnotherType).flatMap(expandIssue))
+  return [{ path: [], message: joinExpected(messages.map(({ message }) => message)) }]
+}
+
+/** Whether the value as a whole is of another type, or another constant. */
+function isOfAnotherType(issue: Issue): boolean {
+  if (issue.path.length > 0) return false
+  if (issue.code === 'invalid_type' || issue.code === 'invalid_value') return true
+  return issue.code === 'invalid_union' && issue.errors.every((issues) => issues.some(isOfAnotherType))
+}
+
+/** Makes `expected string or array, got number` of `expected string, got number` and `expected array, got number`. */
+function joinExpected(messages: readonly string[]): string {
+  const read = messages.map((text) => /^(is required \()?expected (.*?)(, got .*|\))?$/.exec(text))
+  const names = [...new Set(read.flatMap((found) => (found ? found[2]!.split(' or ') : [])))]
+  const [first] = read
+  if (!first) return messages[0]!
+  const last = names.pop()!
+  const listed = names.length === 0 ? last : `${names.join(', ')} or ${last}`
+  return `${first[1] ?? ''}expected ${listed}${first[3] ?? ''}`
 }
 
 function joinPlace(prefix: string, inside: string): string {

@@ -147,6 +147,7 @@ function failure(error: string, latencyMs: number): SendOutcome {
 function describeError(error: unknown): string {
   if (error instanceof AddressBlockedError) return 'url must lead to a public address'
   if (error instanceof Error && error.message.startsWith('webhook secret:')) return error.message
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
-  return `connection failed: ${code}`
+  if (error instanceof Error && error.name === 'HTTPParserError') return 'the answer is not valid HTTP'
+  const code = error instanceof Error && 'code' in error && error.code !== undefined ? error.code : null
+  return `connection failed: ${code === null ? 'unknown error' : String(code)}`
 }

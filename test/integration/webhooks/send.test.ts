@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createAddressGuard } from '../../../webhooks/address-guard.ts'
 import { createWebhookSender, type WebhookSenderOptions } from '../../../webhooks/send.ts'
@@ -123,6 +123,26 @@ describe('webhook sender', () => {
       status: null,
       error: 'connection failed: ECONNREFUSED',
     })
+  })
+
+  it.each([
+    ['NONSENSE\r\n\r\n', 'the answer is not valid HTTP'],
+    ['HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n', 'the answer is not valid HTTP'],
+    [`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`, 'connection failed: UND_ERR_HEADERS_OVERFLOW'],
+    ['', 'connection failed: UND_ERR_SOCKET'],
+  ])('names what is wrong with an answer that is none: %#', async (answer, error) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => socket.end(answer))
+    }).listen(0, '127.0.0.1')
+    closers.push(async () => {
+      server.close()
+      await once(server, 'close')
+    })
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const outcome = await openSender().send({ id: 'whd_1', url: `http://127.0.0.1:${port}/`, body: '{}' })
+    expect(outcome).toMatchObject({ delivered: false, status: null, error })
   })
 
   it('sends nothing to a private address, whether written or resolved', async () => {

@@ -36,3 +36,50 @@ it('names every unknown member', () => {
 it('lists a few faults and counts the others', () => {
   expect(message(z.array(z.string()), [1, 2, 3, 4, 5, 6, 7])).toMatch(/^\[0\]: .*\[4\]: .*; and 2 more$/)
 })
+
+const budget = z.strictObject({ usd: z.number().min(0), per: z.enum(['day', 'month']) })
+const budgets = z.union([z.strictObject({ budgets: z.array(budget).min(1).max(2) }), budget])
+const one = { usd: 1, per: 'day' }
+
+it.each([
+  [budgets, { budgets: [{ ...one, usd: 'secret' }] }, 'budgets[0].usd: expected number, got string'],
+  [budgets, { budgets: [{ ...one, per: 'secret' }] }, 'budgets[0].per: expected "day" or "month"'],
+  [budgets, { budgets: [] }, 'budgets: expected at least 1 entry'],
+  [budgets, { budgets: [one, one, one] }, 'budgets: expected at most 2 entries'],
+  [budgets, { usd: -1, per: 'day' }, 'usd: expected at least 0'],
+  [budgets, { usd: 1 }, 'per: expected "day" or "month"; it is missing'],
+  [budgets, {}, 'budgets: is required (expected array)'],
+  [budgets, null, 'body: expected object, got null'],
+  [
+    z.object({ a: z.union([z.string(), z.array(z.string())]) }),
+    { a: 7 },
+    'a: expected string or array, got number',
+  ],
+  [
+    z.object({ a: z.union([z.string(), z.array(z.string())]) }),
+    {},
+    'a: is required (expected string or array)',
+  ],
+  [
+    z.object({ a: z.union([z.string(), z.array(z.string())]) }),
+    { a: ['x', 7] },
+    'a[1]: expected string, got number',
+  ],
+  [z.object({ a: z.union([z.literal('off'), budget]) }), { a: 'secret' }, 'a: expected "off" or object'],
+  [z.union([z.array(z.string()).min(1), z.number()]), [], 'body: expected at least 1 entry'],
+  [
+    z.union([z.union([z.string(), z.number()]), z.array(z.union([z.string(), budget]))]),
+    true,
+    'body: expected string, number or array, got boolean',
+  ],
+  [
+    z.union([z.string(), z.array(z.union([z.string(), budget]))]),
+    ['x', { usd: 1, per: 'day', secret: 1 }],
+    '[1].secret: is not a member known here',
+  ],
+] as [z.ZodType, unknown, string][])(
+  'says what is wrong with a value that may have several shapes: %#',
+  (schema, value, text) => {
+    expect(message(schema, value)).toBe(text)
+  },
+)
