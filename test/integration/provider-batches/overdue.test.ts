@@ -49,11 +49,11 @@ test.each([
       ...{ lane: id, model: id, body: { model: id, max_tokens: 8, messages: [] } },
       gather: { type: 'chat', leaveAt: Date.now() + HOUR_MS, bytes: 300 },
     })
-    const [job] = (await store.jobs.createMany([made])) as [{ id: string }]
+    const [job] = (await store.jobs.createMany([made])) as { id: string }[]
     simulator.setFaults([{ kind: fault, path }])
     await gathering.add([
       {
-        ...{ tenant: TENANT, id: job.id, entry: 1, lane: id, priority: 'normal', notBefore: null },
+        ...{ tenant: TENANT, id: job!.id, entry: 1, lane: id, priority: 'normal', notBefore: null },
         ...{ cost: made.cost, gather: made.gather! },
       },
     ])
@@ -86,13 +86,13 @@ test.each([
     )
     onTestFinished(() => stop.abort())
     await failed.promise
-    expect((await store.jobs.get(TENANT, job.id))!.status).toBe('running')
+    expect((await store.jobs.get(TENANT, job!.id))!.status).toBe('running')
 
     aheadMs = 2 * HOUR_MS
     await expect
-      .poll(async () => (await store.jobs.get(TENANT, job.id))!.status, { timeout: 20_000 })
+      .poll(async () => (await store.jobs.get(TENANT, job!.id))!.status, { timeout: 20_000 })
       .toBe('queued')
-    const [attempt] = (await store.jobs.attempts(TENANT, job.id))!
+    const [attempt] = (await store.jobs.attempts(TENANT, job!.id))!
     expect(attempt).toMatchObject({
       outcome: 'aborted',
       error_code: 'batch_too_slow',

@@ -204,7 +204,7 @@ test.each([
   const api = open('anthropic', { 'GET /messages/batches': { data: [null, entry], has_more: false } })
   const counts = { completed: 0, failed: 1, left: 1, dropped: 1 }
   const asked = { ...batch, intentAt: 2_000_000, rejected: [], lines: 6, counts, sentLines: null }
-  const find = (more: object) => api.find({ ...asked, ...more } as ProviderBatch, new Set())
+  const find = (more: object) => api.find({ ...asked, ...more } as unknown as ProviderBatch, new Set())
   const expected = isOurs ? { providerId: 'msgbatch_1', isSure: false } : null
   expect(await find({ sentLines: 3 })).toEqual(expected)
   // Of a version that did not note it.
