@@ -20,7 +20,7 @@ export class WrongBatchError extends Error {
 }
 
 /** The provider counts more answers than its results have: a file may be cut off, or not be complete yet. */
-export class MissingAnswersError extends Error {
+class MissingAnswersError extends Error {
   override readonly name = 'MissingAnswersError'
 
   constructor(found: number, counted: number) {
