@@ -46,7 +46,7 @@ export type DurableRunSummary = {
   /** The cursor after which the next page begins. */
   place: string
   createdAt: number
-  /** When the run is deleted, unless somebody reads it before or a job of it is open. */
+  /** When the run is deleted, unless one of its steps is begun, read or signalled before, or a job of it is open. */
   keptUntil: number
   /** The numbers of steps that began and of signals that came. */
   steps: number
@@ -61,8 +61,8 @@ export const MOST_STEPS = 10_000
 
 /**
  * Durable runs: functions of clients whose steps are stored here, so that a function can run again from its last step. A run is kept
- * for `jobs.retain` after it was last read, or after its last job ended. Its jobs are kept as long as the run. Every method sees only
- * one tenant's runs.
+ * for `jobs.retain` after a step of it was last begun, read or signalled, or after its last job ended. Its jobs are kept as long as the
+ * run. Every method sees only one tenant's runs.
  */
 export type DurableRuns = {
   /** Returns a step; null: there is no such step. */

@@ -192,7 +192,7 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
     async redeliver(tenant, deliveryId) {
       const root = rootOf(tenant)
       const [known] = await source.deliveries(root, [deliveryId])
-      // Redis has the delivery either with its job, or for some days after it was sent again. In the second case those days start anew.
+      // Redis has the delivery either with its job, or for some days after it was sent again. In the second case those days start again.
       const fields =
         known === undefined
           ? (await readMovedDeliveries(deps, root, [deliveryId])).get(deliveryId)
