@@ -8,7 +8,7 @@ import type { FlowView } from './view.ts'
 /**
  * Reads events of flows by their references, for all events of a tenant.
  *
- * @param deps.read the flow as it stands; null: it is gone
+ * @param deps.read reads the present flow; null: it is gone
  */
 export function createFlowEvents(deps: {
   redis: RedisClient
@@ -28,7 +28,7 @@ export function createFlowEvents(deps: {
             redis.lindex(`${flowKey(root, id)}:events`, seq - 1),
             filter.group === undefined ? null : redis.hget(flowKey(root, id), 'group'),
           ])
-          // Another's group, or the flow was deleted since.
+          // The flow belongs to another group, or was deleted since.
           if (text === null || group !== (filter.group ?? null)) return null
           return renderFlowEvent({ atRest, read: () => deps.read(root, id) }, { root, id, seq }, text)
         }),

@@ -8,10 +8,10 @@ import { stringifyJson } from '../lib/json-source.ts'
 import type { StoredJob, StoredJobs } from './stored-jobs.ts'
 
 /**
- * The ends of jobs that Redis has forgotten, for followers that come back after a while: the last event of each, made of the job as
- * the history has it. Of their other events nothing is kept. Throws `HistoryUnavailableError` where one of these jobs may be there.
+ * Makes the last events of jobs that have left Redis, for followers that return after a while. The history does not keep their other
+ * events. Throws `HistoryUnavailableError` if the history may have one of these jobs and the database is away.
  *
- * @param mostBytes a larger result is not part of the event
+ * @param deps.mostBytes the event leaves out a larger result
  */
 export function createMovedEvents(deps: {
   stored: StoredJobs
@@ -34,14 +34,14 @@ export function createMovedEvents(deps: {
     // References of a group do not name their events.
     const ends = references.filter(({ event }) => event === '' || isTerminalEvent(event as JobEventType))
     const asked = [...new Set(ends.map(({ id }) => id))]
-    // What Redis has, or was told to forget, it has answered itself.
+    // Redis itself answers for jobs that it has or that were deleted.
     const known = await source.known(root, asked)
     const ids = asked.filter((id) => !known.has(id))
     if (ids.length === 0) return references.map(() => null)
     const found = await stored.records(root, ids, { results: true })
     return references.map(({ id, seq, event }) => {
       const one = found.get(id)
-      // An earlier end, before the job was tried again, is kept no longer.
+      // The history does not keep an earlier end, from before the job was queued again.
       if (one === undefined || seq !== Math.max(1, one.row.event_count)) return null
       if (event !== '' && event !== `job.${one.row.status}`) return null
       return matches(one, filter) ? toEvent(root, one) : null

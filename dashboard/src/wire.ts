@@ -1,4 +1,4 @@
-/** What the API answers, as far as the page reads it. Times are RFC 3339 UTC. */
+/** The API's answers, as far as the page reads them. Times are RFC 3339 UTC. */
 
 export type JobStatus = 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
 export const jobStatuses: readonly JobStatus[] = [
@@ -26,7 +26,7 @@ export type LaneLimits = Counted & {
   headroom: number
 }
 
-/** A limit that several lanes take from together. */
+/** A limit that several lanes share. */
 export type SharedLimit = {
   name: string
   limits: LaneLimits
@@ -123,7 +123,7 @@ export type Group = {
   group: string
   total: number
   counts: Counts
-  /** Null: no call has a price. */
+  /** The sum of the calls with a price, USD; null: no call has a price. */
   cost_usd: number | null
   unpriced_calls: number
   estimated_finish_at: string | null
@@ -145,15 +145,15 @@ export type Failure = {
   code: string
   count: number
   last_at: string
-  /** Whether trying again may help. */
+  /** True if a retry may succeed. */
   retryable: boolean
 }
 
-/** Whose key it is, and what it may do. */
+/** The owner of the key, and its scopes. */
 export type Caller = {
   tenant: string
   scopes: ('jobs' | 'read' | 'metrics' | 'admin')[]
-  /** It sees all tenants. */
+  /** True if the key sees all tenants. */
   reads_all: boolean
   open: boolean
   figures: Tenant | null
@@ -164,13 +164,13 @@ export type Overview = {
   lanes: Lane[]
   /** At most 200, those with the most open jobs. */
   tenants: Tenant[]
-  /** All that are configured. */
+  /** The number of all tenants. */
   tenant_count: number
-  /** The database of finished jobs; null: there is none. Absent: a server of an earlier release. */
+  /** The database of finished jobs; null: none is configured. Absent: the server is of an earlier release. */
   history?: {
     status: 'available' | 'unavailable'
     unavailable_since: string | null
-    /** Absent before servers told it. */
+    /** What fails. Absent: the server is of an earlier release. */
     fails?: 'everything' | 'writes' | null
     error?: string | null
     waiting_jobs: number
@@ -179,16 +179,16 @@ export type Overview = {
   groups: Group[]
   batches: Batch[]
   failures: Failure[]
-  /** Lanes whose price is not known. */
+  /** Lanes without a known price. */
   unpriced: { lane: string; budgets: string[] }[]
 }
 
-/** How a budget stands. */
+/** A budget, with what is spent and reserved of it. */
 export type Budget = {
   id: string
   tenant: string
   owner: 'tenant' | 'key' | 'fair_key' | 'group' | 'flow'
-  /** Null: of the tenant. */
+  /** The name of the budget's owner; null: the tenant itself. */
   name: string | null
   label: string | null
   usd: number
@@ -199,7 +199,7 @@ export type Budget = {
   reserved_usd: number
 }
 
-/** How all stood at a time. `lanes`: those that were not at rest. */
+/** A sample of all figures at one time. `lanes`: without idle lanes. */
 export type OverviewSample = {
   at: string
   total: {
@@ -276,11 +276,11 @@ export type Job = {
   cost_is_estimate: boolean
   prompt_cache_saved_usd?: number
   error: JobError | null
-  /** The step of a durable run that it belongs to. */
+  /** The step of the durable run to which the job belongs. */
   durable?: { id: string; step: string }
 }
 
-/** A job and whose it is; lists of one tenant do not name it. */
+/** A job with its tenant; lists of one tenant do not name it. */
 export type OwnedJob = Job & { tenant?: string }
 
 export type Attempt = {
@@ -300,7 +300,7 @@ export type Attempt = {
   coalesced: number
 }
 
-/** An address that webhooks went to. */
+/** A URL to which webhooks were sent. */
 export type WebhookEndpoint = {
   url: string
   delivered: number
@@ -313,7 +313,7 @@ export type WebhookEndpoint = {
 
 export type Delivery = {
   id: string
-  /** Of the job, or of the flow. */
+  /** The id of the job or flow. */
   job_id: string
   event: string
   url: string
@@ -329,7 +329,7 @@ export type Delivery = {
   }[]
 }
 
-/** What jobs may cost. */
+/** The estimated cost of jobs. */
 export type Estimate = {
   input_tokens: number
   output_tokens: number
@@ -337,7 +337,7 @@ export type Estimate = {
   refused: { examples: { error: { message: string } }[] }
 }
 
-/** A file, as OpenAI shows it; times are Unix seconds. */
+/** A file in OpenAI's format; times are Unix seconds. */
 export type StoredFile = {
   id: string
   filename: string
@@ -351,11 +351,11 @@ export type List<Entry> = {
   data: Entry[]
   has_more: boolean
   last_id: string | null
-  /** Of jobs: how many were looked at, where a page may look at no more. */
+  /** For lists of jobs: how many were scanned, if the page ended before it was full. */
   scanned?: number
 }
 
-/** What ended jobs used; it is told apart by those of the first members that were asked for. Money is USD. */
+/** The usage of ended jobs, grouped by those of the first members that the request names. Money is USD. */
 export type UsageEntry = {
   day?: string
   tenant?: string
@@ -378,7 +378,7 @@ export type UsageEntry = {
   saved_prompt_cache_usd: number
 }
 
-/** Days are UTC, both included. `rest`: the sums of the entries that are not shown. */
+/** Days are UTC, both included. `rest`: the sums of the entries that are left out. */
 export type UsageList = List<UsageEntry> & {
   from: string
   to: string
@@ -449,7 +449,7 @@ export type Redriven = { retried: number; dry_run: boolean; matched: number }
 export type FlowStatus = 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled'
 type FlowFailure = { code: string; message: string }
 
-/** A flow as lists have it. */
+/** A flow in a list. */
 export type FlowSummary = {
   id: string
   name: string
@@ -474,10 +474,10 @@ export type FlowStep = {
 
 export type Flow = FlowSummary & { steps: Record<string, FlowStep>; output: unknown }
 
-/** A tenant with its settings; `source` says where it is changed. */
+/** A tenant with its settings. `source`: where you can change it. */
 export type TenantDetails = { name: string; source: 'file' | 'api'; weight: number; models: string[] | null }
 
-/** A key that the API made. */
+/** A key that was created by the API. */
 export type Key = {
   id: string
   tenant: string

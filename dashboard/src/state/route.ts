@@ -4,7 +4,7 @@ import { toQuery } from './query.ts'
 export type { JobFilter }
 export { toQuery }
 
-/** Views that list something, and the members of the address that say what is listed. Empty texts are no filter. */
+/** Views with a list, and the query parameters that filter it. An empty text is no filter. */
 const filtered = {
   budgets: ['owner'],
   durable: ['tenant'],
@@ -31,12 +31,12 @@ export type Route =
   | { [View in FilteredView]: { view: View; filter: FilterOf<View> } }[FilteredView]
   | { view: 'unknown' }
 
-/** Views whose address has nothing but their name. */
+/** Views without parameters. */
 const plainViews = ['tenants', 'provider-batches'] as const
 type PlainView = (typeof plainViews)[number]
 const isPlain = (view: string): view is PlainView => (plainViews as readonly string[]).includes(view)
 
-/** What is sent. Empty texts: as the page has it at first. */
+/** The choices of the playground. An empty text stands for the page's default. */
 export type PlaygroundChoice = { kind: 'chat' | 'embedding'; model: string; tenant: string }
 
 /** Parses the hash of the address as a route. Never throws. */
@@ -63,7 +63,7 @@ export function parseRoute(hash: string): Route {
   return { view: 'unknown' }
 }
 
-/** The address of a view that lists something. */
+/** The address of a view with a list. */
 export function linkToList<View extends FilteredView>(view: View, filter: Partial<FilterOf<View>>): string {
   return `#/${view}${toQuery(filter)}`
 }

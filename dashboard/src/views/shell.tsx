@@ -27,7 +27,7 @@ import { TenantsView } from './tenants.tsx'
 import { UsageView } from './usage.tsx'
 import { WebhooksView } from './webhooks.tsx'
 
-/** `isOfAll`: for who sees all tenants. `acts`: for who may make jobs. */
+/** The navigation. `isOfAll`: only for keys that see all tenants. `acts`: only for keys that may create jobs. */
 const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true; acts?: true }[] = [
   { href: '#/', name: 'Overview', of: ['overview', 'lane'] },
   { href: '#/tenants', name: 'Tenants', of: ['tenants'], isOfAll: true },
@@ -45,7 +45,7 @@ const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true; 
   { href: '#/playground', name: 'Playground', of: ['playground'], acts: true },
 ]
 
-/** The frame of the page: where one is, where one can go, how the connection stands. */
+/** The frame of the page: navigation, the current view, and the state of the connection. */
 export function Shell() {
   const app = useApp()
   const route = app.route.value
@@ -55,7 +55,7 @@ export function Shell() {
   const place = JSON.stringify('filter' in route || 'choice' in route ? route.view : route)
   const title = nameRoute(route)
   const isLocked = app.asksForKey.value || isForbidden(app)
-  // A user whose key no longer holds sees none of the earlier data.
+  // A user whose key is no longer valid sees no earlier data.
   const overview = isLocked ? null : app.feed.overview.value
   const caller = app.feed.caller.value
   const shown = views.filter(
@@ -64,7 +64,7 @@ export function Shell() {
   )
   const concerns = overview === null ? 0 : findConcerns(overview).length
 
-  // Another place is what moves the focus.
+  // Only a change of the view moves the focus.
   useEffect(() => {
     if (!isFirst.current) {
       main.current?.focus({ preventScroll: true })
@@ -72,7 +72,7 @@ export function Shell() {
     }
     isFirst.current = false
   }, [place])
-  // On a narrow page the names of the views scroll; the present one is in sight.
+  // On a narrow page the navigation scrolls. This keeps the current view's name visible.
   useEffect(() => {
     const link = nav.current?.querySelector<HTMLElement>('[aria-current]')
     if (link) nav.current!.scrollLeft = link.offsetLeft - nav.current!.clientWidth / 2 + link.offsetWidth / 2
