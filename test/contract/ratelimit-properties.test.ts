@@ -175,7 +175,7 @@ describe.each([
   ]
 
   it.each(saturated)(
-    'uses what it may of $what, though its takers come late',
+    'uses the allowed part of $what, though its takers come late',
     async ({ limits, cost, counted }) => {
       const minutes = 2.5
       for (const headroom of headrooms) {
@@ -197,7 +197,7 @@ describe.each([
     60_000,
   )
 
-  it('uses what it may of both limits, where most calls want requests and a few want tokens', async () => {
+  it('uses the allowed part of both limits, where most calls need requests and a few need tokens', async () => {
     const random = createRandom(seed)
     const minutes = 5
     const departures = await runTraffic({

@@ -200,7 +200,7 @@ describe.each([
     expect(countOf(await takeNames(gate, lane, 10), 's0')).toBe(1)
   })
 
-  it('that are gone settle with their lane, and what goes to them goes anywhere', async () => {
+  it('that are gone settle with their lane, and their calls go to any other source', async () => {
     const { gate } = maker.create()
     const lane = laneOf({ max_concurrency: 2 }, { max_concurrency: 2 })
     const { permits } = await gate.take(lane, [{ cost: callOf(100), source: 's1' }])

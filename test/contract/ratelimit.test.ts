@@ -117,7 +117,7 @@ describe.each([
       expect(await gate.read(lane)).toEqual(before)
     })
 
-    it('leaves a lane without limits free', async () => {
+    it('does not hold back a lane without limits', async () => {
       const { gate } = create()
       const lane = laneWith({})
       const answer = await gate.take(
@@ -393,7 +393,7 @@ describe.each([
   describe('settling', () => {
     const lane = laneWith({ requests_per_minute: 60, tokens_per_minute: 60_000, headroom: 1 })
 
-    it('gives back what the call did not use, to the level and to the window', async () => {
+    it('refunds what the call did not use, to the level and to the window', async () => {
       const { gate, clock } = create()
       const { permits } = await gate.take(lane, [{ cost: callOf(30_000) }])
       clock.now += 500
@@ -445,7 +445,7 @@ describe.each([
       expect((await gate.take(lane, [{ cost: callOf(50_000) }])).permits).toHaveLength(1)
     })
 
-    it('leaves the window alone when what was taken has left it', async () => {
+    it('leaves the window unchanged when the taken amount has left it', async () => {
       const { gate, clock } = create()
       const { permits } = await gate.take(lane, [{ cost: callOf(30_000) }])
       clock.now += 61_000

@@ -222,7 +222,7 @@ test('a route does not go on to a lane that cannot serve the request', async () 
   expect(await waitForJob(stack.urls[0]!, id)).toMatchObject({ status: 'completed', lane: 'sim/chat' })
 })
 
-test('what on_unsupported: drop leaves out is shown in a header and in the job', async () => {
+test('members that on_unsupported: drop leaves out are shown in a header and in the job', async () => {
   replay('chat.json')
   const { response } = await client.chat.completions
     .create({ model: 'lax', messages: messages(), seed: 7, logit_bias: { 5: 1 } })

@@ -294,7 +294,7 @@ test('Ctrl-C ends it with 130 and what to do; the next run goes on', async () =>
   expectNoneTwice()
 })
 
-test('a small window holds back what the results are not ready for', async () => {
+test('a small window holds lines back until results are ready', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(600))
   const out = `${file}.out`
   const running = startCli(['submit', file, '--out', out, '--window', '10'], { env })
@@ -509,7 +509,7 @@ test('an export that is cut short is no export', async () => {
   expect([existsSync(out), existsSync(`${out}.part`)]).toEqual([false, false])
 })
 
-test('what the configuration names is queued again by itself, and completes', async () => {
+test('failed jobs that the configuration names are queued again by themselves, and complete', async () => {
   const [line] = chatLines(1, () => ' [[fault:403:times=1]]')
   const answer = await fetch(`${url}/v1/jobs`, {
     method: 'POST',
@@ -603,7 +603,7 @@ test('operators make a tenant and a key, revoke it, and see who did that', async
   )
 })
 
-test('budgets of groups are set, listed with what they let through, and removed', async () => {
+test('budgets of groups are set, listed with what they allow, and removed', async () => {
   const admin = { env: { ...env, SLUICE_KEY: ADMIN_KEY } }
   const budgets = '[{"usd":5,"per":"day","time_zone":"Europe/Berlin"},{"usd":100}]'
   const [unnamed, made] = await Promise.all([

@@ -360,7 +360,7 @@ test('the list of jobs shows what happens as it happens', async () => {
   }
 })
 
-test('pages turn one by one, and the way back leads to the page one came from', async () => {
+test('pages turn one by one, and back leads to the page before', async () => {
   await createBulk(url, several('many', 120, { group: 'pages' }))
   const page = await open('#/jobs?tenant=default&group=pages')
   const topmost = () => page.getByRole('row').nth(1).getByRole('link').textContent()
@@ -629,7 +629,7 @@ test('budgets are shown with their spending, and those of groups are set and rem
   await page.getByText('There are no budgets.').waitFor()
 })
 
-test('provider batches are shown with their lines and what they saved, by keys too, and on a phone', async () => {
+test('provider batches are shown with their lines and savings, by keys too, and on a phone', async () => {
   const house = await openBatchHouse()
   const ids = await Promise.all(['one', 'two [[fault:400]]'].map((prompt) => house.submit(prompt)))
   await Promise.all(ids.map(house.ended))

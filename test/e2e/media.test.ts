@@ -240,7 +240,7 @@ test('a deleted job takes its files with it, those that it made and those that c
   for (const file of [body.image[0]!, made]) expect((await fetch(`${url}/v1/files/${file}`)).status).toBe(404)
 })
 
-test('an equal job gets a new picture where its owner has deleted the kept one', async () => {
+test('an equal job gets a new picture if its owner has deleted the kept one', async () => {
   const body = { model: 'sim/chat', prompt: fresh() }
   const first = await waitForJob(url, (await createJob(url, { type: 'image', body })).id)
   const [{ file_id: id }] = first.result!.data as [{ file_id: string }]

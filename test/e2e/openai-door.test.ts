@@ -77,7 +77,7 @@ describe('chat completions of the openai package', () => {
     })
   })
 
-  test('stream what they would have said in one piece', async () => {
+  test('stream the same text as in one piece', async () => {
     const body = { model: 'fast', messages: messages(), n: 2 }
     const stream = await client.chat.completions.create({
       ...body,
@@ -346,7 +346,7 @@ describe('a client that goes away', () => {
     expect(own.calls.length).toBe(1)
   })
 
-  test('leaves the call to those who share it', async () => {
+  test('leaves the call to its followers', async () => {
     const release = Promise.withResolvers<void>()
     own.script = async (_call, response) => {
       await release.promise

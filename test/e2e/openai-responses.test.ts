@@ -98,7 +98,7 @@ describe('responses of the openai package', () => {
     expect(await failureOf(here.responses.retrieve(data.id))).toBeInstanceOf(OpenAI.NotFoundError)
   })
 
-  test('stream what they would have said in one piece', async () => {
+  test('stream the same text as in one piece', async () => {
     const body = { model: 'sim/chat', input: input() }
     const events = await collect(await here.responses.create({ ...body, stream: true }))
     expect(numbersOf(events)).toEqual(events.map((_, index) => index))
@@ -200,7 +200,7 @@ describe('responses in the background', () => {
     ])
   })
 
-  test('are streamed, left, and followed from where they were left, by another process', async () => {
+  test('are streamed, left, and followed from the same place, by another process', async () => {
     const hold = Promise.withResolvers<void>()
     const events = textEvents(['Zür', 'ich ', 'is ', 'here.'])
     stream(events, hold.promise)

@@ -29,7 +29,7 @@ it('sends the commands of one turn in one write, and answers them in their order
   await client.del(`${prefix}:count`)
 })
 
-it('counts what it sends, and in how many writes', async () => {
+it('counts its commands and writes', async () => {
   const redis = await startTestRedis()
   onTestFinished(() => redis.close())
   const client = await connect(redis.url)

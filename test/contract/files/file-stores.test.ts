@@ -510,7 +510,7 @@ describe('S3', () => {
     ])
   })
 
-  it('gets a request again where that may help, and an upload that fails is aborted', async () => {
+  it('gets a request again if that may help, and an upload that fails is aborted', async () => {
     s3.fail((request) => request.includes('partNumber'), 503)
     await bucket.write('s/t/again', content(9 * 1024 * 1024))
     expect((await bucket.read('s/t/again', 8 * 1024 * 1024, 5))?.length).toBe(5)

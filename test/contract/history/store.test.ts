@@ -89,7 +89,7 @@ describe.each(KINDS)('the history in %s', (name, place) => {
     expect((await usageOf(root))[0]).toMatchObject({ jobs: 3, cost_usd: 0.000_5 })
   })
 
-  test('adds up what a group cost, and its calls without a price', async () => {
+  test('adds up the cost of a group, and its calls without a price', async () => {
     const root = 'p:{t:group-costs}'
     const made = (id: string, status: string, more: object) => {
       const one = job(id, { group: 'g', status })
@@ -306,7 +306,7 @@ describe.each(KINDS)('the history in %s', (name, place) => {
     ])
   })
 
-  test('adds up the most expensive of very many fair keys, and the rest as one', async () => {
+  test('adds up the most expensive of very many fair keys, and all others as one', async () => {
     const root = 'v:{t:many}'
     const many = Array.from({ length: 12_000 }, (_, at) => ({
       ...{ day: '2026-11-30', model: 'a/one', tier: 'standard', jobs: 2 },

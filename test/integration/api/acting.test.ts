@@ -99,7 +99,7 @@ it('ignores x-tenant where no tenants are configured', async () => {
   expect(answer.statusCode).toBe(200)
 })
 
-describe('what a job was asked', () => {
+describe('the request of a job', () => {
   it('is what its tenant sent, and visible to nobody else', async () => {
     const id = await createId(acmeKey)
     const url = `/v1/jobs/${id}/request`

@@ -163,7 +163,7 @@ describe('a bulk upload', () => {
     expect(await countOf(api, 'g')).toBe(3)
   })
 
-  it('is refused with 413 where its content-length says it is too large', async () => {
+  it('is refused with 413 if its content-length is too large', async () => {
     const api = await start({ limits: { bulkBytes: 1000 } })
     const bytes = Buffer.from(lines(Array(100).fill(chatJob({ group: 'g' }))))
     const reply = await upload(api.url, [bytes], { ...ndjson, 'content-length': String(bytes.length) })
@@ -179,7 +179,7 @@ describe('a bulk upload', () => {
     expect(answers.slice(0, -1).every((answer) => answer.status === 'queued')).toBe(true)
   })
 
-  it('of a broken array keeps what came before the break', async () => {
+  it('of a broken array keeps the jobs before the break', async () => {
     const api = await start()
     const job = JSON.stringify(chatJob({ group: 'g' }))
     const reply = await upload(api.url, [`[${job},${job}`], json)
@@ -246,7 +246,7 @@ describe('a bulk upload', () => {
     ])
   })
 
-  it('answers the rest with unavailable where the store goes away midway', async () => {
+  it('answers the rest with unavailable if the store goes away midway', async () => {
     const { url, server } = await start({ own: true })
     const answered = Promise.withResolvers<void>()
     async function* source() {

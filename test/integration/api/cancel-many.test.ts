@@ -142,7 +142,7 @@ it('lanes of a provider are paused and resumed together', async () => {
   for (const lane of resumed.data) expect(lane).toMatchObject({ paused_until: null })
 })
 
-it('some lanes are paused and resumed together, and none where one is not known', async () => {
+it('some lanes are paused and resumed together, and none if one of them is unknown', async () => {
   const ops = 'ops-key-0123456789'
   const pausedOf = ({ data }: { data: { id: string; paused_reason: string | null }[] }) =>
     data.map(({ id, paused_reason }) => [id, paused_reason])

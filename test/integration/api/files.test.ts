@@ -423,7 +423,7 @@ describe('the size of an upload', () => {
     expect((await sendPieces(api, preamble()).answered).status).toBe(413)
   })
 
-  it('may not bring the files of a tenant over what it may store', async () => {
+  it('may not exceed the storage of its tenant', async () => {
     const api = await start()
     api.config.files.max_bytes_per_tenant = 1_000
     expect((await upload(api, 'x'.repeat(600))).status).toBe(200)

@@ -40,7 +40,7 @@ describe('a deadline', { timeout: 60_000 }, () => {
     expect(again.body.id).toBe(first.body.id)
   })
 
-  it('is no reason to refuse what a kept answer or an equal job under way answers', async () => {
+  it('is no reason to refuse a job that a kept answer or an equal job under way answers', async () => {
     const { service, worker } = await open()
     const known = await service.submit(chatJob({}, 'known'), acmeKey)
     await worker.finish(known.body.id)

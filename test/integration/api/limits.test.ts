@@ -127,7 +127,7 @@ describe('per_fair_key', () => {
 })
 
 describe('requests_per_minute', () => {
-  it('refuses what comes faster with 429, and says in Retry-After when the next may come', async () => {
+  it('refuses faster submissions with 429, and says in Retry-After when the next may come', async () => {
     const service = await openTestService(configOf({ requests_per_minute: 6 }))
     expect(codesOf(await service.submitAll(jobsOf(6), acmeKey))).toEqual(Array(6).fill('ok'))
     const refused = await service.submit(jobOf(1), acmeKey)
@@ -168,7 +168,7 @@ describe('requests_per_minute', () => {
 })
 
 describe('budget_usd_per_day', () => {
-  it('refuses what it cannot pay with 429, and says in Retry-After when the day ends', async () => {
+  it('refuses a job over the budget with 429, and says in Retry-After when the day ends', async () => {
     const service = await openTestService(configOf({ budget_usd_per_day: 10 }))
     expect((await service.submit(jobOf(8), acmeKey)).status).toBe(202)
     const refused = await service.submit(jobOf(3), acmeKey)
@@ -205,7 +205,7 @@ describe('budget_usd_per_day', () => {
     }
   })
 
-  it('admits what costs nothing, although all is spent', async () => {
+  it('admits jobs that cost nothing, although all is spent', async () => {
     const config = configOf({ budget_usd_per_day: 5 })
     const service = await openTestService(config)
     const worker = openServiceWorker(config)
@@ -228,7 +228,7 @@ describe('budget_usd_per_day', () => {
     }
   })
 
-  it('holds what an open job may cost until the job ends, and then what it did cost', async () => {
+  it('holds the possible cost of an open job until the job ends, and then its real cost', async () => {
     const config = configOf({ budget_usd_per_day: 10 })
     const service = await openTestService(config)
     const worker = openServiceWorker(config)

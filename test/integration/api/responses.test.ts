@@ -66,7 +66,7 @@ describe('a response', () => {
     expect(job.result).toEqual(responseOf('Hello'))
   })
 
-  it('is followed by naming it: the provider is given its own id, the client sees what it gave', async () => {
+  it('is continued by naming it: the provider gets its own id, the client sees the one it gave', async () => {
     const first = ask()
     await api.worker.complete(await api.worker.next(), { result: responseOf('Hello') })
     const { id } = await read(await first)

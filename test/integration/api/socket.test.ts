@@ -442,7 +442,7 @@ describe('a socket’s end', () => {
     expect(await socket.closed).toMatchObject({ code: 1013, reason: expect.stringContaining('ping') })
   })
 
-  it('is counted, and so is what came and went', async () => {
+  it('is counted, and so are its messages', async () => {
     const metrics = async () => (await api.app.inject({ url: '/metrics', headers: bearer(opsKey) })).body
     const value = (text: string, name: string) =>
       Number(new RegExp(`^${name.replace(/[{}"]/g, '\\$&')} (\\d+)$`, 'm').exec(text)?.[1] ?? 0)

@@ -131,7 +131,7 @@ describe('the events of a tenant', () => {
     expect((await again.take(1)).map(short)).toEqual(told(after, 'queued'))
   })
 
-  it('leave out what belongs to a job that was deleted', async () => {
+  it('leave out those of a deleted job', async () => {
     const [gone, kept] = [await create(), await create()]
     const { app } = apis[0]!
     await app.inject({

@@ -56,7 +56,7 @@ it('a batch that is cancelled before any worker looked at it ends without files'
   expect(batch).toMatchObject({ status: 'cancelled', total: 0, outputFileId: null, errorFileId: null })
 })
 
-it('a batch whose window is over ends as expired, with what it has', async () => {
+it('a batch whose window is over ends as expired, with the results it has', async () => {
   const shop = await openBatchShop({ ...slow, tenant: { max_queued: 60 } })
   await shop.workshopWork()
   shop.startRunner()

@@ -102,7 +102,7 @@ describe('a call that was sent and cut off is paid for', () => {
     await settledAt(house, streamedUsd + inputUsd)
   })
 
-  it('when its time is up: a stream by what came, an answer in one piece by its reservation', async () => {
+  it('when its time is up: a stream by its pieces, an answer in one piece by its reservation', async () => {
     const house = await openBudgetHouse({ budget: 1, price })
     house.upstream.script = streaming(() => {})
     const streamed = await house.submit(prompt('f'), { stream: true }, { timeout_ms: 1000 })

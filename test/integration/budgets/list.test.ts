@@ -185,7 +185,7 @@ describe('GET /v1/budgets', () => {
     expect(answer.json().error).toMatchObject({ code: 'invalid_request', param })
   })
 
-  it('lets so many groups have budgets, and no more', async () => {
+  it('limits how many groups have budgets', async () => {
     const { deps, redis } = api
     const { budgets } = deps.tenants
     const place = { redis, scripts: createScripts(redis, ALONE), rootOf: api.root, atRest: testAtRest() }

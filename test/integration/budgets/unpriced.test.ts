@@ -4,7 +4,7 @@ import type { GroupSummary, Job } from '../../../jobs/job.ts'
 import { answer, completion } from '../../helpers/upstream.ts'
 import { openBudgetHouse } from './house.ts'
 
-it('what has no price costs null, and every sum says how many of its calls have none', async () => {
+it('a call without a price costs null, and every sum says how many of its calls have none', async () => {
   const price = { input: 0, output: 10 }
   const models = { chat: { price }, mystery: {}, '*': {} }
   const house = await openBudgetHouse({ budget: 1, provider: { models } })

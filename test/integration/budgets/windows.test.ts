@@ -73,7 +73,7 @@ describe('budgets of windows', () => {
     expect(more.filter(({ statusCode }) => statusCode === 202)).toHaveLength(5)
   })
 
-  it('give back what a cancelled job had reserved, and take no retry that they have no room for', async () => {
+  it('return the reservation of a cancelled job, and accept no retry for which they have no room', async () => {
     const key = nextKey()
     const first = (await submit(key)).json().id
     await ask(key, 'POST', `/v1/jobs/${first}/cancel`)
@@ -95,7 +95,7 @@ describe('budgets of windows', () => {
       expect(one).toMatchObject({ spent_usd: EACH, reserved_usd: 2 * EACH })
   })
 
-  it('do not count what has no price', async () => {
+  it('do not count jobs without a price', async () => {
     const key = nextKey()
     const body = { model: 'openai/free', messages: [{ role: 'user', content: 'x' }] }
     const answers = await Promise.all(Array.from({ length: 15 }, () => submit(key, { body })))

@@ -213,7 +213,7 @@ describe('a durable function', () => {
     )
   })
 
-  it('leaves nothing behind when it ends: not what it raced, and no step after it', async () => {
+  it('leaves nothing behind when it ends: not the steps that it raced, and no step after it', async () => {
     const run = newRun()
     let kept: DurableSteps | undefined
     let asked = 0

@@ -20,7 +20,7 @@ function openRuns(store: TestStore, keys: readonly string[]) {
   })
 }
 
-it('the value of a signal rests encrypted, and opens for its own step alone', async () => {
+it('the value of a signal is stored encrypted, and opens for its own step alone', async () => {
   const store = await openTestStore()
   const runs = openRuns(store, [first])
   await runs.begin(TENANT, 'report', 'approval', { kind: 'signal', timeoutMs: null })

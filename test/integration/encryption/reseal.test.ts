@@ -13,7 +13,7 @@ it.each([
   ['with another key', [oldKey]],
   ['in plain', []],
 ])(
-  'what has no end and was stored %s is encrypted again, and can be read when the older key is gone',
+  'a value without an end that was stored %s is encrypted again, and can be read when the older key is gone',
   async (_how, before) => {
     const place = testRedis()
     const open = async (keys: readonly string[]) => {

@@ -101,7 +101,7 @@ describe('an upload', () => {
     expect(frame.equals((await readAll(id))!)).toBe(true)
   })
 
-  it('may say what it is when its content is there', async () => {
+  it('may say its type when its content is there', async () => {
     let read = false
     async function* content() {
       yield Buffer.from('abc')

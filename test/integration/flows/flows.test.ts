@@ -15,7 +15,9 @@ const shop = shareFlowShop({
 const failing = chat('[[fault:400]] no')
 
 describe('the outcome of a flow', () => {
-  it.concurrent('runs steps in the order of what they read, and keeps their results', async ({ expect }) => {
+  it.concurrent('runs steps in the order of their references, and keeps their results', async ({
+    expect,
+  }) => {
     const flow = await shop().run({
       input: { topic: 'rivers', list: [1, 'two'] },
       steps: {
@@ -91,7 +93,7 @@ describe('the outcome of a flow', () => {
     })
   })
 
-  it.concurrent('skips a step whose when is false, and what needs it, but for those that need any', async ({
+  it.concurrent('skips a step whose when is false, and the steps that need it, except for those that need any', async ({
     expect,
   }) => {
     const flow = await shop().run({
@@ -186,7 +188,7 @@ describe('failures', () => {
     expect(continued.status).toBe('failed')
   })
 
-  it.concurrent("does what a step's on_failure says", async ({ expect }) => {
+  it.concurrent('follows the on_failure of a step', async ({ expect }) => {
     const flow = await shop().run({
       input: { d: 5 },
       steps: {
@@ -282,7 +284,7 @@ describe('failures', () => {
     expect(again).toMatchObject({ status: 409, body: { error: { code: 'not_retryable' } } })
   })
 
-  it.concurrent('fails when it would exceed the budget, and what has not ended by the deadline', async ({
+  it.concurrent('fails a flow that would exceed its budget, or has not ended by its deadline', async ({
     expect,
   }) => {
     const deadline = new Date(Date.now() + 700).toISOString()

@@ -195,7 +195,7 @@ describe('an answer', () => {
     expect(await answerKeys(store)).toEqual([])
   })
 
-  it('rests in the record where no other job may have it', async () => {
+  it('is in the record if no other job may have it', async () => {
     const store = await openTestStore()
     const job = await submit(store, { cache: 'off' })
     await complete(store, await store.start(), { answer: 1 })
@@ -204,7 +204,7 @@ describe('an answer', () => {
   })
 })
 
-describe('what a release before left', () => {
+describe('data of an earlier release', () => {
   const usage = JSON.stringify({ input_tokens: 7, output_tokens: 5, total_tokens: 12 })
 
   /** As finish.lua did it: the answer is in each record and among the kept ones. */

@@ -134,7 +134,7 @@ describe('with encryption', () => {
     expect(heard.join('\n')).not.toContain('canary')
   })
 
-  it('what a worker puts on disk has the answer as it would rest in the store', async () => {
+  it('a worker writes the answer to disk in the form of the store', async () => {
     const store = await open()
     const job = await submit(store, {}, canary)
     const { claimed } = await store.start()
@@ -244,7 +244,7 @@ describe('a value that was changed in the store', () => {
 })
 
 describe('rotation', () => {
-  it('leaves jobs, results and repeated requests of before as they are, and new ones are of the new key', async () => {
+  it('leaves earlier jobs, results and repeated requests unchanged, and uses the new key for new ones', async () => {
     const store = await open(oldKey)
     const done = await submit(store, { idempotencyKey: 'key' }, 'done')
     await complete(store, await store.start(), answer)

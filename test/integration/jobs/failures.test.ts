@@ -328,7 +328,7 @@ describe('redriving on a schedule', () => {
     expect(await schedule.run(new AbortController().signal)).toBe(1)
   })
 
-  it('leaves alone what no rule names, and applies the first rule that does', async () => {
+  it('leaves jobs alone that no rule names, and applies the first rule that does', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
     const other = await fail({}, 'broken')

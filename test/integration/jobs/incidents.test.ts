@@ -8,7 +8,7 @@ import { complete, intent, loseLease, newJob, openTestStore, submit, TENANT } fr
 const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 const origin = { requestId: 'request-1', trace }
 
-test('a call has what the record says of where the job came from', async () => {
+test('a call has the origin that the record of its job names', async () => {
   const store = await openTestStore()
   await submit(store, origin)
   await submit(store, {}, 'of nobody')
@@ -17,7 +17,7 @@ test('a call has what the record says of where the job came from', async () => {
   expect(second.claimed).toMatchObject({ requestId: null, trace: null })
 })
 
-test('jobs that follow another and then lead have their own', async () => {
+test('followers that become leaders have their own', async () => {
   const store = await openTestStore()
   const leader = await submit(store, origin)
   await submit(store, { requestId: 'request-2', trace: trace.replace('4bf', '5c0') })
@@ -28,7 +28,7 @@ test('jobs that follow another and then lead have their own', async () => {
   })
 })
 
-test('a delivery has what the record says of where the job came from', async () => {
+test('a delivery has the origin that the record of its job names', async () => {
   const store = await openTestStore()
   const webhook = { url: 'https://receiver.example/hook', events: ['job.completed' as const] }
   const job = await submit(store, { ...origin, webhook })

@@ -196,7 +196,7 @@ describe('money under way', () => {
   })
 })
 
-it('what a call cost that is no job counts in the day that it was booked in', async () => {
+it('a call outside of any job counts in the day in which it was booked', async () => {
   const store = await openTestStore()
   const days: number[] = []
   const bookCall = createCallBooks({

@@ -84,7 +84,7 @@ describe('jobs of the same content', () => {
     expect((await read(store, late.id)).status).toBe('completed')
   })
 
-  it('fail together when the provider refuses what they ask for', async () => {
+  it('fail together when the provider refuses their request', async () => {
     const store = await openTestStore()
     const ids = await submitSame(store, 2)
     await fail(store, await store.start())

@@ -38,7 +38,7 @@ test('jobs that may wait share a batch at half the price, and end like jobs with
   expect(await house.job(again)).toMatchObject({ status: 'completed', cache: 'hit' })
 })
 
-test('what a batch does not do goes on: in another batch, in a call, or it fails as a call would', async () => {
+test('a line that a batch does not do goes on: in another batch, in a call, or it fails as a call would', async () => {
   const house = await openBatchHouse()
   const kinds = ['lost_line', 'zero_line', 'null_line', 'expired_line', '500', '429']
   const undone = await Promise.all(kinds.map((kind) => house.submit(`${kind} [[fault:${kind}:times=1]]`)))
@@ -190,7 +190,7 @@ test('a full queue of the provider means later, and a lost answer to the creatio
   expect(house.bought()).toEqual([1, 1])
 })
 
-test('jobs leave for calls before their deadlines, and the batch keeps what it has done', async () => {
+test('jobs leave for calls before their deadlines, and the batch keeps its answers', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 3000 }, tier: { leave_before: '58s' } })
   const deadline = new Date(Date.now() + 60_000).toISOString()
   const ids = await Promise.all(['a', 'b', 'c', 'd'].map((prompt) => house.submit(prompt, { deadline })))
@@ -255,7 +255,7 @@ test.each([
   },
 )
 
-test('where the queue of the provider has little room, those that leave first go first', async () => {
+test('when the queue of the provider has little room, jobs that have to leave first go first', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 }, tier: { max_queued_tokens: 180 } })
   // Of some 100 tokens each, so one at a time.
   const submit = (name: string, members = {}) => house.submit(name.padEnd(400, 'x'), members)
@@ -283,7 +283,7 @@ test('where the queue of the provider has little room, those that leave first go
   expect(ended).toEqual([first, today, tomorrow, whenever])
 })
 
-test('what a provider keeps of a batch is deleted in the end, though it refuses that at first', async () => {
+test('data that a provider keeps of a batch is deleted in the end, though it refuses that at first', async () => {
   const house = await openBatchHouse()
   house.simulator.setFaults([{ kind: '500', path: 'DELETE /v1/files', times: 3 }])
   expect(await house.ended(await house.submit('one'))).toMatchObject({

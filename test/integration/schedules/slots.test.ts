@@ -58,7 +58,7 @@ describe('a slot', () => {
     expect(house.failures).toEqual([])
   })
 
-  it('is left to the next worker where one died before its job, also when that is late, and nothing is caught up', async () => {
+  it('is left to the next worker when one died before its job, also when that is late, and nothing is caught up', async () => {
     const { id } = await house.make({ catch_up: 'none' })
     await house.moveBack(id, HOUR)
     await house.scheduleWork.claim('default', 'a', 10)

@@ -207,7 +207,7 @@ describe('the dashboard', () => {
     expect(err).toContain('no such part')
   })
 
-  test('stops nobody when its build hangs, nor when one was left hanging', async () => {
+  test('stops nobody when its build hangs, or when one was left hanging', async () => {
     await write('scripts/build.ts', builder('setInterval(() => {}, 1_000)'))
     const lines: string[] = []
     const { ensureDashboard } = (await import(join(root, 'scripts/dashboard.mjs'))) as {

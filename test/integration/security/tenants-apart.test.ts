@@ -21,7 +21,7 @@ async function submit({ app }: TestApi, key: string, members = {}, headers = {},
   return { status: response.statusCode, headers: response.headers, job: response.json() }
 }
 
-it('does not share kept answers: what one tenant has had answered, another waits and pays for', async () => {
+it('does not share kept answers: an answer of one tenant is awaited and paid for by another', async () => {
   const api = await start()
   const first = await submit(api, acmeKey)
   await api.worker.finish(first.job.id)

@@ -95,7 +95,7 @@ test('every line that was written is documented, with its level, and has the doc
   ])
 })
 
-test('a job leads from its request to its call by the id of the request', () => {
+test('a job can be traced from its request to its call by the id of the request', () => {
   for (const name of ['good', 'refused', 'broken', 'late']) {
     const lines = linesOf(jobs[name]!)
     expect(lines.length, name).toBeGreaterThanOrEqual(2)

@@ -173,7 +173,7 @@ describe('a job', () => {
     expect(process!.startedAt).toBe(batch.startedAt)
   })
 
-  test('says of itself what the conventions ask for', () => {
+  test('has the attributes that the conventions ask for', () => {
     const [[request], [send], [process], [webhook, call]] = [SERVER, PRODUCER, CONSUMER, CLIENT].map((kind) =>
       find(traces.whole, kind).sort((a, b) => (a.name < b.name ? -1 : 1)),
     ) as [ReceivedSpan[], ReceivedSpan[], ReceivedSpan[], ReceivedSpan[]]
@@ -221,7 +221,7 @@ describe('a job', () => {
     expect([request, send, process, call, webhook].filter((span) => span!.isError)).toEqual([])
   })
 
-  test('shows the receiver of its webhook where that belongs, and the provider nothing', () => {
+  test('is visible to the receiver of its webhook, and not to the provider', () => {
     const webhook = find(traces.whole, CLIENT).find(({ name }) => name === 'POST')
     expect(hooks.received[0]!.headers.traceparent).toBe(`00-${traces.whole.id}-${webhook!.spanId}-01`)
   })

@@ -110,7 +110,7 @@ describe('webhook sender', () => {
     expect(written.bytes).toBeLessThan(16 * 1024 * 1024)
   })
 
-  it('says what kind of connection failure it met, without the address', async () => {
+  it('names the kind of a connection failure, without the address', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const address = server.address()

@@ -141,7 +141,7 @@ describe('an embedding job', () => {
     expect(others).toEqual([a, a, b])
   })
 
-  it('of one input finds what a list left, before any worker', async () => {
+  it('of one input finds the vectors of a list, before any worker', async () => {
     const { run, store, sent } = await openBench()
     const list = await run(['one', 'two', 'three'])
     for (const input of ['two', ['two']]) {

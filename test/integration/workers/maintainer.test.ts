@@ -30,7 +30,7 @@ it('one worker of several runs the tasks, and another takes over at once when it
   expect(performance.now() - stoppedAt).toBeLessThan(leaseMs)
 })
 
-it('a holder that does not renew its lease is replaced, and stops what it had begun', async () => {
+it('a holder that does not renew its lease is replaced, and stops its tasks', async () => {
   const store = await openTestStore()
   const changes: boolean[] = []
   let isFrozen = false

@@ -53,7 +53,7 @@ describe('lanes of models that only "*" covers', () => {
     expect(errors).toEqual([])
   }, 40_000)
 
-  it('leave what still counts, with a time to live, and take it up when they are used again', async () => {
+  it('leave counts that still matter, with a time to live, and continue them when they are used again', async () => {
     const { store, work, gate, config } = await openWorkshop({
       model: ANY,
       laneIdleMs: 300,
@@ -74,7 +74,7 @@ describe('lanes of models that only "*" covers', () => {
     expect((await ttls()).every((ttl) => ttl === -1)).toBe(true)
   }, 60_000)
 
-  it('are not begun at a start where they have no work', async () => {
+  it('are not started without work', async () => {
     const { store, work } = await openWorkshop({ model: ANY, store: { own: true } })
     const names = Array.from({ length: 500 }, (_, index) => `sim/many-${index}`)
     await store.redis.sadd(`${store.prefix}:lanes`, ...names, 'gone/lane')

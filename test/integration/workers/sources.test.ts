@@ -79,7 +79,7 @@ async function open(options: SimulatorOptions = {}, sources: object[] = [{}, {},
   return { simulator, service, ask, attemptsOf, readLane, lines }
 }
 
-test('a lane is served by all of its sources, each with its key and what the model is called there', async () => {
+test('a lane is served by all of its sources, each with its key and its name of the model', async () => {
   const { simulator, ask, attemptsOf, readLane } = await open({ latencyMs: 30 }, [
     {},
     { deployment: 'chat-b' },

@@ -55,7 +55,7 @@ async function bury(folder: string, owner = DEAD) {
   }
 }
 
-it('what a dead worker left is stored and removed; until then no call may begin', async () => {
+it('results of a dead worker are stored and removed; until then no call may begin', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job } = await spoolOne(store, folder)
@@ -97,7 +97,7 @@ it('a job that was deleted in between stays deleted, and its result is removed f
   expect(await keysOf(store.redis, `${store.root}:job:${job.id}*`)).toEqual([])
 })
 
-it('results for another store stay where they are, and what cannot be read is set aside', async () => {
+it('results for another store stay, and unreadable files are set aside', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job, spool: writer } = await spoolOne(store, folder)
@@ -135,7 +135,7 @@ it('the files on disk are what the store would hold', async () => {
   await takeAway()
 })
 
-it('what a worker of another container left is stored once no process has touched it for a lease, also from earlier versions', async () => {
+it('results of a worker in another container are stored once no process has touched them for a lease, also from earlier versions', async () => {
   for (const owner of [AWAY, GONE]) {
     const store = await openTestStore()
     const { folder, list } = await openFolder()
@@ -148,7 +148,7 @@ it('what a worker of another container left is stored once no process has touche
   }
 })
 
-it('what a worker of another container touches is left to it, complete or not, by any clock of that worker', async () => {
+it('files that a worker in another container touches are left to it, complete or not, by any clock of that worker', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
   const { job, spool: writer } = await spoolOne(store, folder)

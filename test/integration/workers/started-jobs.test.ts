@@ -118,7 +118,7 @@ async function traces(store: Awaited<ReturnType<typeof openHouse>>['store'], id:
 
 // On a cluster no job is started where it is created: its keys are in three slots.
 describe.skipIf(inject('clusterUrls').length > 0)('a job that is started where it is created', () => {
-  it('is called without another script, and leaves what any other job leaves', async () => {
+  it('is called without another script, and leaves the same data as any other job', async () => {
     const { store, submit, plain, ended, starts, simulator, gate, config } = await openDoor()
     const id = await submit()
     await ended([id])
@@ -178,7 +178,7 @@ describe.skipIf(inject('clusterUrls').length > 0)('a job that is started where i
     expect(starts()).toBe(1)
   })
 
-  it('is opened again where that failed', async () => {
+  it('is opened again if that failed', async () => {
     let failures = 0
     const { submit, ended, starts, errors } = await openDoor({}, {}, (work) => ({
       ...work,

@@ -89,7 +89,7 @@ test('a job is served at its requested tier, priced by the one that the answer n
   expect(shop.errors).toEqual([])
 })
 
-test('what a prompt cache holds is left out of what a call takes from limits that do not count it, while it is warm', async () => {
+test('tokens that a warm prompt cache holds are left out of limits that do not count them', async () => {
   const { prefixes } = await openTestStore()
   const { signal } = new AbortController()
   const first = await prefixes.enter('a/m', 'prefix', signal)

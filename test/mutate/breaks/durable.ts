@@ -52,7 +52,7 @@ export const DURABLE_BREAKS: readonly Break[] = [
     find: 'value: sealer.seal(sealedPlace(tenant, id, name), plain) ?? plain,',
     replace: 'value: plain,',
     tests: AT_REST,
-    titles: 'rests encrypted',
+    titles: 'stored encrypted',
     says: 'values of signals are stored in plain text',
   },
   {

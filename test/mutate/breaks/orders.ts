@@ -12,7 +12,7 @@ export const ORDER_BREAKS: readonly Break[] = [
     find: "    elseif v[2] == v[1] then state = 'begun'\n",
     replace: '',
     tests: SLOTS,
-    titles: 'is left to the next worker where one died before its job',
+    titles: 'is left to the next worker when one died before its job',
     says: 'a slot whose worker died is missed',
   },
   {

@@ -44,7 +44,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
     find: 'local back = record.cost[d] - actual[d]',
     replace: 'local back = actual[d] - record.cost[d]',
     tests: LIMITS,
-    titles: 'gives back|charges',
+    titles: 'refunds what|charges',
     says: 'a refund is a charge, and a charge a refund',
   },
   {

@@ -147,7 +147,7 @@ describe('a new job', () => {
     expect(refusal({}, { output: 101 }).message).toContain('output tokens')
   })
 
-  it('announces every end where its webhook names none, and each end once', () => {
+  it('announces every end if its webhook names none, and each end once', () => {
     expect(submit({ webhook: { url: 'https://a.example' } }).webhook?.events).toEqual([
       'job.completed',
       'job.failed',

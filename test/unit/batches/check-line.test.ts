@@ -39,7 +39,7 @@ it.each([
   expect(check(value as JsonValue)).toMatchObject({ code, param, message: expect.any(String) })
 })
 
-it('never repeats what a line says', () => {
+it('never repeats the content of a line', () => {
   const told = JSON.stringify([check(line({ method: 'a secret' })), check(line({ url: 'a secret' }))])
   expect(told).not.toContain('secret')
 })

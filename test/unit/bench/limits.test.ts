@@ -13,7 +13,7 @@ describe('the calls of the bench of limits', () => {
     expect(new Set(calls.map(({ prompt }) => prompt)).size).toBe(400)
   })
 
-  it('count for the upstream what they are made to', () => {
+  it('count for the upstream as many tokens as they should', () => {
     for (const call of makeCalls('a customer writes', 40)) {
       const cost = estimateCost({ kind: 'openai-compatible', type: 'chat', body: chatBody('m', call) })
       expect(cost.tokens).toBe(call.tokens)

@@ -69,7 +69,7 @@ test('a type that does not exist is refused with a list of those that do', async
   expect(refused.examples).toEqual([{ line: 1, reason: `type: expected one of ${types.join(', ')}` }])
 })
 
-test('what the server would refuse is reported, by line', async () => {
+test('a line that the server would refuse is reported', async () => {
   const wrong = [
     chat('a', {}, { model: 'none' }),
     { type: 'image', body: {} },
@@ -116,7 +116,7 @@ test('a server that was asked adds its backlog, its own rates and its speed', as
   expect(forecast).toEqual({ seconds: 120, boundBy: 'requests', backlogSeconds: 480 })
 })
 
-test('the cheaper tiers are priced beside it, and what has no price is not free', async () => {
+test('the cheaper tiers are priced beside it, and an unknown price is not zero', async () => {
   const priced = loadConfig({
     path: 'sluice.yaml',
     env: {},

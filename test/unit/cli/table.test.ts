@@ -41,7 +41,7 @@ test('where cut cells have no room either, columns are left out, the least impor
   expect(renderColumns(columns, rows, 10)).toContain('1'.repeat(20))
 })
 
-test('no line is longer than the width wherever the least fits, and what may not be cut is not', () => {
+test('no line is longer than the width if the minimum fits, and unbreakable cells stay whole', () => {
   const cell = fc.string({ unit: fc.constantFrom('a', 'b', ' '), maxLength: 40 }).map((text) => text.trim())
   const row = fc.tuple(fc.stringMatching(/^[a-z]{1,20}$/), cell, cell, fc.stringMatching(/^\d{1,12}$/))
   fc.assert(

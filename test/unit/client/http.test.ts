@@ -99,7 +99,7 @@ describe('requests', () => {
     }
   })
 
-  it('give up after so many attempts, with what happened last', async () => {
+  it('give up after so many attempts, with the last error', async () => {
     const { http, sent } = openHttp([{ lost: 'ECONNREFUSED' }])
     expect(await failed(http.json('GET', '/'))).toMatchObject({
       status: null,

@@ -163,7 +163,7 @@ providers:
     expect(names('anthropic/claude-haiku-4-5')).toEqual(['all'])
   })
 
-  test("have the provider's window and headroom where they say nothing, and none of its limits", () => {
+  test("have the provider's window and headroom by default, and none of its limits", () => {
     expect(resolveLane(family, 'anthropic/claude-opus-4-5')?.shared).toEqual([
       {
         name: 'opus',

@@ -167,7 +167,7 @@ describe('environment', () => {
     expect(Object.keys(config.routes)).toEqual(['a'])
   })
 
-  test('an unquoted variable alone may be a number, or true or false, where one is wanted', () => {
+  test('an unquoted variable alone may be a number, or true or false, if one is expected', () => {
     const text = `${smallest}server:\n  port: \${WEB}\nwebhooks:\n  allow_private_addresses: \${PRIVATE:-true}\n`
     const config = load(text, { WEB: '9000' })
     expect(config.server.port).toBe(9000)

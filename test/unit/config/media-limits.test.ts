@@ -22,7 +22,7 @@ test('a lane counts pictures or sound beside everything else', () => {
   expect(faultsOf({ audio_seconds_per_minute: 5 }, { output_tokens_per_minute: 100 })).toEqual([])
 })
 
-test('what a call takes is counted as its lane counts', () => {
+test('the cost of a call is counted as its lane counts', () => {
   const cost = { requests: 1, tokens: 9, inputTokens: 4, outputTokens: 5, images: 2, audioSeconds: 30.2 }
   const base: LaneLimits = { window: 60_000, headroom: 1 }
   const count = (limits: object) => countMedia({ limits: { ...base, ...limits } }, cost)

@@ -18,7 +18,7 @@ it.each([
   expect(mayCall([[pattern]], name)).toBe(isLet)
 })
 
-it('lets through what a regular expression of the pattern would', () => {
+it('lets through the same names as a regular expression of the pattern', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', '*', '/'), maxLength: 8 })
   fc.assert(
     fc.property(text, text, (pattern, name) => {

@@ -257,7 +257,7 @@ describe('a price of the configuration', () => {
     expect(nano(settings, { input_tokens: 100, output_tokens: 0 }, 'cheap')).toBe(1_275_000)
   })
 
-  test('never charges less than a billionth for what has a price, and no part beyond its whole', () => {
+  test('never charges less than a billionth for priced usage, and no part beyond its whole', () => {
     expect(nano({ input: 1e-6 }, { input_tokens: 1, output_tokens: 0 })).toBe(1)
     expect(nano({ input: 0, output: 0 }, { input_tokens: 1e6, output_tokens: 1e6 })).toBe(0)
     const odd = { input_tokens: 10, cached_input_tokens: 99, cache_write_tokens: 99, output_tokens: 0 }

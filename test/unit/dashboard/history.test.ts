@@ -4,7 +4,7 @@ import type { OverviewSample } from '../../../dashboard/src/wire.ts'
 import { makeLane, makeOverview, makeTenant } from './overview.ts'
 
 describe('the history', () => {
-  test('keeps readings for its time and forgets the rest', () => {
+  test('keeps readings for its time and drops the rest', () => {
     const history = createHistory({ keepSeconds: 10 })
     for (let second = 0; second < 30; second++) {
       history.add(makeOverview(second, { lanes: [makeLane({ in_flight: second })] }))
@@ -91,7 +91,7 @@ describe('readUse', () => {
     expect(readUse(lane, 'requests')).toEqual({ used: 120, limit: 600, share: 0.2 })
   })
 
-  test('measures by the limit that the provider reported where that is lower', () => {
+  test('measures by the limit that the provider reported if that is lower', () => {
     const lane = makeLane({ used, learned: { requests: 40, tokens: 90_000, concurrency: null } })
     expect(readUse(lane, 'requests')).toMatchObject({ limit: 40, share: 0.5 })
     expect(readUse(lane, 'tokens')).toMatchObject({ limit: 60_000 })

@@ -26,7 +26,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-test('a slow answer does not undo what a later one said', async () => {
+test('a slow answer does not undo a later one', async () => {
   const slow = Promise.withResolvers<object>()
   let reads = 0
   const { job } = watch(

@@ -61,7 +61,7 @@ test('a list that answers the same page again is read no more, and each of its e
   expect(hasMore).toBe(true)
 })
 
-test('what the overview knows of an entry is shown, and open ones come first', () => {
+test("the overview's knowledge of an entry is shown, and open ones come first", () => {
   const entry = (id: string, done: number, estimated_finish_at: string | null = null) => ({
     ...{ id, done, estimated_finish_at },
   })

@@ -11,7 +11,7 @@ import {
   parseRoute,
 } from '../../../dashboard/src/state/route.ts'
 
-test('every link leads back to what it was made of, with any ids', () => {
+test('every link leads back to the same view, with any ids', () => {
   fc.assert(
     fc.property(
       fc.string({ minLength: 1, unit: 'grapheme' }),

@@ -40,7 +40,7 @@ test('ours has no instruction that image:check does not know', () => {
   expect(instructions).toEqual(expect.arrayContaining([...new Set(used)]))
 })
 
-test('what .dockerignore leaves out does not reach the build', () => {
+test('files in .dockerignore do not reach the build', () => {
   const ignore = ['*', '!client', 'client/dist']
   const paths = ['README.md', 'client/index.ts', 'client/dist/a.js', 'clients/a.py']
   expect(paths.filter((path) => isInContext(path, ignore))).toEqual(['client/index.ts'])
