@@ -189,7 +189,7 @@ describe.skipIf(inject('clusterUrls').length > 0)('a job that is started where i
     }))
     await ended([await submit()])
     expect([failures, starts()]).toEqual([2, 0])
-    expect(errors).toEqual(['opening: Error: no answer'])
+    expect(errors).toEqual(['opening a started job: Error: no answer'])
   })
 
   it('is answered as running, and can be cancelled at once', async () => {
