@@ -8,8 +8,8 @@
 //
 // Plain JavaScript without packages: nothing else can be relied on yet.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import { constants } from 'node:os'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { constants, tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { buildDashboard, ensureDashboard, isDashboardBuild, servesDashboard } from './dashboard.mjs'
@@ -41,6 +41,8 @@ const ALLOCATOR = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '131072' }
  * without it: it would start faster, too, but take 30 MiB more under load.
  */
 const COMPILE_CACHE = join(root, 'node_modules', '.cache', 'sluice')
+/** More files do not fail by chance. */
+const MOST_FILES_AGAIN = 4
 const ROLES = ['api', 'worker', 'all', 'simulator']
 
 try {
@@ -57,7 +59,9 @@ try {
   if (servesDashboard(root, target.args)) await ensureDashboard({ root, node, log })
   process.exitCode = isDashboardBuild(root, target.args)
     ? await buildDashboard({ root, log }, () => run(node, target))
-    : await run(node, target)
+    : target.isWholeSuite && process.env.CI
+      ? await runSuite(node, target, log)
+      : await run(node, target)
 } catch (error) {
   console.error(`sluice: ${error instanceof Error ? error.message : error}`)
   process.exitCode = 1
@@ -69,6 +73,7 @@ function readTarget([name, ...rest]) {
       args: [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest],
       cwd: root,
       runsTests: true,
+      isWholeSuite: rest.length === 0,
     }
   if (name === '--check')
     return { args: [join(root, 'scripts/check.ts'), ...rest], cwd: root, runsTests: true }
@@ -99,6 +104,25 @@ function readVersion(path) {
   if (!existsSync(path)) return null
   const answer = spawnSync(path, ['-p', 'process.versions.node'], { encoding: 'utf8', timeout: 20_000 })
   return answer.status === 0 ? answer.stdout.trim() : null
+}
+
+/**
+ * Runs all tests, and those files once more that failed, alone and in new processes: among thousands of tests that start processes, a
+ * busy machine fails one by chance. `test/helpers/totals-reporter.ts` writes the report, and adds both runs up.
+ */
+async function runSuite(node, target, log) {
+  const report = join(tmpdir(), `sluice-tests-${process.pid}.json`)
+  process.env.SLUICE_TEST_REPORT = report
+  try {
+    const code = await run(node, target)
+    const failed = code === 1 && existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')).failed : []
+    if (failed.length === 0 || failed.length > MOST_FILES_AGAIN) return code
+    log(`these files failed, and run once more, alone: ${failed.join(' ')}`)
+    process.env.SLUICE_TEST_IS_AGAIN = '1'
+    return await run(node, { ...target, args: [...target.args, ...failed] })
+  } finally {
+    rmSync(report, { force: true })
+  }
 }
 
 /**

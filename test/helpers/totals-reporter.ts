@@ -1,17 +1,45 @@
-import type { Reporter } from 'vitest/node'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { relative } from 'node:path'
+import type { Reporter, TestModule } from 'vitest/node'
 
-/** Ends a run with a line `N passed, N failed, N skipped`, for programs that read the output. */
-export function createTotalsReporter(): Reporter {
+type Totals = { passed: number; failed: number; skipped: number; pending: number }
+
+/** What `scripts/bootstrap.mjs` reads of a whole run: the files that failed, and what the others came to. */
+type Report = { failed: string[]; others: Totals }
+
+const none = (): Totals => ({ passed: 0, failed: 0, skipped: 0, pending: 0 })
+
+/**
+ * Ends a run with `N passed, N failed, N skipped` alone on a line, for programs that read the output. With a path in
+ * `SLUICE_TEST_REPORT` it writes the report there. A run of the files that failed in a run before adds its totals to those of the others.
+ */
+export function createTotalsReporter(env: NodeJS.ProcessEnv = process.env): Reporter {
   return {
     onTestRunEnd(modules, unhandledErrors) {
-      const totals = { passed: 0, failed: unhandledErrors.length, skipped: 0, pending: 0 }
-      for (const module of modules) {
-        // A file that could not be loaded has no tests that could fail.
-        if (module.state() === 'failed' && module.errors().length > 0) totals.failed++
-        for (const test of module.children.allTests()) totals[test.result().state]++
+      const path = env.SLUICE_TEST_REPORT
+      const isAgain = env.SLUICE_TEST_IS_AGAIN === '1' && path !== undefined && existsSync(path)
+      const totals = isAgain ? (JSON.parse(readFileSync(path, 'utf8')) as Report).others : none()
+      totals.failed += unhandledErrors.length
+      for (const module of modules) add(totals, module)
+      if (path !== undefined && !isAgain) {
+        const isFailed = (module: TestModule) => module.state() === 'failed'
+        const others = none()
+        for (const module of modules) if (!isFailed(module)) add(others, module)
+        // An error outside of tests is of no file.
+        const failed =
+          unhandledErrors.length > 0
+            ? []
+            : modules.filter(isFailed).map(({ moduleId }) => relative(process.cwd(), moduleId))
+        writeFileSync(path, JSON.stringify({ failed, others } satisfies Report))
       }
       const notRun = totals.skipped + totals.pending
       console.log(`${totals.passed} passed, ${totals.failed} failed, ${notRun} skipped`)
     },
   }
+}
+
+function add(totals: Totals, module: TestModule): void {
+  // A file that could not be collected has no tests that could fail.
+  if (module.state() === 'failed' && module.errors().length > 0) totals.failed++
+  for (const test of module.children.allTests()) totals[test.result().state]++
 }

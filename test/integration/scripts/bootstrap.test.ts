@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { readProcessIdentity } from '../../../lib/process-identity.ts'
 
 const scripts = fileURLToPath(new URL('../../../scripts', import.meta.url))
@@ -229,6 +229,50 @@ describe('the dashboard', () => {
   test('is not built again after it was built by hand', async () => {
     expect((await start('scripts/build.ts').ended).code).toBe(0)
     expect(await start('main.ts', 'api').ended).toEqual({ code: 0, out: 'up\n', err: '' })
+  })
+})
+
+describe('all tests in CI', () => {
+  /** Stands for vitest: it fails in these files, in a second run only where they are still broken. */
+  async function writeRunner(failed: string[], isBroken: boolean): Promise<void> {
+    await install()
+    await mkdir(join(root, 'node_modules/vitest'), { recursive: true })
+    await write(
+      'node_modules/vitest/vitest.mjs',
+      `import { writeFileSync } from 'node:fs'
+      const files = process.argv.slice(3)
+      console.log(['ran', ...files].join(' '))
+      const { SLUICE_TEST_REPORT: report, SLUICE_TEST_IS_AGAIN: again } = process.env
+      if (again !== '1') writeFileSync(report, ${JSON.stringify(JSON.stringify({ failed }))})
+      process.exitCode = again !== '1' || ${isBroken} ? 1 : 0`,
+    )
+  }
+  beforeEach(() => {
+    vi.stubEnv('CI', 'true')
+    return () => void vi.unstubAllEnvs()
+  })
+
+  test.each([
+    [false, 0],
+    [true, 1],
+  ])('run the files that failed once more, alone; broken still: %s', async (isBroken, code) => {
+    await writeRunner(['test/a.test.ts', 'test/b.test.ts'], isBroken)
+    const { err, ...ended } = await start('--test').ended
+    expect(ended).toEqual({ code, out: 'ran\nran test/a.test.ts test/b.test.ts\n' })
+    expect(err).toContain('run once more, alone: test/a.test.ts test/b.test.ts')
+  })
+
+  test.each([
+    ['many files failed', ['a', 'b', 'c', 'd', 'e'], [], 'true'],
+    ['something else failed', [], [], 'true'],
+    ['a part was asked for', ['a'], ['a'], 'true'],
+    ['it is not CI', ['a'], [], ''],
+  ])('run once where %s', async (_, failed, args, ci) => {
+    await writeRunner(failed, false)
+    vi.stubEnv('CI', ci)
+    vi.stubEnv('SLUICE_TEST_REPORT', join(root, 'unused.json'))
+    const { code, out } = await start('--test', ...args).ended
+    expect({ code, out }).toEqual({ code: 1, out: `${['ran', ...args].join(' ')}\n` })
   })
 })
 

@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { configSchema } from '../../../config/schema.ts'
 import { createLiveConfig, type LiveConfig } from '../../../config/watch.ts'
 import { closeRedis, createRedis } from '../../../lib/redis.ts'
@@ -80,7 +80,8 @@ describe('tenants at run time', () => {
   let other: Process
   const place = { value: null as TestPlace | null }
 
-  beforeAll(async () => {
+  // For each test, so that its second try finds no tenant of the first.
+  beforeEach(async () => {
     place.value = testRedis()
     one = await openProcess(place.value)
     other = await openProcess(place.value)
