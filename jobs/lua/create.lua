@@ -3,7 +3,7 @@
 -- In the script `create`, create-only.lua comes before this file. In `create-and-start`, the gate and start-here.lua
 -- do; start-here.lua says what comes first in KEYS and ARGV there.
 --
--- ARGV  from `first` on, for each job: how many arguments follow for it, and these:
+-- ARGV  from `first` on, for each job: how many arguments follow for it, and these (`encodeCreate` of create-script.ts):
 --       1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --         (after spaces: older forms under which it may be stored)
 --       6 idempotency ttl ms  7 most open jobs of the tenant; if the tenant limits its fair keys, after spaces:

@@ -4,6 +4,7 @@
 -- KEYS  3… keys that exist only while something waits in the lane's queue, the one that exists while workers have entries of it,
 --       then the keys of the gate
 -- ARGV  1 how many of KEYS 3… are of the lane's queue  2 how many arguments the gate has  3… these; then those of create.lua
+--       (`encodeGate` of create-script.ts; `encodeStart` of direct-plan.ts writes argument 20 of a job)
 -- Invariants: a job is started here only if nothing else waits for its lane, and with the permit of its call. Only
 -- start.lua checks budgets and the limits of fair keys, so jobs that have them are not started here.
 
