@@ -110,7 +110,7 @@ export async function createElements(
     const { id, budgetNano } = record
     const total =
       budgetNano === null ? [] : [{ usd: budgetNano / 1e9, per: 'total' as const, time_zone: 'UTC' }]
-    const own = toWindows('flow', id, [...total, ...record.budgets], now)
+    const own = toWindows({ owner: 'flow', name: id }, [...total, ...record.budgets], now)
     const budgets = [...(job.limits.budgets ?? []), ...own]
     const attempt = attemptOf(state, index)
     const deadlines = [job.deadline, record.deadline].filter((time) => time !== null)

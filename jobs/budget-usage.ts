@@ -79,13 +79,15 @@ export function createBudgets(deps: {
   }
 
   const read: Budgets['read'] = (tenant, owner, name, budgets) =>
-    Promise.all(toWindows(owner, name, budgets, now()).map((window) => readWindow(rootOf(tenant), window)))
+    Promise.all(
+      toWindows({ owner, name }, budgets, now()).map((window) => readWindow(rootOf(tenant), window)),
+    )
 
   return {
     read,
     async topFairKeys(tenant, budgets) {
       const lists = await Promise.all(
-        toWindows('fair_key', null, budgets, now()).map(({ start, end }) =>
+        toWindows({ owner: 'fair_key', name: null }, budgets, now()).map(({ start, end }) =>
           redis.zrevrange(`${rootOf(tenant)}:fair-key-costs:${start}:${end}`, 0, -1),
         ),
       )

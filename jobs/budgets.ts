@@ -27,8 +27,7 @@ export const NEVER = 253_402_300_799_999
 
 /** Budgets with their windows at an instant, Unix ms. */
 export function toWindows(
-  owner: BudgetOwner,
-  name: string | null,
+  { owner, name }: Pick<BudgetWindow, 'owner' | 'name'>,
   budgets: readonly AnyBudget[],
   now: number,
 ): BudgetWindow[] {

@@ -75,7 +75,10 @@ export function prepare(preparation: Preparation): PreparedJob {
     ...{ job, id, hash, record, direct },
     fingerprints: fingerprintsOf(job, plainHash, atRest),
     retainMs: preparation.retainMs,
-    windows: [...ownBudgets(job), ...toWindows('group', job.group, groupBudgets?.budgets ?? [], now)],
+    windows: [
+      ...ownBudgets(job),
+      ...toWindows({ owner: 'group', name: job.group }, groupBudgets?.budgets ?? [], now),
+    ],
     groupBudgetsVersion: groupBudgets?.version ?? null,
     isBrief: preparation.isBrief,
   })

@@ -89,9 +89,9 @@ export function toNewJob(
 function findLimits(tenant: Tenant, hasFairKey: boolean, now: number): NewJob['limits'] {
   const { limits, payers = [], perFairKey, fairKeyBudgets = [], budgetRules } = tenant
   const windows = [
-    ...toWindows('tenant', null, limits.budgets ?? [], now),
-    ...payers.flatMap(({ key, budgets }) => toWindows('key', key, budgets, now)),
-    ...toWindows('fair_key', null, hasFairKey ? fairKeyBudgets : [], now),
+    ...toWindows({ owner: 'tenant', name: null }, limits.budgets ?? [], now),
+    ...payers.flatMap(({ key, budgets }) => toWindows({ owner: 'key', name: key }, budgets, now)),
+    ...toWindows({ owner: 'fair_key', name: null }, hasFairKey ? fairKeyBudgets : [], now),
   ]
   return {
     maxQueued: limits.max_queued,

@@ -25,8 +25,8 @@ export async function bookCall(
 ): Promise<Booked | null> {
   const { name, limits, payers = [], budgetRules } = tenant
   const windows = [
-    ...toWindows('tenant', null, limits.budgets ?? [], now()),
-    ...payers.flatMap((payer) => toWindows('key', payer.key, payer.budgets, now())),
+    ...toWindows({ owner: 'tenant', name: null }, limits.budgets ?? [], now()),
+    ...payers.flatMap((payer) => toWindows({ owner: 'key', name: payer.key }, payer.budgets, now())),
   ]
   const dailyUsd = limits.budget_usd_per_day ?? null
   if (lane.price === null) {

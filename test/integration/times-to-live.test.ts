@@ -1170,7 +1170,11 @@ it('budgets of groups, and the spending of fair keys, expire by themselves', asy
     rootOf: (tenant) => tenantRoot(house.prefix, tenant),
   })
   await budgets.setOfGroup(TENANT, 'g', [{ usd: 1, per: 'day', time_zone: 'UTC' }])
-  const own = toWindows('fair_key', 'a-digest', [{ usd: 1, per: 'month', time_zone: 'UTC' }], Date.now())
+  const own = toWindows(
+    { owner: 'fair_key', name: 'a-digest' },
+    [{ usd: 1, per: 'month', time_zone: 'UTC' }],
+    Date.now(),
+  )
   const limits = { maxQueued: 10, requestsPerMinute: null, budgetUsdPerDay: null, budgets: own }
   await house.jobs.create(newJob({ limits, estimateUsd: 0.1, group: 'g' }))
   const { claimed } = await house.start()

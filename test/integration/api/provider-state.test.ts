@@ -276,7 +276,7 @@ it('requests that are not jobs keep to the limits of their tenant', async () => 
 
   expect(await ask(strictKey)).toEqual([200, undefined, 0])
   const { budgets } = api.config.tenants.strict!.limits
-  for (const window of toWindows('tenant', null, budgets!, Date.now())) {
+  for (const window of toWindows({ owner: 'tenant', name: null }, budgets!, Date.now())) {
     await api.redis.hset(`${api.root('strict')}:budget:${accountName(window)}`, 'spent', 2e9)
   }
   expect(await ask(strictKey, 'compact')).toMatchObject([429, 'budget_exhausted', expect.any(Number)])

@@ -211,9 +211,9 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): S
     usedToday: state.day.sum[REQUESTS],
     capacityToday: limits.dailyCapacities[REQUESTS],
     inFlight: findLeases(state, now).length,
-    ...readTier(state, state, null, now),
+    ...readTier(state, { tier: state, held: null }, now),
     tiers: [...state.tiers]
-      .map(([name, tier]) => ({ name, ...readTier(state, tier, state.held, now) }))
+      .map(([name, tier]) => ({ name, ...readTier(state, { tier, held: state.held }, now) }))
       .sort((one, other) => (one.name < other.name ? -1 : 1)),
     learned: {
       requests: requests && { ...requests, at: requests.at - state.skew },
@@ -232,8 +232,7 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): S
 /** The tier's own pause, or that of all tiers; its breaker; its share of the rate. */
 function readTier(
   { permits, skew }: BucketState,
-  tier: TierState,
-  held: BucketState['held'],
+  { tier, held }: { tier: TierState; held: BucketState['held'] },
   now: number,
 ): ShownTier {
   const breaker = findBreakerState(tier.breaker, now)
@@ -272,7 +271,7 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
   const pacing = findPacing(state.windowLearning, lane, now)
   const limits = computeLimits(lane, state.learned, pacing.window)
   const lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
-  refill(state.levels, limits.rates, lived, pacing)
+  refill(state.levels, { rates: limits.rates, lived }, pacing)
   const isNewStep = lane.window_auto === true && state.windowLearning?.since === state.last
   const closedSlice = rollLedger(state.window, { ...pacing, headroom: lane.headroom, isNewStep }, now)
   rollLedger(state.day, { window: DAY_MS, headroom: lane.headroom }, now)
@@ -285,7 +284,11 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
  * a second's worth (of shorter windows, a tenth): what one limit holds back is not lost for the others, and calls of
  * different sizes use them all. An idle lane keeps no more than the bursts.
  */
-function refill(levels: Amounts, rates: Bounds, lived: number, { burst, saved }: Pacing): void {
+function refill(
+  levels: Amounts,
+  { rates, lived }: { rates: Bounds; lived: number },
+  { burst, saved }: Pacing,
+): void {
   let short = 0
   for (const dimension of DIMENSIONS) {
     const rate = rates[dimension]

@@ -38,14 +38,18 @@ export function settle(buckets: readonly Bucket[], bookings: Booking[], serverNo
       if (!permit) continue
       bucket.state.permits.delete(booking.permit)
       const isJudged = hasSources ? bucket.source !== undefined : index === 0
-      settleOne(bucket, permit, booking, {
-        isJudged,
-        isThrottled: isJudged || (index > 0 && loads[index] === highest),
-        reports: [
-          isReportedOn(opened, { ...bucket, counted: 'requests' }, booking),
-          isReportedOn(opened, { ...bucket, counted: 'tokens' }, booking),
-        ],
-      })
+      settleOne(
+        bucket,
+        { permit, booking },
+        {
+          isJudged,
+          isThrottled: isJudged || (index > 0 && loads[index] === highest),
+          reports: [
+            isReportedOn(opened, { ...bucket, counted: 'requests' }, booking),
+            isReportedOn(opened, { ...bucket, counted: 'tokens' }, booking),
+          ],
+        },
+      )
       if (bucket.source !== undefined) shutOrOpen(bucket, bucket.source.mark, booking)
     }
   }
@@ -71,8 +75,7 @@ type EndedCall = {
 
 function settleOne(
   { state, limited, pacing, now }: Bucket & Moment,
-  permit: Permit,
-  booking: Booking,
+  { permit, booking }: { permit: Permit; booking: Booking },
   role: { isJudged: boolean; isThrottled: boolean; reports: EndedCall['reports'] },
 ): void {
   const { actual, outcome, pauseMs, reason } = booking
