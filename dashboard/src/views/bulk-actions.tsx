@@ -13,14 +13,14 @@ const words = {
     button: 'Cancel these…',
     title: 'Cancel these jobs?',
     action: 'Cancel',
-    text: 'They end at once. Calls under way are aborted; what a provider has done by then may still be paid for.',
+    text: 'They end at once. Running calls are aborted; the provider may still bill what it has done.',
     done: 'cancelled.',
   },
   retry: {
     button: 'Redrive these…',
     title: 'Redrive these jobs?',
     action: 'Redrive',
-    text: 'They go back to their queues with fresh tries, and are paid for again.',
+    text: 'They return to their queues with new attempts, and are paid for again.',
     done: 'queued again.',
   },
 } as const

@@ -37,7 +37,7 @@ export function EditJobDialog(props: { job: Job; tenant: string | null; onClose:
       onClose={onClose}
     >
       <p class="muted">
-        This job stays as it is. The new one names it in its metadata, and is paid for by itself.
+        This job stays as it is. The metadata of the new job refers to it. The new job is paid for separately.
       </p>
       {failure === null ? null : (
         <p role="alert" class="failure">

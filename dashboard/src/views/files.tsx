@@ -57,7 +57,7 @@ export function FilesView({ filter }: { filter: FilterOf<'files'> }) {
               </p>
             </Empty>
           ) : (
-            <Empty title="No file is of this purpose." />
+            <Empty title="No file has this purpose." />
           )
         }
       />

@@ -126,7 +126,7 @@ const questions = {
   retry: {
     title: 'Go on from what failed?',
     action: 'Go on',
-    text: 'Steps that failed or were cancelled are run again, and paid for again. What completed stays.',
+    text: 'Failed and cancelled steps run again and are paid for again. Completed steps stay.',
     done: 'The flow goes on.',
   },
 } as const

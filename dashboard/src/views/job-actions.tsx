@@ -11,19 +11,19 @@ const questions: Record<Action, { title: string; action: string; text: string; d
   cancel: {
     title: 'Cancel this job?',
     action: 'Cancel the job',
-    text: 'One that waits ends at once. Of one that runs the call is aborted; what the provider has done by then may be billed.',
+    text: 'A waiting job ends at once. The call of a running job is aborted; the provider may still bill what it has done.',
     done: 'The job is cancelled.',
   },
   retry: {
     title: 'Try this job again?',
     action: 'Try again',
-    text: 'It goes back to its queue with fresh tries, and is paid for again.',
+    text: 'It returns to its queue with new attempts, and is paid for again.',
     done: 'The job is queued again.',
   },
   delete: {
     title: 'Forget this job?',
     action: 'Forget it',
-    text: 'Its request, its result and its events are gone from the store for good.',
+    text: 'Its request, its result and its events are deleted permanently.',
     done: 'The job is forgotten.',
   },
 }

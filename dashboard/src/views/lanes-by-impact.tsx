@@ -47,7 +47,7 @@ export function LanesByImpact({ all }: { all: readonly Lane[] }) {
           </p>
         </Empty>
       ) : lanes.length === 0 ? (
-        <Empty title="No lane has that in its name." />
+        <Empty title="No lane has this text in its name." />
       ) : lanes.length <= FEW_LANES ? (
         <Few lanes={lanes} />
       ) : (

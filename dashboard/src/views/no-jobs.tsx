@@ -5,7 +5,7 @@ import { formatCount } from '../format.ts'
 export function NoJobs(props: { isFiltered: boolean; isOfAll: boolean; scanned: number | null }) {
   const { isFiltered, isOfAll, scanned } = props
   if (scanned !== null)
-    return <Empty title={`None of these ${formatCount(scanned)} jobs is like that; older ones may be.`} />
+    return <Empty title={`None of these ${formatCount(scanned)} jobs matches; older ones may.`} />
   if (isFiltered) return <Empty title="No job is like that." />
   return (
     <Empty title={isOfAll ? 'There are no jobs.' : 'This tenant has no jobs.'}>

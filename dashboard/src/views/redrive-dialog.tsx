@@ -53,8 +53,8 @@ export function RedriveDialog(props: { failure: Failure; onClose: () => void }) 
       onClose={onClose}
     >
       <p>
-        Those of <b>{tenant}</b> that failed in <b>{lane}</b> with <code>{code}</code> go back to their queue
-        with fresh tries, and are paid for again.
+        Jobs of <b>{tenant}</b> that failed in <b>{lane}</b> with <code>{code}</code> return to their queue
+        with new attempts, and are paid for again.
       </p>
       {retryable ? null : (
         <p class="why warn">
