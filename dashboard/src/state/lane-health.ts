@@ -71,7 +71,7 @@ export function decideInWords(lane: Lane): string {
     return `No call leaves: the breaker is open until a probe succeeds. ${queue}${delayed > 0 ? `, and ${formatCount(delayed)} for later` : ''}.`
   if (lane.paused_until !== null) return `No call leaves: the lane is paused. ${queue}.`
   if (lane.breaker.state === 'half_open')
-    return `Only one call at a time leaves, to check whether the provider is back. ${queue}.`
+    return `One call at a time leaves, to check whether the provider is back. ${queue}.`
   if (waiting > 0 && lane.waiting_for !== null)
     return `The next call waits for ${describeWait(lane.waiting_for)} ${whose}; until then ${queue.replace('jobs wait', 'jobs wait in turn')}.`
   if (lane.speed < 1)
