@@ -30,11 +30,12 @@ export type DurableScripts = {
   signal(
     sent: SignalArguments,
   ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
+  release(place: StepPlace): Promise<void>
   /** Deletes a run. Resolves to whether there was one. */
   remove(place: Omit<StepPlace, 'name'>): Promise<boolean>
 }
 
-const NAMES = ['read', 'begin', 'signal', 'remove'] as const
+const NAMES = ['read', 'begin', 'release', 'signal', 'remove'] as const
 
 /** Registers the scripts with a connection. */
 export function createDurableScripts(redis: RedisClient): DurableScripts {
@@ -62,6 +63,9 @@ export function createDurableScripts(redis: RedisClient): DurableScripts {
     async signal({ sender, value, mostSteps, ...place }) {
       const [word, at] = (await send('signal', place, sender ?? '-', value, mostSteps)) as Buffer[]
       return { kind: word!.toString() as 'sent', at: Number(at?.toString() ?? 0) }
+    },
+    async release(place) {
+      await send('release', place)
     },
     remove: async (place) => (await send('remove', { ...place, name: '' })) === 1,
   }

@@ -78,6 +78,8 @@ export function createDurableRuns(deps: {
       return { kind: answer.kind, step: toStep(tenant, id, name, answer.stored)! }
     },
 
+    release: (tenant, id, name) => scripts.release(placeOf(tenant, id, name)),
+
     async wait(tenant, id, name, timeoutMs, signal) {
       const over = AbortSignal.any([AbortSignal.timeout(Math.ceil(timeoutMs)), signal])
       let wake = () => {}

@@ -268,7 +268,9 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
     )
     const place = { id: step.jobId!, durable: { run: runDigest(id), id, step: name } }
     const accepted = await acceptOrRetry({ ...newJob, ...originOf(request), ...place }, 'replay', deps).catch(
-      (error: unknown) => {
+      async (error: unknown) => {
+        // Otherwise it is unknown whether the job was created.
+        if (error instanceof ApiError) await durable.release(tenant.name, id, name)
         throw placeWithin('job', error)
       },
     )

@@ -4,7 +4,8 @@
 -- ARGV  1 digest of the run's id  2 retain ms  3 name of the step  4… the script's own
 --
 -- A run is a hash: `id`, `created_at`, `steps` and `signals` (how many), `looked` (jobs/lua/retire.lua), `s:<name>` for a step and
--- `v:<name>` for its signal. Values of signals are in `…:values`, because they may be long. A step is
+-- `v:<name>` for its signal. Values of signals are in `…:values`, because they may be long. `…:making` says of steps whose jobs are being
+-- created until when, Unix ms. A step is
 -- `<kind> <at> <until or -> <fingerprint> <job or ->`, a signal `<at> <digest of its idempotency key or ->`.
 -- Invariant: every run is in the tenant's `expiry` as `durable:<digest>`, with the same score in `durables`, and by its creation in
 -- `durables:created`. jobs/lua/retire.lua deletes it, but never before the jobs of its steps have ended and their retention is over.
@@ -17,6 +18,7 @@ local function ms(value) return string.format('%d', value) end
 
 local key = root .. ':durable:' .. ARGV[1]
 local retain, name = tonumber(ARGV[2]), ARGV[3]
+local making = key .. ':making'
 
 -- Keeps the run for `retain` from `from` on. This never shortens its time.
 local function keep(from)

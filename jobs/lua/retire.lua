@@ -51,7 +51,7 @@ local function retire_run(run)
     place_run(run, ms(now + 1))
     redis.call('HSET', key, 'looked', page[1] .. ' ' .. ms(last) .. ' ' .. ms(now + 1))
   else
-    redis.call('UNLINK', key, key .. ':values')
+    redis.call('UNLINK', key, key .. ':values', key .. ':making')
     take_out(root .. ':expiry', 'durable:' .. run)
     redis.call('ZREM', root .. ':durables', run)
     redis.call('ZREM', root .. ':durables:created', run)

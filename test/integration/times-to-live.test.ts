@@ -126,6 +126,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:file:file-\w+:gone$/, HOUR],
   [/^file-link:\w+$/, HOUR],
   [/^T:durable:\w+(:values)?$/, null, 'its place in `expiry`, below'],
+  [/^T:durable:\w+:making$/, 10 * SECOND],
   [/^T:durables(:created)?$/, null, 'holds what is there'],
   [/^G:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
   [/^G:(bucket|permits|records|ledger:window|ledger:day)$/, null, 'one of a lane'],

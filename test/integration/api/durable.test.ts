@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { runDigest } from '../../../durable/keys.ts'
 import type { Job } from '../../../jobs/job.ts'
 import { acmeKey, chatJob, createTestApi, otherKey, type TestApi, testTenants } from '../../helpers/api.ts'
 import { keysOf } from '../../helpers/redis.ts'
@@ -104,6 +105,18 @@ describe('a step that is a job', () => {
       })
     }
     expect((await call('GET', runPath(run))).body).toMatchObject({ steps: [{ name: 'step' }] })
+  })
+
+  it('is one of several that are asked for at once under its name: the others are refused, then and later', async () => {
+    const run = newRun()
+    const asks = Array.from({ length: 8 }, (_, index) => ({ job: chatJob({}, `${run} ${index}`) }))
+    const answers = await Promise.all(asks.map((ask) => put(run, 'step', ask)))
+    const later = []
+    for (const ask of asks) later.push(await put(run, 'step', ask))
+    const begun = answers.findIndex(({ status }) => status === 201)
+    for (const [index, { status }] of answers.entries()) expect(status).toBe(index === begun ? 201 : 409)
+    for (const [index, { status }] of later.entries()) expect(status).toBe(index === begun ? 200 : 409)
+    expect(later[begun]!.body.job!.id).toBe(answers[begun]!.body.job!.id)
   })
 
   it('is shown as failed, and waited for again once its job is queued again', async () => {
@@ -315,17 +328,17 @@ describe('a run', () => {
 
   it('is deleted with all its data, and begins again', async () => {
     const run = newRun()
-    const keys = async () => (await keysOf(api.redis, `${api.root('acme')}:durable:*`)).length
-    const before = await keys()
+    const keys = async () =>
+      (await keysOf(api.redis, `${api.root('acme')}:durable:${runDigest(run)}*`)).length
     const { id } = (await put(run, 'step', { job: chatJob({ cache: 'off' }, run) })).body.job!
     await put(run, 'approve', { signal: {} })
     await signal(run, 'approve', 'yes')
-    expect(await keys()).toBe(before + 2)
+    expect(await keys()).toBe(3)
     expect(await call('DELETE', runPath(run))).toMatchObject({
       status: 200,
       body: { id: run, deleted: true },
     })
-    expect(await keys()).toBe(before)
+    expect(await keys()).toBe(0)
     expect((await call('GET', `/v1/jobs/${id}`)).status).toBe(404)
     expect((await call('DELETE', runPath(run))).status).toBe(404)
     expect((await put(run, 'approve', { signal: {} })).body).toMatchObject({ status: 'waiting', value: null })
