@@ -115,7 +115,7 @@ function shorten(end: AttemptEnd, usage: Usage | null): object {
   return {
     ...rest,
     ...(status === USUAL_STATUS ? {} : { status: status ?? null }),
-    ...(JSON.stringify(own ?? null) === JSON.stringify(usage) ? {} : { usage: own }),
+    ...(own === usage || JSON.stringify(own ?? null) === JSON.stringify(usage) ? {} : { usage: own }),
   }
 }
 

@@ -108,8 +108,7 @@ function chargeOf(exact: ExactPrice, usage: PricedUsage): bigint {
     (output - spoken) * rates.output +
     spoken * rates.audio_output +
     countOf(usage.images) * exact.image +
-    (parseDecimal(usage.audio_seconds ?? 0, SECOND_DIGITS) * exact.audioSecond) /
-      10n ** BigInt(SECOND_DIGITS) +
+    priceOfSound(usage.audio_seconds, exact.audioSecond) +
     exact.request
   )
 }
@@ -175,6 +174,11 @@ function parseDecimal(value: number, digits: number): bigint {
   if (shift >= 0) return all * 10n ** BigInt(shift)
   const scale = 10n ** BigInt(-shift)
   return (all + scale / 2n) / scale
+}
+
+function priceOfSound(seconds: number | undefined, rate: bigint): bigint {
+  if (seconds === undefined || seconds === 0) return 0n
+  return (parseDecimal(seconds, SECOND_DIGITS) * rate) / 10n ** BigInt(SECOND_DIGITS)
 }
 
 function countOf(tokens: number | undefined): bigint {

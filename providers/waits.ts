@@ -13,6 +13,7 @@ const LONG_UNITS: [RegExp, string][] = [
 ]
 const DURATION =
   /(\d{1,15}(?:\.\d{1,12})?)\s?(milliseconds?|millis?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])/gi
+const SHORT_DURATION = /^(\d{1,15}(?:\.\d{1,12})?)(ms|s)$/
 const RETRY_INFO = 'type.googleapis.com/google.rpc.RetryInfo'
 const DECIMAL = /^\d+(?:\.\d+)?$/
 /** `Sun Nov  6 08:49:37 1994`. */
@@ -74,6 +75,9 @@ export function parseWait(value: JsonValue | undefined, unit: number, now: numbe
 
 /** `6m0s`, `1.5s`, `120ms`, `2 minutes and 5 seconds`; undefined for anything else. */
 function parseDuration(text: string): number | undefined {
+  // Every answer of many providers has some of these.
+  const short = SHORT_DURATION.exec(text)
+  if (short) return Number(short[1]) * UNITS[short[2]!]!
   let total = 0
   let rest = text
   for (const [whole, number, unit] of text.matchAll(DURATION)) {

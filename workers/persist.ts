@@ -3,6 +3,22 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** How long a write under way may still take when the process gives up, ms. */
 const LAST_MS = 1500
 
+/** What is to be told of the end of the process, by its signal. */
+const writesOf = new WeakMap<AbortSignal, Set<() => void>>()
+
+/**
+ * The writes under way that hear of the signal. One listener serves all of them: a signal goes through all its listeners to add or remove
+ * one, and a busy worker has a hundred writes under way.
+ */
+function writesUnder(signal: AbortSignal): Set<() => void> {
+  const known = writesOf.get(signal)
+  if (known !== undefined) return known
+  const writes = new Set<() => void>()
+  writesOf.set(signal, writes)
+  signal.addEventListener('abort', () => writes.forEach((tell) => void tell()), { once: true })
+  return writes
+}
+
 /**
  * Makes a write that must not be lost, such as a result that was paid for. It tries again until the store takes the
  * write. Every write given here has to be idempotent.
@@ -47,11 +63,12 @@ export async function persist<T>(
           LAST_MS,
         )
       }
+      const writes = writesUnder(deps.signal)
       if (deps.signal.aborted) abort()
-      else deps.signal.addEventListener('abort', abort, { once: true })
+      else writes.add(abort)
       const end = () => {
         clearTimeout(timer)
-        deps.signal.removeEventListener('abort', abort)
+        writes.delete(abort)
       }
       writing.then(resolve, reject).finally(end)
     })

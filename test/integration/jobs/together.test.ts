@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import type { Held } from '../../../jobs/queue-entry.ts'
 import {
   complete,
   fail,
@@ -140,4 +141,33 @@ it('an index that cannot be written keeps no job beside it from its place in the
     return queued.size >= accepted.length
   })
   expect(queued).toEqual(new Set(accepted))
+})
+
+it('a job that another takes over in the same script is claimed as it is after that', async () => {
+  const store = await openTestStore()
+  const cost = { ...newJob().cost, flex: { until: null, fallBackAfter: 3_600_000 } }
+  const patient = await submit(store, { cost })
+  const due = await submit(store, { delayMs: 50 })
+  const held: Held[] = []
+  await until(async () => {
+    await store.outbox.sweep(TENANT, 0)
+    held.push(...(await store.lane().fetch(2)))
+    return held.length === 2
+  })
+  const inOrder = [due, patient].map(({ id }) => held.find((one) => one.id === id)!)
+  const started = await Promise.all(inOrder.map((one) => store.work.start([one], intent)))
+  expect(started.map(([one]) => one!.kind)).toEqual(['run', 'done'])
+  expect((await read(store, due.id)).status).toBe('running')
+  expect(await read(store, patient.id)).toMatchObject({ status: 'queued', attempts: 0 })
+})
+
+it('answers to equal requests that are stored together are each kept for their own job', async () => {
+  const store = await openTestStore()
+  const outcomes = await store.jobs.createMany([1, 2].map(() => newJob({ cache: 'refresh' })))
+  const running = [await store.start(), await store.start()]
+  await Promise.all(running.map((one, at) => complete(store, one, { answer: at })))
+  for (const [at, { claimed }] of running.entries()) {
+    expect(await read(store, claimed.id)).toMatchObject({ status: 'completed', result: { answer: at } })
+  }
+  expect(outcomes.map(({ kind }) => kind)).toEqual(['created', 'created'])
 })
