@@ -146,8 +146,8 @@ it('an index that cannot be written keeps no job beside it from its place in the
 it('a job that another takes over in the same script is claimed as it is after that', async () => {
   const store = await openTestStore()
   const cost = { ...newJob().cost, flex: { until: null, fallBackAfter: 3_600_000 } }
-  const patient = await submit(store, { cost })
-  const due = await submit(store, { delayMs: 50 })
+  const patient = await submit(store, { cost, estimateUsd: 1 })
+  const due = await submit(store, { delayMs: 50, estimateUsd: 2 })
   const held: Held[] = []
   await until(async () => {
     await store.outbox.sweep(TENANT, 0)
@@ -159,6 +159,8 @@ it('a job that another takes over in the same script is claimed as it is after t
   expect(started.map(([one]) => one!.kind)).toEqual(['run', 'done'])
   expect((await read(store, due.id)).status).toBe('running')
   expect(await read(store, patient.id)).toMatchObject({ status: 'queued', attempts: 0 })
+  // What was reserved for the other is free, once.
+  expect(Number(await store.redis.get(`${store.root}:money:reserved`))).toBe(2e9)
 })
 
 it('answers to equal requests that are stored together are each kept for their own job', async () => {
