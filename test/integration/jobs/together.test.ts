@@ -145,7 +145,7 @@ it('an index that cannot be written keeps no job beside it from its place in the
 
 it('a job that another takes over in the same script is claimed as it is after that', async () => {
   const store = await openTestStore()
-  const cost = { ...newJob().cost, flex: { until: null, fallBackAfter: 3_600_000 } }
+  const cost = { ...newJob().cost, flex: { until: null, fallBackAfter: 3_600_000, timeout: 600_000 } }
   const patient = await submit(store, { cost, estimateUsd: 1 })
   const due = await submit(store, { delayMs: 50, estimateUsd: 2 })
   const held: Held[] = []
