@@ -35,8 +35,8 @@ export default defineConfig({
     testTimeout: 60_000,
     // What a test waits for comes in a moment, or in some seconds on a busy machine: the default of one second is for neither.
     expect: { poll: { timeout: 15_000 } },
-    hookTimeout: 60_000,
-    teardownTimeout: 20_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 60_000,
     reporters: ['default', createTotalsReporter()],
   },
 })

@@ -6,7 +6,7 @@ import { endFile } from './at-end-of-file.ts'
 const KINDS = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'ProcessWrap', 'FSEventWrap', 'UDPWrap']
 
 /** Closed sockets and killed children get this long to disappear. */
-const GRACE_MS = 2_000
+const GRACE_MS = 10_000
 
 // stdin becomes a handle at its first use, and packages use it when they are loaded.
 void process.stdin

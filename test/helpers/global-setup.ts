@@ -20,7 +20,7 @@ declare module 'vitest' {
 const SERVICE_VARIABLES = ['REDIS_URL', 'SLUICE_CONFIG', 'PORT', 'HOST', 'NODE_ENV', 'OPENAI_CUSTOM_HEADERS']
 
 /** A process that was asked to end gets this long to disappear. */
-const GRACE_MS = 5_000
+const GRACE_MS = 30_000
 
 /** Starts the Redis that all test files share. At the end it fails the run if a process was left behind. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
