@@ -6,6 +6,9 @@ import { ApiError } from './errors.ts'
 type Issue = z.core.$ZodIssue
 type RawIssue = z.core.$ZodRawIssue
 
+/** A value has none of its possible shapes. The faults of the nearest one are reported in its place. */
+const NO_SHAPE = 'has none of the shapes allowed here'
+
 /** Faults beyond this number are counted, not listed. */
 const maxListed = 5
 
@@ -26,11 +29,11 @@ function describeIssue(issue: RawIssue): string | undefined {
     case 'invalid_type':
       return issue.input === undefined
         ? `is required (expected ${issue.expected})`
-        : `expected ${issue.expected}, got ${nameType(issue.input)}`
+        : `expected ${issue.expected === 'int' ? 'integer' : issue.expected}, got ${nameType(issue.input)}`
     case 'invalid_value':
       return `expected ${listChoices(issue.values)}${issue.input === undefined ? '; it is missing' : ''}`
     case 'invalid_union':
-      return issue.discriminator === undefined ? 'has none of the shapes allowed here' : undefined
+      return issue.discriminator === undefined ? NO_SHAPE : undefined
     case 'unrecognized_keys':
       return 'is not a member known here'
     case 'invalid_key':
@@ -46,7 +49,12 @@ function describeIssue(issue: RawIssue): string | undefined {
 
 /** One `invalid_request` for all faults of a value. `root` names the value itself; `prefix` is put before every path. */
 function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): ApiError {
+  // zod also checks the length of what is of another type.
+  const ofAnotherType = new Set(
+    issues.filter(({ code }) => code === 'invalid_type').map(({ path }) => formatPath(path)),
+  )
   const faults = issues
+    .filter(({ code, path }) => !isBound(code) || !ofAnotherType.has(formatPath(path)))
     .flatMap((issue) => expandIssue(issue))
     .map(({ path, message }) => {
       const inside = formatPath(path)
@@ -57,6 +65,10 @@ function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): 
   const rest = faults.length - listed.length
   const message = listed.join('; ') + (rest > 0 ? `; and ${rest} more` : '')
   return new ApiError('invalid_request', message, { param: faults[0]?.place ?? root })
+}
+
+function isBound(code: Issue['code']): boolean {
+  return code === 'too_small' || code === 'too_big'
 }
 
 type Fault = { path: PropertyKey[]; message: string }
@@ -72,7 +84,8 @@ function expandIssue(issue: Issue): Fault[] {
   if (issue.code === 'invalid_union' && 'options' in issue && issue.options !== undefined) {
     return [{ path: issue.path, message: `expected ${listChoices(issue.options)}` }]
   }
-  if (issue.code === 'invalid_union' && issue.discriminator === undefined && issue.errors.length > 0) {
+  // A schema may say by itself what is expected.
+  if (issue.code === 'invalid_union' && issue.message === NO_SHAPE && issue.errors.length > 0) {
     return expandUnion(issue.errors).map(({ path, message }) => ({ path: [...issue.path, ...path], message }))
   }
   return [{ path: issue.path, message: issue.message }]

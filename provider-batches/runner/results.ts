@@ -3,7 +3,7 @@ import type { JobType } from '../../jobs/job.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import type { Usage } from '../../lib/usage.ts'
 import { priceUsage } from '../../providers/accounting.ts'
-import { readUsage } from '../../providers/read-usage.ts'
+import { completeUsage, readUsage } from '../../providers/read-usage.ts'
 import { type BatchLine, indexOf } from '../batch.ts'
 import { type BatchView, isFullQueue, type LineResult } from '../providers/batch-api.ts'
 import type { BatchRun, LineJob, ProviderBatchDeps } from './deps.ts'
@@ -189,10 +189,11 @@ async function bookEnded(
   const claimed = { ...toEndedClaim(run, line), body }
   const answer = await lines.read({ type, model: lane.model, body }, result.status, result.body)
   if (answer.ok) {
-    const { usage } = answer
-    const costUsd = usage === null ? 0 : lane.price === null ? null : priceUsage(lane.price, usage, 'batch')
+    const { usage, isEstimate } = completeUsage(type, body, answer.body, answer.usage)
+    const costUsd = lane.price === null ? null : priceUsage(lane.price, usage, 'batch')
     const cost = costUsd === null ? { is_unpriced: true as const } : { cost_usd: costUsd }
-    const end: AttemptEnd = { outcome: 'completed', latency_ms: 0, status: 200, usage, ...cost }
+    const estimated = isEstimate ? ({ usage_is_estimate: true, cost_is_estimate: true } as const) : {}
+    const end: AttemptEnd = { outcome: 'completed', latency_ms: 0, status: 200, usage, ...cost, ...estimated }
     await deps.work.restore(deps.work.encode([{ claimed, end, result: answer.body, usage, costUsd }]))
     return settleLines(deps, run, [{ index: line.index, as: 'dropped', costUsd: costUsd ?? 0 }])
   }

@@ -8,6 +8,9 @@ const nameOf = (line: string) => (JSON.parse(line) as { custom_id: string }).cus
 const undone = (line: string) =>
   JSON.stringify({ custom_id: nameOf(line), response: null, error: { code: 'batch_expired', message: 'm' } })
 
+const withoutUsage = (line: string) =>
+  JSON.stringify(JSON.parse(line), (name, value) => (name === 'usage' ? null : value))
+
 /** Submits some jobs, and resolves with them once they have ended. */
 async function runJobs(house: BatchHouse, prompts: string[], members = {}) {
   const ids = await Promise.all(prompts.map((prompt) => house.submit(prompt, members)))
@@ -113,6 +116,25 @@ test('a batch whose provider lists none is lost in the end, and its jobs are cal
   const [job] = await runJobs(house, ['a'])
   expect(job).toMatchObject({ status: 'completed', served_tier: 'standard' })
   expect(await house.attempts(job!.id)).toMatchObject([{ error_code: 'batch_lost', ambiguous: true }, {}])
+})
+
+test('a cancelled job costs its line, also if the answer states no usage', async () => {
+  const house = await openBatchHouse({
+    batches: { turnaroundMs: 1e9 },
+    alter(answer) {
+      if (isResults(answer)) answer.text = linesOf(answer.text).map(withoutUsage).join('\n')
+    },
+  })
+  const [id, other] = [await house.submit('a'), await house.submit('b')]
+  await house.until(() => house.simulator.batches.batches()[0]?.phase === 'in_progress')
+  await house.service.call('POST', `/v1/jobs/${id}/cancel`, { key })
+  house.simulator.batches.endAll('complete')
+  expect(await house.ended(other)).toMatchObject({ served_tier: 'batch', cost_is_estimate: true })
+  const ended = await house.until(async () => {
+    const job = await house.job(id)
+    return (job.cost_usd ?? 0) > 0 && job
+  })
+  expect(ended).toMatchObject({ status: 'cancelled', cost_is_estimate: true })
 })
 
 test('a cancellation that the provider did not take is asked for again', async () => {

@@ -27,6 +27,23 @@ it('says what is missing, what was expected and what came, but never the value',
   expect(message(schema, 'secret')).toBe('body: expected object, got string')
 })
 
+it('says of a value of another type nothing more than that', () => {
+  const schema = z.strictObject({
+    events: z
+      .array(z.enum(['x']))
+      .min(1)
+      .max(3),
+    count: z.int().min(5),
+  })
+  expect(message(schema, { events: 'secret', count: 'secret' })).toBe(
+    'events: expected array, got string; count: expected number, got string',
+  )
+  expect(message(schema, { events: [], count: 1 })).toBe(
+    'events: expected at least 1 entry; count: expected at least 5',
+  )
+  expect(message(schema, { events: ['x'], count: 5.5 })).toBe('count: expected integer, got number')
+})
+
 it('names every unknown member', () => {
   expect(message(z.strictObject({}), { one: 1, two: 2 })).toBe(
     'one: is not a member known here; two: is not a member known here',
@@ -64,6 +81,11 @@ it.each([
     z.object({ a: z.union([z.string(), z.array(z.string())]) }),
     { a: ['x', 7] },
     'a[1]: expected string, got number',
+  ],
+  [
+    z.object({ a: z.union([z.string().regex(/x/), z.number()], { error: 'expected a day' }) }),
+    { a: true },
+    'a: expected a day',
   ],
   [z.object({ a: z.union([z.literal('off'), budget]) }), { a: 'secret' }, 'a: expected "off" or object'],
   [z.union([z.array(z.string()).min(1), z.number()]), [], 'body: expected at least 1 entry'],
