@@ -137,4 +137,4 @@ test('a durable run is listed, watched step by step, given its signal by keys al
   await runs.getByRole('link', { name: 'other' }).click()
   await page.getByRole('row', { name: /approval signal waiting/ }).waitFor()
   expect(await page.getByRole('main').getByRole('button').allTextContents()).toEqual([])
-})
+}, 60_000)

@@ -39,8 +39,8 @@ const ways = [
 ] as const
 
 /**
- * The open dialog: what axe finds in it, by all rules wide and light, and by those of looks narrow and dark; and where it is wider than
- * its place. A dialog has the same words in the same places in the other two ways.
+ * The open dialog: what axe finds in it, by all rules wide and light, and by those of looks narrow and dark; and what of it
+ * is out of its place. A dialog has the same words in the same places in the other two ways.
  */
 export async function lookOverDialog(page: Page, name: string): Promise<string[]> {
   const found: string[] = []
@@ -51,18 +51,24 @@ export async function lookOverDialog(page: Page, name: string): Promise<string[]
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await page.setViewportSize({ width, height: 900 })
     const faults = await runAxe(page, rules, "document.querySelector('dialog[open]')")
-    const wide = await page.evaluate<string[]>(findWider)
+    const wide = await page.evaluate<string[]>(findMisplaced)
     found.push(...[...faults, ...wide].map((fault) => `${name} ${colorScheme} ${width}: ${fault}`))
   }
   return found
 }
 
-/** Runs in the page: what of the open dialog cannot be seen without scrolling to the side. Tables scroll by themselves. */
-const findWider = `(() => {
+/** Runs in the page: what of the open dialog is not seen at first, or does not stand where it does in other dialogs. */
+const findMisplaced = `(() => {
   const dialog = document.querySelector('dialog[open]')
   const { left, right } = dialog.getBoundingClientRect()
   const found = left < 0 || right > innerWidth ? ['the dialog is wider than the screen'] : []
   if (dialog.scrollWidth > dialog.clientWidth) found.push('the dialog scrolls to the side')
+  for (const one of dialog.querySelectorAll('h2, p, label')) {
+    if (!/start|left/.test(getComputedStyle(one).textAlign)) found.push('its words stand at the right')
+  }
+  const buttons = dialog.querySelector('form > .buttons')
+  if (getComputedStyle(buttons).justifyContent !== 'flex-end') found.push('its buttons stand at the left')
+  if ([...dialog.querySelectorAll('textarea')].some((one) => one.scrollTop > 0)) found.push('a text is not seen from its beginning')
   return found
 })()`
 

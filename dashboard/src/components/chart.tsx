@@ -64,10 +64,10 @@ export function Chart(props: ChartProps) {
     }
   }, [palette, names, height])
 
-  // Each snapshot brings new data to draw.
+  // Each snapshot brings new data to draw, and so does the history that the server remembers.
   useEffect(() => {
     if (isVisible.current) chart.current?.setData(toData(latest.current))
-  }, [received])
+  }, [received, props.at.length, props.at[0]])
 
   const said = lines.map(({ name, values }) => `${name} ${show(values.at(-1), format)}`).join(', ')
   return (
@@ -115,7 +115,7 @@ function describe(
     padding: [8, 4, 0, 0],
     cursor: { drag: { x: false, y: false }, points: { size: 6 }, sync: { key: 'lanes', setSeries: false } },
     scales: {
-      x: { time: true, range: (_chart, min, max) => [Math.min(min, max - LEAST_SPAN), max] },
+      x: { time: true, range: (_chart, min, max) => spanOf(min, max) },
       y: { range: (_chart, _min, max) => [0, Math.max(latest.current.reach, max ?? 0) * 1.05 || 1] },
     },
     axes: [
@@ -145,6 +145,12 @@ function describe(
       setCursor: [(chart) => setPointed(chart.cursor.idx ?? null)],
     },
   }
+}
+
+/** The times that a chart shows, Unix s; the last minute while it has no data. */
+function spanOf(min: number | null, max: number | null): [number, number] {
+  const end = max ?? Date.now() / 1_000
+  return [Math.min(min ?? end, end - LEAST_SPAN), end]
 }
 
 /** A token's colour in a form that a canvas accepts. Tokens that differ by theme resolve only in a property of an element. */

@@ -22,7 +22,12 @@ export function Dialog(props: {
   const [isBusy, setBusy] = useState(false)
   const [failure, setFailure] = useState<string | null>(null)
 
-  useEffect(() => element.current!.showModal(), [])
+  useEffect(() => {
+    element.current!.showModal()
+    // The cursor of a text that has the focus stands at its end, which would be all that is seen of a long one.
+    const { activeElement: field } = document
+    if (field instanceof HTMLTextAreaElement) field.setSelectionRange(0, 0)
+  }, [])
 
   // Closes at once instead of waiting for the `close` event: a quick user may have opened the next dialog by the time it fires.
   // It also calls close() before the element is removed, because only close() makes the browser return the focus.

@@ -27,17 +27,19 @@ export function Limits({ lane }: { lane: Lane }) {
           { name: 'Level now' },
         ]}
       >
-        {dimensions.map(({ dimension, name }) => (
-          <tr key={dimension}>
-            <th scope="row">{name}</th>
-            <td class="num right">{orNone(limits[dimension])}</td>
-            <td class="num right">
-              {dimension === 'requests' || dimension === 'tokens' ? orNone(learned[dimension]) : nothing}
-            </td>
-            <td class="num right">{formatRate(lane.rates[dimension])}</td>
-            <td class="num">{describeLevel(lane, dimension) || nothing}</td>
-          </tr>
-        ))}
+        {dimensions
+          .filter(({ dimension }) => isUsed(lane, dimension))
+          .map(({ dimension, name }) => (
+            <tr key={dimension}>
+              <th scope="row">{name}</th>
+              <td class="num right">{orNone(limits[dimension])}</td>
+              <td class="num right">
+                {dimension === 'requests' || dimension === 'tokens' ? orNone(learned[dimension]) : nothing}
+              </td>
+              <td class="num right">{formatRate(lane.rates[dimension])}</td>
+              <td class="num">{describeLevel(lane, dimension) || nothing}</td>
+            </tr>
+          ))}
         <tr>
           <th scope="row">Calls at once</th>
           <td class="num right">{learned.concurrency === null ? orNone(limits.concurrency) : 'auto'}</td>
@@ -56,16 +58,24 @@ export function Limits({ lane }: { lane: Lane }) {
           <td class="right">{nothing}</td>
           <td>{nothing}</td>
         </tr>
-        <tr>
-          <th scope="row">Requests a day</th>
-          <td class="num right">{orNone(limits.requests_per_day)}</td>
-          <td class="right">{nothing}</td>
-          <td class="right">{nothing}</td>
-          <td>{nothing}</td>
-        </tr>
+        {limits.requests_per_day === null ? null : (
+          <tr>
+            <th scope="row">Requests a day</th>
+            <td class="num right">{orNone(limits.requests_per_day)}</td>
+            <td class="right">{nothing}</td>
+            <td class="right">{nothing}</td>
+            <td>{nothing}</td>
+          </tr>
+        )}
       </Table>
     </section>
   )
+}
+
+/** Whether there is a limit of this kind. Requests and tokens have their rows in any case: a provider may yet name one. */
+function isUsed({ limits, rates }: Lane, dimension: Dimension): boolean {
+  if (dimension === 'requests' || dimension === 'tokens') return true
+  return limits[dimension] !== null || rates[dimension] !== null
 }
 
 /** The limits that the lane shares with others, and which limit holds it back. */

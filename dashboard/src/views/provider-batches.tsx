@@ -35,9 +35,11 @@ export function ProviderBatchesView() {
 }
 
 function sumUp(batches: readonly ProviderBatch[]): string {
+  if (batches.length === 0) return ''
   const open = batches.filter(({ state }) => state !== 'ended').length
   const saved = batches.reduce((sum, batch) => sum + batch.saved_usd, 0)
-  return `Of the latest ${batches.length} ${open} are open; together they saved ${formatUsd(saved)}.`
+  const latest = batches.length === 1 ? 'The latest one' : `The latest ${batches.length}`
+  return `${latest}: ${open} open, ${formatUsd(saved)} saved.`
 }
 
 function Batches({ batches }: { batches: readonly ProviderBatch[] }) {
