@@ -26,7 +26,10 @@ export function Dialog(props: {
     element.current!.showModal()
     // The cursor of a text that has the focus stands at its end, which would be all that is seen of a long one.
     const { activeElement: field } = document
-    if (field instanceof HTMLTextAreaElement) field.setSelectionRange(0, 0)
+    if (field instanceof HTMLTextAreaElement) {
+      field.setSelectionRange(0, 0)
+      field.scrollTop = 0
+    }
   }, [])
 
   // Closes at once instead of waiting for the `close` event: a quick user may have opened the next dialog by the time it fires.
