@@ -248,7 +248,8 @@ test('a failed job is tried again, and another deleted, after a question each', 
   const [first, second] = await createBulk(url, several('once more [[fault:422:times=1]]', 2))
   const failed = await Promise.all([first!, second!].map((id) => waitForJob(url, id)))
   expect(failed.map(({ status }) => status)).toEqual(['failed', 'failed'])
-  const page = await open('#/jobs?tenant=default&status=failed')
+  // The page may read the job once more just after it was deleted.
+  const page = await open('#/jobs?tenant=default&status=failed', { tolerated: /status of 404/ })
   await page
     .getByRole('row', { name: first!.slice(-6) })
     .getByRole('link')
@@ -569,7 +570,8 @@ test('an admin sends a webhook of another tenant again, and deletes its job', as
   const { body: job } = await service.submit({ ...chat('of acme'), webhook }, keys.acme)
   const asAcme = (method: string, path: string) => service.call(method, path, { key: keys.acme })
   await asAcme('POST', `/v1/jobs/${job.id}/cancel`)
-  const page = await openPage(browser, service.url, { tolerated: /status of 401/ })
+  // The page may read the job once more just after it was deleted.
+  const page = await openPage(browser, service.url, { tolerated: /status of 40[14]/ })
   await page.goto(`${service.url}/dashboard/#/jobs/${job.id}?tenant=acme`)
   await page.getByLabel('Admin key').fill(keys.ops)
   await page.keyboard.press('Enter')
