@@ -69,7 +69,7 @@ export type DurableRuns = {
   find(tenant: string, id: string, name: string): Promise<Step | null>
   /** Idempotent: beginning a known step returns it in its current state. */
   begin(tenant: string, id: string, name: string, request: StepRequest): Promise<Begun>
-  /** The job of a step that was begun is not created: the next request decides what the step does. */
+  /** A request that began a step does not create its job. After the last such request, the next one decides what the step does. */
   release(tenant: string, id: string, name: string): Promise<void>
   /** Resolves when the step's signal comes, its wait or sleep is over, `timeoutMs` is over, or `signal` aborts. */
   wait(tenant: string, id: string, name: string, timeoutMs: number, signal: AbortSignal): Promise<Step | null>

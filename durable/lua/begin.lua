@@ -3,15 +3,17 @@
 -- ARGV  4 id of the run  5 kind: job, sleep, signal  6 fingerprints, separated by spaces; the first is stored  7 id for a new job ('-' none)
 --       8 ms until the sleep or the wait ends ('' none)  9 most steps of a run
 -- Answer {'changed'} | {'full'} | {'begun' | 'known', now, step, signal, value}
--- Invariants: two requests for one step get the same job. Its id is written before the job is created, and while it is being created, no
--- request with another body gets it. If the job was refused (release.lua), or was not created in time, the next request creates it, from
--- its own body. A job that is deleted takes its step with it (jobs/lua/forget.lua), so no id is used twice.
+-- Invariants: two requests for one step get the same job. Its id is written before the job is created, and while a request creates it, no
+-- request with another body gets it. If the job was refused to all who asked for it (release.lua), or was not created in time, the next
+-- request creates it, from its own body. A job that is deleted takes its step with it (jobs/lua/forget.lua), so no id is used twice.
 
 -- Longer than the creation of a job takes with all its attempts, ms.
 local MAKING_MS = 10000
 
+local making_until, makers = read_making()
+
 local function begin_making()
-  redis.call('HSET', making, name, ms(now + MAKING_MS))
+  redis.call('HSET', making, name, ms(now + MAKING_MS) .. ' ' .. (making_until > now and makers + 1 or 1))
   redis.call('PEXPIRE', making, MAKING_MS)
 end
 
@@ -23,7 +25,7 @@ if known then
   for one in string.gmatch(ARGV[6], '%S+') do is_same = is_same or one == known.fingerprint end
   is_same = is_same and known.kind == kind
   local is_made = known.kind ~= 'job' or redis.call('EXISTS', root .. ':job:' .. known.job) == 1
-  if not is_same and (is_made or tonumber(redis.call('HGET', making, name) or 0) > now) then return { 'changed' } end
+  if not is_same and (is_made or making_until > now) then return { 'changed' } end
   keep(now)
   -- A run of an older release is not in this index yet.
   local created = redis.call('HGET', key, 'created_at')

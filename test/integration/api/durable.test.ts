@@ -119,6 +119,24 @@ describe('a step that is a job', () => {
     expect(later[begun]!.body.job!.id).toBe(answers[begun]!.body.job!.id)
   })
 
+  it('stays with its create object while one of several requests for it may still create its job', async () => {
+    const { durable } = api.deps.store
+    const run = newRun()
+    const begin = async (fingerprint: string) => {
+      const request = { kind: 'job', fingerprints: [fingerprint], jobId: `job_${fingerprint}` } as const
+      const begun = await durable.begin('acme', run, 'step', request)
+      return [begun.kind, 'step' in begun ? begun.step.jobId : null]
+    }
+    expect([await begin('first'), await begin('first')]).toEqual([
+      ['begun', 'job_first'],
+      ['known', 'job_first'],
+    ])
+    await durable.release('acme', run, 'step')
+    expect(await begin('other')).toEqual(['changed', null])
+    await durable.release('acme', run, 'step')
+    expect(await begin('other')).toEqual(['begun', 'job_first'])
+  })
+
   it('is shown as failed, and waited for again once its job is queued again', async () => {
     const run = newRun()
     const step = { job: chatJob({ cache: 'off' }, run) }
