@@ -17,9 +17,10 @@ local function is_named(job)
   return group == '' or job.group == group
 end
 
+local MORE = { 'type', 'lane' }
 local answer, ended, matched = {}, {}, 0
 for i = 9, #ARGV do
-  local job = load(ARGV[i], false, { 'type', 'lane' })
+  local job = load(ARGV[i], false, MORE)
   if job and is_named(job) then
     matched = matched + 1
     if not counts_only then

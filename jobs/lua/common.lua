@@ -181,7 +181,8 @@ local function read_record(id, more, whole)
 end
 
 -- A job by its record; nil if there is no such job (or only its tombstone, unless `tombstones` is set).
--- `more`: further fields to read in the same command; `job.more` has them in their order. `whole`: the body is among them.
+-- `more`: further fields to read in the same command, one table for all jobs of a script; `job.more` has them in their order. `whole`: the
+-- body is among them.
 local loads = 0
 local function load(id, tombstones, more, whole)
   loads = loads + 1

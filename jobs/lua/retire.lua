@@ -82,11 +82,12 @@ local function history_wait_of(job)
   end
 end
 
+local MORE = { 'copied' }
 local due = redis.call('ZRANGEBYSCORE', root .. ':expiry', '-inf', ms(now), 'LIMIT', 0, ARGV[1])
 local answer = { #due }
 for _, id in ipairs(due) do
   local run = string.match(id, '^durable:(%x+)$')
-  local job = not run and load(id, false, { 'copied' })
+  local job = not run and load(id, false, MORE)
   local copied = job and keeps_history and job.more[1]
   local kept = job and is_terminal(job.status) and (run_of(job) or flow_end_of(job, copied) or history_wait_of(job))
   if run then
