@@ -7,14 +7,14 @@ const references = readFileSync(new URL('./event-references.lua', import.meta.ur
 /**
  * Builds a script that writes events by `refer(id, seq, event)` and their references at its end. It needs the keys of `scriptKeys`.
  *
+ * The shared code may have one line `-- =====`. The code below it goes into a function of its own, so put what most functions use
+ * above the line. When Lua makes a function, it searches the variables of the function around it for each variable that the new one
+ * uses, the latest first; a variable from further out costs no search.
+ *
  * @param shared Lua code to put before the script
  * @param writers functions of that code that run at the end, even after an error; they write with `write_last` what the script has
  * collected
  * @param answer Lua expression for the script's answer, made from `answer_of_script`
- *
- * What follows a line `-- =====` of the shared code stands in a function of its own. Where Lua makes a function, it looks for each variable that the
- * function uses among all variables of the surrounding one that functions use, the latest first; those of further ones it has at
- * once. So what most functions use stands above that line.
  */
 export function withEventReferences(
   shared: readonly string[],
@@ -31,7 +31,8 @@ export function withEventReferences(
     `return ${answer}`,
   ]
   const text = [...shared, 'local function run_script()', script, 'end', ...end].join('\n')
-  const [outer, inner] = text.split(INNER)
+  const [outer, inner, ...further] = text.split(INNER)
+  if (further.length > 0) throw new Error('shared code of scripts has more than one line `-- =====`')
   if (inner === undefined) return [references, text].join('\n')
   return [references, outer, 'local function run_all()', inner, 'end', 'return run_all()'].join('\n')
 }

@@ -177,7 +177,7 @@ function parseDecimal(value: number, digits: number): bigint {
 }
 
 function priceOfSound(seconds: number | undefined, rate: bigint): bigint {
-  if (seconds === undefined || seconds === 0) return 0n
+  if (!seconds) return 0n
   return (parseDecimal(seconds, SECOND_DIGITS) * rate) / 10n ** BigInt(SECOND_DIGITS)
 }
 
