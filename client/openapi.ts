@@ -926,7 +926,7 @@ export type DurableRunSummary = {
   id: string
   /** RFC 3339, UTC, with milliseconds. */
   created_at: string
-  /** Until when it is kept, if nobody asks for it before and its last job has ended by then. Each request moves it. */
+  /** Until when it is kept, if its last job has ended by then. Each request for a step and each signal moves it. */
   expires_at: string
   /** Steps that began. */
   step_count: number

@@ -8,7 +8,7 @@
 //
 // Plain JavaScript without packages: nothing else can be relied on yet.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -107,12 +107,15 @@ function readVersion(path) {
 }
 
 /**
- * Runs all tests, and those files once more that failed, alone and in new processes: among thousands of tests that start processes, a
- * busy machine fails one by chance. `test/helpers/totals-reporter.ts` writes the report, and adds both runs up.
+ * Runs all tests. Then it runs the files that failed once more, without the others and in new processes: among thousands of tests that
+ * start processes, a busy machine fails one by chance. `test/helpers/totals-reporter.ts` writes the report, and adds both runs up.
  */
 async function runSuite(node, target, log) {
-  const report = join(tmpdir(), `sluice-tests-${process.pid}.json`)
+  // A new folder: a report of an earlier run must not be taken for this one's.
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-tests-'))
+  const report = join(folder, 'report.json')
   process.env.SLUICE_TEST_REPORT = report
+  delete process.env.SLUICE_TEST_IS_AGAIN
   try {
     const code = await run(node, target)
     const failed = code === 1 && existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')).failed : []
@@ -121,7 +124,7 @@ async function runSuite(node, target, log) {
     process.env.SLUICE_TEST_IS_AGAIN = '1'
     return await run(node, { ...target, args: [...target.args, ...failed] })
   } finally {
-    rmSync(report, { force: true })
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 

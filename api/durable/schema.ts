@@ -73,7 +73,7 @@ export const durableRunSummarySchema = z
     id: z.string(),
     created_at: time,
     expires_at: time.describe(
-      'Until when it is kept, if nobody asks for it before and its last job has ended by then. Each request moves it.',
+      'Until when it is kept, if its last job has ended by then. Each request for a step and each signal moves it.',
     ),
     step_count: z.number().describe('Steps that began.'),
     signal_count: z.number().describe('Signals that came.'),

@@ -19,12 +19,16 @@ declare module 'vitest' {
 /** Variables that a developer's shell may have and no test may depend on. */
 const SERVICE_VARIABLES = ['REDIS_URL', 'SLUICE_CONFIG', 'PORT', 'HOST', 'NODE_ENV', 'OPENAI_CUSTOM_HEADERS']
 
+/** Variables of this run. A test that starts `npm test` or vitest must not hand them on: it would write this run's report. */
+const REPORT_VARIABLES = ['SLUICE_TEST_REPORT', 'SLUICE_TEST_IS_AGAIN']
+
 /** A process that was asked to end gets this long to disappear. */
 const GRACE_MS = 30_000
 
 /** Starts the Redis that all test files share. At the end it fails the run if a process was left behind. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
-  for (const name of SERVICE_VARIABLES) delete process.env[name]
+  const report = process.env.SLUICE_TEST_REPORT
+  for (const name of [...SERVICE_VARIABLES, ...REPORT_VARIABLES]) delete process.env[name]
   const seed = String(chooseSeed(process.env))
   // The workers inherit it.
   process.env[SEED_VARIABLE] = seed
@@ -52,6 +56,8 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     await rm(run, { recursive: true, force: true, maxRetries: 10 })
     if (left.length === 0) return
     process.exitCode = 1
+    // It is not known which file left them. Without a report no file runs again, and the failure stays.
+    if (report !== undefined) await rm(report, { force: true })
     const lines = left.map(({ pid, command }) => `  ${pid}: ${command}`).join('\n')
     throw new Error(`tests left processes behind:\n${lines}`)
   }

@@ -4,7 +4,7 @@ import type { Tone } from './lane-health.ts'
 export type DurableRunSummary = {
   id: string
   created_at: string
-  /** When it is deleted, if no request comes for it before. */
+  /** When it is deleted, if no request for a step and no signal comes before, and its last job has ended by then. */
   expires_at: string
   step_count: number
   signal_count: number

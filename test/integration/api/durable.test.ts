@@ -346,17 +346,17 @@ describe('a run', () => {
 
   it('is deleted with all its data, and begins again', async () => {
     const run = newRun()
-    const keys = async () =>
-      (await keysOf(api.redis, `${api.root('acme')}:durable:${runDigest(run)}*`)).length
+    const keys = () => keysOf(api.redis, `${api.root('acme')}:durable:${runDigest(run)}*`)
     const { id } = (await put(run, 'step', { job: chatJob({ cache: 'off' }, run) })).body.job!
     await put(run, 'approve', { signal: {} })
     await signal(run, 'approve', 'yes')
-    expect(await keys()).toBe(3)
+    // Without the key that ends 10 s after a step was begun.
+    expect((await keys()).filter((key) => !key.endsWith(':making'))).toHaveLength(2)
     expect(await call('DELETE', runPath(run))).toMatchObject({
       status: 200,
       body: { id: run, deleted: true },
     })
-    expect(await keys()).toBe(0)
+    expect(await keys()).toEqual([])
     expect((await call('GET', `/v1/jobs/${id}`)).status).toBe(404)
     expect((await call('DELETE', runPath(run))).status).toBe(404)
     expect((await put(run, 'approve', { signal: {} })).body).toMatchObject({ status: 'waiting', value: null })

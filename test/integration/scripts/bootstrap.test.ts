@@ -249,6 +249,8 @@ describe('all tests in CI', () => {
   }
   beforeEach(() => {
     vi.stubEnv('CI', 'true')
+    // As in a second run of these tests themselves.
+    vi.stubEnv('SLUICE_TEST_IS_AGAIN', '1')
     return () => void vi.unstubAllEnvs()
   })
 
@@ -271,6 +273,7 @@ describe('all tests in CI', () => {
     await writeRunner(failed, false)
     vi.stubEnv('CI', ci)
     vi.stubEnv('SLUICE_TEST_REPORT', join(root, 'unused.json'))
+    if (ci === '' || args.length > 0) vi.stubEnv('SLUICE_TEST_IS_AGAIN', undefined)
     const { code, out } = await start('--test', ...args).ended
     expect({ code, out }).toEqual({ code: 1, out: `${['ran', ...args].join(' ')}\n` })
   })

@@ -45,3 +45,20 @@ it('writes no report where nobody asks for one, and names no file for an error o
   await createTotalsReporter(env).onTestRunEnd!([moduleOf('a.test.ts', 'failed')], [error], 'failed')
   expect(JSON.parse(readFileSync(env.SLUICE_TEST_REPORT, 'utf8')).failed).toEqual([])
 })
+
+it('names no file of a run that was interrupted, so that nothing runs again', async () => {
+  const env = { SLUICE_TEST_REPORT: join(folder, 'report.json') }
+  await createTotalsReporter(env).onTestRunEnd!([moduleOf('a.test.ts', 'failed')], [], 'interrupted')
+  expect(JSON.parse(readFileSync(env.SLUICE_TEST_REPORT, 'utf8')).failed).toEqual([])
+})
+
+it('adds up also where the global setup has hidden its variables from the tests', async () => {
+  const path = join(folder, 'report.json')
+  await end({ SLUICE_TEST_REPORT: path }, moduleOf('a.test.ts', 'passed'), moduleOf('b.test.ts', 'failed'))
+  const env: NodeJS.ProcessEnv = { SLUICE_TEST_REPORT: path, SLUICE_TEST_IS_AGAIN: '1' }
+  const reporter = createTotalsReporter(env)
+  delete env.SLUICE_TEST_REPORT
+  delete env.SLUICE_TEST_IS_AGAIN
+  await reporter.onTestRunEnd!([moduleOf('b.test.ts', 'passed')], [], 'passed')
+  expect(said[1]).toBe('2 passed, 0 failed, 0 skipped')
+})
