@@ -111,7 +111,9 @@ function isOfAnotherType(issue: Issue): boolean {
 
 /** Makes `expected string or array, got number` of `expected string, got number` and `expected array, got number`. */
 function joinExpected(messages: readonly string[]): string {
-  const read = messages.map((text) => /^(is required \()?expected (.*?)(, got .*|\))?$/.exec(text))
+  const read = messages.map((text) =>
+    /^(is required \()?expected (.*?)(, got .*|\)|; it is missing)?$/.exec(text),
+  )
   const names = [...new Set(read.flatMap((found) => (found ? found[2]!.split(' or ') : [])))]
   const [first] = read
   if (!first) return messages[0]!

@@ -547,7 +547,7 @@ test('a database that accepts no writes still answers reads, and is away until i
   expect([watch.state().isUp, said]).toEqual([true, ['down', 'up']])
 })
 
-test('a failed copy is reported with its innermost message, for every thrown value', async () => {
+test('a failed copy is reported with the message of its cause, or its own, for every thrown value', async () => {
   const { redis, prefix } = await openTestStore()
   const reports = [
     [new Error('disk full'), 'disk full'],

@@ -88,6 +88,7 @@ it.each([
     'a: expected a day',
   ],
   [z.object({ a: z.union([z.literal('off'), budget]) }), { a: 'secret' }, 'a: expected "off" or object'],
+  [z.object({ a: z.union([z.literal('off'), budget]) }), {}, 'a: expected "off" or object; it is missing'],
   [z.union([z.array(z.string()).min(1), z.number()]), [], 'body: expected at least 1 entry'],
   [
     z.union([z.union([z.string(), z.number()]), z.array(z.union([z.string(), budget]))]),
