@@ -54,6 +54,8 @@ export type Retry = {
   waitingFor: WaitingFor
   /** The slower way that the job no longer takes: a provider batch, or flex. */
   leaves?: 'gather' | 'flex'
+  /** The cost of the call stays unknown: the estimate that was booked when its job was cancelled stays. */
+  keepsCost?: true
 }
 
 /** Events of a worker's jobs. They are emitted when the store has the change. */
@@ -116,7 +118,7 @@ export function createWork(deps: {
       next.waitingFor,
       JSON.stringify(end),
       next.lane ?? '',
-      end.cost_usd ?? 0,
+      next.keepsCost ? '' : (end.cost_usd ?? 0),
       end.cost_is_estimate ? '1' : '',
       next.heldForMs ?? 0,
       next.leaves ?? '',

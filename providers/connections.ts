@@ -69,15 +69,16 @@ export function wasSent(error: unknown): boolean {
  * off slow answers.
  *
  * @param proxy null: connections are made directly
+ * @param silenceMs longest time between two chunks of an answer, ms; 0: no limit
  */
-export function createAgent(proxy: ProxySettings | null): Dispatcher {
+export function createAgent(proxy: ProxySettings | null, silenceMs = 0): Dispatcher {
   const connect = buildConnector({ timeout: CONNECT_TIMEOUT_MS })
   const settings = {
     connections: null,
     pipelining: 1,
     allowH2: false,
     headersTimeout: 0,
-    bodyTimeout: 0,
+    bodyTimeout: silenceMs,
     keepAliveTimeout: IDLE_MS,
   }
   if (proxy === null) return new Agent({ ...settings, connect: watched(connect) })

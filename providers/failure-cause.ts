@@ -79,7 +79,10 @@ const FLAGGED_ACCOUNT =
  * something else that was not found.
  */
 const NO_MODEL =
-  /\bno such model\b|\bmodel (?:is |was )?(?:does )?not (?:exist|found)\b|(?:\bmodel:? [`'"“][^`'"”]{1,200}[`'"”]|\b(?:the|this) (?:requested |specified )?model(?: (?:you )?(?:requested|specified)|:? \S{1,200})?|\bmodel:? (?=\S*[\d/-])\S{1,200}) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|^model:? (?!(?:weights?|files?|inputs?|outputs?|config\w*|responses?|runner|server|tokenizer|parameters?|cache)\b)\S{1,200} (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|model identifier is invalid|\binvalid model(?: name| id)?(?: passed in|: | ['`"])|模型不存在|is not a valid model|unknown model|does not work with the specified model/i
+  /\bno such model\b|\bmodel (?:is |was )?(?:does )?not (?:exist|found)\b|(?:\bmodel:? [`'"“][^`'"”]{1,200}[`'"”]|\b(?:the|this) (?:requested |specified )?model(?: (?:you )?(?:requested|specified)|:? \S{1,200})?|\bmodel:? (?=\S*[\d/-])\S{1,200}) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|^model:? \S{1,200} (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|model identifier is invalid|\binvalid model(?: name| id)?(?: passed in|: \S{1,200}(?:$|\. )| ['`"])|模型不存在|is not a valid model|unknown model|does not work with the specified model/i
+/** The same wording about a part of a model, or about something else with "model" in its name. */
+const PART_OF_MODEL =
+  /\bmodel:? (?:adapters?|artifacts?|backend|cache|checkpoints?|config\w*|directory|engine|files?|folder|handle|images?|inputs?|instances?|loader|messages?|outputs?|parameters?|path|process|prompts?|registry|requests?|responses?|runner|server|sessions?|settings?|shards?|snapshots?|state|streaming|templates?|tensors?|tokenizer|tools?|tuning|vocab\w*|weights?|workers?) (?:is |was |has been )?(?:does not exist|not found|decommissioned|no longer supported)|\b(?:unknown|valid) model (?:config\w*|input|option|output|parameter|property|setting)s?\b/i
 
 /**
  * Finds the cause of a provider's error: from its codes first, then its status, then its wording.
@@ -134,7 +137,7 @@ function causeOfWords(message: string): FailureCause | null {
   if (FLAGGED_ACCOUNT.test(message)) return 'auth'
   if (FILTERED.test(message)) return 'filter'
   if (REFUSED_KEY.test(message)) return 'auth'
-  if (NO_MODEL.test(message)) return 'not_found'
+  if (NO_MODEL.test(message) && !PART_OF_MODEL.test(message)) return 'not_found'
   return BUSY.test(message) ? 'overloaded' : null
 }
 

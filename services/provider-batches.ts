@@ -24,6 +24,9 @@ import type { Closers } from './closers.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 import type { Traces } from './tracing.ts'
 
+/** Results that stop coming for this long are read again, ms. Otherwise their batch would wait for ever. */
+const SILENCE_MS = 5 * 60_000
+
 /** Opens the gathering of jobs into provider batches, and the runner of these. */
 export function openProviderBatches(
   deps: MeteredDeps,
@@ -37,7 +40,7 @@ export function openProviderBatches(
 ): void {
   const { config, log } = deps
   const { onError, now } = store
-  const dispatcher = createAgent(parts.proxy)
+  const dispatcher = createAgent(parts.proxy, SILENCE_MS)
   closers.add('the connections for provider batches', () => dispatcher.close())
   const giveUp = new AbortController()
 

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 id  2 call number  3 not before ms  4 '1' if the call counts as an attempt, '0' if it does not
 --       5 reason  6 waiting for  7 end of the attempt (JSON)  8 another lane that serves it from now on ('' the same)
---       9 what the call cost, USD  10 '1' if that is an estimate
+--       9 what the call cost, USD ('' still unknown: what was booked for it stays)  10 '1' if that is an estimate
 --       11 ms for which the worker still holds the job, to send it again itself (0: the job is queued)
 --       12 `gather` or `flex`: the slower way that the job no longer takes ('' as before)
 -- Answer {1, ''} ({2, ''}: it moved, and its new entry is in the outbox), or {0, promoted or ''} if the job has ended or
@@ -10,9 +10,17 @@
 
 local id, call = ARGV[1], tonumber(ARGV[2])
 local job = load(id, true)
-local known = false
-if job and not job.deleted then known = end_attempt(id, call, ARGV[7]) end
-local cost = book(job, id, call, to_nano(ARGV[9]), known, ARGV[7])
+local known, ending, nano = false, ARGV[7], to_nano(ARGV[9])
+if ARGV[9] == '' then
+  if job and not job.deleted then
+    nano = cost_of(redis.call('HGET', job_key(id) .. ':attempts', call .. ':end'))
+    if nano > 0 then ending = string.sub(ending, 1, -2) .. ',"cost_usd":' .. to_usd(nano) .. ',"cost_is_estimate":true}' end
+  else
+    nano = tonumber(redis.call('HGET', booked_key(id), call) or 0)
+  end
+end
+if job and not job.deleted then known = end_attempt(id, call, ending) end
+local cost = book(job, id, call, nano, known, ending)
 if not job then return { 0, '' } end
 if not job.deleted and job.status ~= 'completed' then add_cost(job, cost, ARGV[10] == '1') end
 if job.carrying and is_terminal(job.status) then

@@ -64,6 +64,8 @@ export type BatchRun = {
   held: HeldLane
   batch: ProviderBatch
   lane: BatchLane
+  /** How often it failed in this process before. */
+  failures: number
   /** Aborts when the process stops or has lost the lane. */
   signal: AbortSignal
   sleep: (ms: number) => Promise<void>

@@ -32,6 +32,7 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
   const signal = AbortSignal.any([stop, lost.signal])
   const running = new Map<string, Promise<void>>()
   const restUntil = new Map<string, number>()
+  const failures = new Map<string, number>()
   let heldUntil = performance.now() + store.leaseMs
 
   const renewal = setInterval(() => {
@@ -63,11 +64,16 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
 
   function start(batch: ProviderBatch, lane: BatchLane): void {
     if (running.has(batch.id) || (restUntil.get(batch.id) ?? 0) > performance.now()) return
-    const run: BatchRun = { held, batch, lane, signal, sleep }
+    const run: BatchRun = { held, batch, lane, failures: failures.get(batch.id) ?? 0, signal, sleep }
     const done = runAtSource(deps, run)
+      .then(() => {
+        failures.delete(batch.id)
+        restUntil.delete(batch.id)
+      })
       .catch(async (error) => {
         if (signal.aborted) return
         if (error instanceof LaneLostError) return lost.abort(error)
+        failures.set(batch.id, run.failures + 1)
         restUntil.set(batch.id, performance.now() + Math.min(REST_MS, 2 * lane.tier.poll))
         onError(error, `provider batch ${batch.id}`)
         // Deadlines do not wait for a provider that fails.

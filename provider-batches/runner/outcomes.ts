@@ -50,7 +50,14 @@ export async function requeueLine(
   run: BatchRun,
   line: BatchLine,
   { claimed }: { claimed: Omit<Claimed, 'body'> },
-  why: { end: AttemptEnd; reason: string; at?: number; countsAsAttempt?: boolean; leaves?: boolean },
+  why: {
+    end: AttemptEnd
+    reason: string
+    at?: number
+    countsAsAttempt?: boolean
+    leaves?: boolean
+    keepsCost?: boolean
+  },
 ): Promise<void> {
   const now = deps.now()
   // The job would have to leave before the next batch is made.
@@ -63,6 +70,7 @@ export async function requeueLine(
     reason: why.reason,
     waitingFor: 'retry_delay',
     ...(leavesBatch ? { leaves: 'gather' } : {}),
+    ...(why.keepsCost ? { keepsCost: true } : {}),
   }
   await deps.work.requeue(claimed, why.end, next)
   await settleLines(deps, run, [{ index: line.index, as: 'left' }])
@@ -71,15 +79,18 @@ export async function requeueLine(
 /**
  * The end of a line that the provider may bill, although its answer is lost: it costs the usage that was stated, else what was reserved,
  * at the price of batches.
+ *
+ * @param claimed null: the job is over. What was reserved was booked then, and stays (`keepsCost`).
  */
 export function costOfUnknown(
   { lane: { lane } }: BatchRun,
-  { reservedUsd }: Pick<Claimed, 'reservedUsd'>,
+  claimed: Pick<Claimed, 'reservedUsd'> | null,
   stated: Usage | null,
 ): Pick<AttemptEnd, 'ambiguous' | 'usage' | 'cost_usd' | 'cost_is_estimate' | 'is_unpriced'> {
   const { price } = lane
   if (price === null) return { ambiguous: true, is_unpriced: true }
-  const reserved = (reservedUsd ?? 0) * (price.tiers?.batch ?? 1)
+  if (claimed === null && stated === null) return { ambiguous: true }
+  const reserved = (claimed?.reservedUsd ?? 0) * (price.tiers?.batch ?? 1)
   const cost_usd = stated === null ? reserved : priceUsage(price, stated, 'batch')
   const usage = stated === null ? {} : { usage: stated }
   return { ambiguous: true, ...usage, cost_usd, cost_is_estimate: true }

@@ -197,7 +197,18 @@ async function bookEnded(
     await deps.work.restore(deps.work.encode([{ claimed, end, result: answer.body, usage, costUsd }]))
     return settleLines(deps, run, [{ index: line.index, as: 'dropped', costUsd: costUsd ?? 0 }])
   }
-  return requeueUndone(deps, run, line, null, answer.code)
+  if (!answer.ambiguous) return requeueUndone(deps, run, line, null, answer.code)
+  // The provider may bill an answer that cannot be used.
+  const stated = statedUsage(result.body)
+  const end: AttemptEnd = {
+    outcome: 'retryable',
+    latency_ms: 0,
+    status: answer.status,
+    error_code: answer.code,
+    ...costOfUnknown(run, null, stated),
+  }
+  const why = { end, reason: answer.code, keepsCost: stated === null }
+  return requeueLine(deps, run, line, { claimed }, why)
 }
 
 /** Requeues a line that was not processed. `job` null: its job is over, but may have followers. */
@@ -241,14 +252,16 @@ export async function requeueRest(
     const jobs = await resumeJobs(deps, batch, block)
     await Promise.all(
       block.map(async (line, at) => {
-        const claimed = jobs[at]?.claimed ?? toEndedClaim(run, line)
+        const job = jobs[at] ?? null
         const end: AttemptEnd = {
           outcome: 'aborted',
           latency_ms: 0,
           error_code: why.code,
-          ...(why.isAmbiguous ? costOfUnknown(run, claimed, null) : {}),
+          ...(why.isAmbiguous ? costOfUnknown(run, job?.claimed ?? null, null) : {}),
         }
-        await requeueLine(deps, run, line, { claimed }, { end, reason: why.code, leaves: why.leaves })
+        const claimed = job?.claimed ?? toEndedClaim(run, line)
+        const keepsCost = job === null && why.isAmbiguous === true
+        await requeueLine(deps, run, line, { claimed }, { end, reason: why.code, leaves: why.leaves, keepsCost })
       }),
     )
   }

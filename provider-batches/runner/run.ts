@@ -14,6 +14,8 @@ const NEEDED_POLLS = 10
 
 /** Polls during which a batch or results that the provider cannot find, or that are incomplete, are asked for again. */
 const GONE_POLLS = 10
+/** Failed runs in this process before that time counts: a worker that was away for as long has not asked yet. */
+const LEAST_FAILURES = 4
 
 /** Fields of a batch whose provider id is unknown. */
 const UNKNOWN = { state: 'creating', provider_id: '', unsure: '', ready_at: 0, ready_as: '' } as const
@@ -107,8 +109,7 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
     }
   } catch (error) {
     if (error instanceof UnknownBatchError) {
-      const waitedMs = deps.now() - (run.batch.intentAt ?? 0)
-      if (waitedMs <= GONE_POLLS * run.lane.tier.poll) throw error
+      if (!isGivenUp(run, deps.now() - (run.batch.intentAt ?? 0))) throw error
       return await lose(error)
     }
     if (!(error instanceof BatchApiError) || !error.isRefusal) throw error
@@ -134,7 +135,7 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
   if (view !== null) {
     if (run.batch.readyAt === null)
       await change({ ready_at: deps.now(), ready_as: view.outcome ?? 'completed' })
-    const isLast = deps.now() - (run.batch.readyAt ?? deps.now()) > GONE_POLLS * run.lane.tier.poll
+    const isLast = isGivenUp(run, deps.now() - (run.batch.readyAt ?? deps.now()))
     try {
       await takeResults(deps, run, view, isLast)
       if (!run.batch.isSure) await change({ unsure: '' })
@@ -175,6 +176,11 @@ async function cleanUp(deps: ProviderBatchDeps, run: BatchRun, view: BatchView |
   }
 }
 
+/** Whether what the provider did not say in this time, ms, is asked for no more. */
+function isGivenUp({ failures, lane }: BatchRun, waitedMs: number): boolean {
+  return waitedMs > GONE_POLLS * lane.tier.poll && failures >= LEAST_FAILURES
+}
+
 /** Whether the batch belongs to someone else, or its owner has removed it. */
 function isOfAnother(error: unknown): boolean {
   return error instanceof WrongBatchError || isUnknown(error)
@@ -208,7 +214,8 @@ async function watch(
     const { api, tier } = run.lane
     const view = await api.read(run.batch.providerId!)
     if (view?.phase === 'over') return view
-    if (view === null && (!run.batch.isSure || ++unknown > GONE_POLLS)) return null
+    unknown = view === null ? unknown + 1 : 0
+    if (view === null && (!run.batch.isSure || unknown > GONE_POLLS)) return null
     const { leaveAt, isSure, cancelAskedAt } = run.batch
     // A batch that may be someone else's is not cancelled.
     if (isSure && view !== null) {

@@ -37,12 +37,12 @@ export function startProviderBatchRunner(deps: ProviderBatchDeps): ProviderBatch
         const run = runLane(deps, held, stopping.signal)
         lanes.set(lane, run)
         run.done
-          .catch((error) => onError(error, `the batches of ${lane}`))
-          .finally(() => {
-            lanes.delete(lane)
-            // A job may have come while the run ended.
-            waker.wake()
+          .finally(() => lanes.delete(lane))
+          .then(() => {
+            // A job may have come while the run ended. The run of a lane that is not configured here ends at once: it waits for the next look.
+            if (deps.laneOf(lane) !== null) waker.wake()
           })
+          .catch((error) => onError(error, `the batches of ${lane}`))
       } catch (error) {
         onError(error, `the batches of ${lane}`)
       }

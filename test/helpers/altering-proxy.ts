@@ -15,7 +15,7 @@ export type PassingAnswer = { request: string; status: number; text: string }
  */
 export async function startAlteringProxy(
   target: string,
-  alter: (answer: PassingAnswer) => void,
+  alter: (answer: PassingAnswer) => void | Promise<void>,
 ): Promise<string> {
   const { origin, pathname } = new URL(target)
   const server = createServer(async (request, response) => {
@@ -32,7 +32,7 @@ export async function startAlteringProxy(
         ...(body.length === 0 ? {} : { body }),
       })
       const answer = { request: `${method} ${url}`, status: passed.status, text: await passed.text() }
-      alter(answer)
+      await alter(answer)
       response.writeHead(answer.status, { 'content-type': passed.headers.get('content-type') ?? '' })
       response.end(answer.text)
     } catch {

@@ -43,7 +43,7 @@ export async function openBatchHouse(
     flex?: boolean
     kind?: 'openai' | 'anthropic' | 'gemini' | 'azure-openai'
     /** Changes the provider's answers on their way. */
-    alter?: (answer: PassingAnswer) => void
+    alter?: (answer: PassingAnswer) => void | Promise<void>
     /** A budget of the tenant, USD a day. */
     budget?: number
   } = {},

@@ -53,10 +53,14 @@ test.each<[string, (lines: string[]) => string[]]>([
 
 test('a file of results that is not whole yet is read again; lines that stay lost are called, flagged and booked', async () => {
   let cuts = 2
+  let readMs = 400
   const house = await openBatchHouse({
     budget: 10,
-    alter(answer) {
-      if (isResults(answer) && cuts-- > 0) answer.text = answer.text.slice(0, answer.text.length - 40)
+    async alter(answer) {
+      if (!isResults(answer) || cuts-- <= 0) return
+      answer.text = answer.text.slice(0, answer.text.length - 40)
+      // Ten polls are over before it was read twice.
+      await new Promise((resolve) => setTimeout(resolve, readMs))
     },
   })
   for (const job of await runJobs(house, ['a', 'b']))
@@ -64,6 +68,7 @@ test('a file of results that is not whole yet is read again; lines that stay los
   expect(house.bought()).toEqual([1, 1])
 
   cuts = Number.POSITIVE_INFINITY
+  readMs = 0
   const jobs = await runJobs(house, ['c', 'd'], { cache: 'off' })
   const lost = jobs.find((job) => job.served_tier === 'standard')
   const kept = jobs.find((job) => job !== lost)
@@ -135,6 +140,38 @@ test('a cancelled job costs its line, also if the answer states no usage', async
     return (job.cost_usd ?? 0) > 0 && job
   })
   expect(ended).toMatchObject({ status: 'cancelled', cost_is_estimate: true })
+})
+
+test('a batch that the provider does not know at times is not lost', async () => {
+  let polls = 0
+  const house = await openBatchHouse({
+    batches: { turnaroundMs: 1e9 },
+    alter(answer) {
+      if (/^GET \/v1\/batches\/[^/]+$/.test(answer.request) && polls++ % 2 === 1) answer.status = 404
+    },
+  })
+  const id = await house.submit('a')
+  await house.until(() => polls > 26)
+  house.simulator.batches.endAll('complete')
+  expect(await house.ended(id)).toMatchObject({ served_tier: 'batch', attempts: 1 })
+  expect(house.bought()).toEqual([1])
+})
+
+test('a cancelled job keeps the estimate of its line where the batch is lost', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
+  const [id, other] = [await house.submit('a'), await house.submit('b')]
+  await house.until(() => house.simulator.batches.batches()[0]?.phase === 'in_progress')
+  await house.service.call('POST', `/v1/jobs/${id}/cancel`, { key })
+  const { cost_usd } = await house.job(id)
+  expect(cost_usd).toBeGreaterThan(0)
+  house.simulator.setFaults([{ kind: '404', path: 'GET /v1/batches' }])
+  expect(await house.ended(other)).toMatchObject({ served_tier: 'standard' })
+  const [attempt] = await house.until(async () => {
+    const attempts = await house.attempts(id)
+    return attempts[0]!.ambiguous && attempts
+  })
+  expect(attempt).toMatchObject({ error_code: 'batch_lost', cost_usd, cost_is_estimate: true })
+  expect(await house.job(id)).toMatchObject({ status: 'cancelled', cost_usd, cost_is_estimate: true })
 })
 
 test('a cancellation that the provider did not take is asked for again', async () => {

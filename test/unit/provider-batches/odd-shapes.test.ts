@@ -6,6 +6,7 @@ import type { ProviderKind } from '../../../config/lanes.ts'
 import { indexOf, type ProviderBatch } from '../../../provider-batches/batch.ts'
 import type { LineResult } from '../../../provider-batches/providers/batch-api.ts'
 import { createBatchApi } from '../../../provider-batches/providers/create-api.ts'
+import { createAgent } from '../../../providers/connections.ts'
 
 /** The provider's answers, by method and path. */
 let answers: Record<string, unknown> = {}
@@ -278,6 +279,29 @@ test.each([
     await read(api.results(batch as ProviderBatch, view as never, AbortSignal.timeout(5000))),
   ).toMatchObject(expected === null ? [] : [expected])
 })
+
+test.each(['openai', 'anthropic'] as const)(
+  'results of %s that stop coming are an error, so that they are read again',
+  async (kind) => {
+    const silent = createServer((request, response) => {
+      response.setHeader('content-type', 'application/json')
+      if (!/\/(?:content|results)$/.test(request.url!)) return response.end('{"results_url":"there"}')
+      response.write(`${line({})}\n`)
+    })
+    await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done))
+    const impatient = createAgent(null, 50)
+    onTestFinished(async () => {
+      await impatient.destroy()
+      silent.closeAllConnections()
+      silent.close()
+    })
+    const base_url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const api = createBatchApi({ kind, base_url, api_key: 'k' }, impatient)
+    const view = { ...isOver('completed'), fault: null, resultFiles: ['o'] } as const
+    const reading = read(api.results(batch as ProviderBatch, view as never, new AbortController().signal))
+    await expect(reading).rejects.toMatchObject({ name: 'BatchApiError', status: null })
+  },
+)
 
 const result = (members: object) => JSON.stringify({ custom_id: 'pbatch_1-0', result: members })
 

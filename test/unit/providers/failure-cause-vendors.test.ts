@@ -129,7 +129,19 @@ const TABLE: [status: number | null, body: unknown, cause: FailureCause, wait?: 
   [400, openai('Model mistral not found'), 'not_found'],
   [422, { detail: 'Model: mistral is not found' }, 'not_found'],
   [400, { error: 'model llama does not exist' }, 'not_found'],
-  [400, openai('Model weights not found'), 'invalid_request'],
+  ...[
+    'Model weights not found',
+    'Model streaming is no longer supported',
+    'Model tools not found',
+    'model worker not found',
+    'The model tokenizer was not found',
+    'model: session does not exist',
+    'Invalid model: messages must not be empty',
+    'temperature is not a valid model parameter',
+    'Unknown model parameter: foo',
+  ].map((text): (typeof TABLE)[number] => [400, openai(text), 'invalid_request']),
+  [400, openai('Invalid model: x. See the list of models'), 'not_found'],
+  [400, openai('model tool-llama not found'), 'not_found'],
   // llama.cpp's router, LiteLLM, Bedrock, Mistral, Zhipu
   [400, { code: 400, message: "model 'a/b:Q4' not found", type: 'invalid_request_error' }, 'not_found'],
   [
