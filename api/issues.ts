@@ -49,18 +49,11 @@ function describeIssue(issue: RawIssue): string | undefined {
 
 /** One `invalid_request` for all faults of a value. `root` names the value itself; `prefix` is put before every path. */
 function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): ApiError {
-  // zod also checks the length of what is of another type.
-  const ofAnotherType = new Set(
-    issues.filter(({ code }) => code === 'invalid_type').map(({ path }) => formatPath(path)),
-  )
-  const faults = issues
-    .filter(({ code, path }) => !isBound(code) || !ofAnotherType.has(formatPath(path)))
-    .flatMap((issue) => expandIssue(issue))
-    .map(({ path, message }) => {
-      const inside = formatPath(path)
-      const place = inside === '' ? root : joinPlace(prefix, inside)
-      return { place, text: `${place}: ${message}` }
-    })
+  const faults = expandIssues(issues).map(({ path, message }) => {
+    const inside = formatPath(path)
+    const place = inside === '' ? root : joinPlace(prefix, inside)
+    return { place, text: `${place}: ${message}` }
+  })
   const listed = faults.slice(0, maxListed).map((fault) => fault.text)
   const rest = faults.length - listed.length
   const message = listed.join('; ') + (rest > 0 ? `; and ${rest} more` : '')
@@ -72,6 +65,16 @@ function isBound(code: Issue['code']): boolean {
 }
 
 type Fault = { path: PropertyKey[]; message: string }
+
+/** All faults. zod also checks the length of what is of another type: such bounds are left out. */
+function expandIssues(issues: readonly Issue[]): Fault[] {
+  const ofAnotherType = new Set(
+    issues.filter(({ code }) => code === 'invalid_type').map(({ path }) => formatPath(path)),
+  )
+  return issues
+    .filter(({ code, path }) => !isBound(code) || !ofAnotherType.has(formatPath(path)))
+    .flatMap((issue) => expandIssue(issue))
+}
 
 /**
  * An unknown member is reported at its own path, a wrong discriminator with the allowed values, and a value that may have several shapes
@@ -93,9 +96,7 @@ function expandIssue(issue: Issue): Fault[] {
 
 /** The faults of the shape with the fewest, or all types that are expected if the value is of none of them. */
 function expandUnion(shapes: readonly (readonly Issue[])[]): Fault[] {
-  const fitting = shapes
-    .filter((issues) => !issues.some(isOfAnotherType))
-    .map((issues) => issues.flatMap(expandIssue))
+  const fitting = shapes.filter((issues) => !issues.some(isOfAnotherType)).map(expandIssues)
   const [nearest] = fitting.sort((one, other) => one.length - other.length)
   if (nearest !== undefined) return nearest
   const messages = shapes.flatMap((issues) => issues.filter(isOfAnotherType).flatMap(expandIssue))

@@ -62,6 +62,7 @@ it.each([
   [budgets, { budgets: [{ ...one, usd: 'secret' }] }, 'budgets[0].usd: expected number, got string'],
   [budgets, { budgets: [{ ...one, per: 'secret' }] }, 'budgets[0].per: expected "day" or "month"'],
   [budgets, { budgets: [] }, 'budgets: expected at least 1 entry'],
+  [budgets, { budgets: 'secret' }, 'budgets: expected array, got string'],
   [budgets, { budgets: [one, one, one] }, 'budgets: expected at most 2 entries'],
   [budgets, { usd: -1, per: 'day' }, 'usd: expected at least 0'],
   [budgets, { usd: 1 }, 'per: expected "day" or "month"; it is missing'],
