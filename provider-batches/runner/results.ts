@@ -261,7 +261,13 @@ export async function requeueRest(
         }
         const claimed = job?.claimed ?? toEndedClaim(run, line)
         const keepsCost = job === null && why.isAmbiguous === true
-        await requeueLine(deps, run, line, { claimed }, { end, reason: why.code, leaves: why.leaves, keepsCost })
+        await requeueLine(
+          deps,
+          run,
+          line,
+          { claimed },
+          { end, reason: why.code, leaves: why.leaves, keepsCost },
+        )
       }),
     )
   }
