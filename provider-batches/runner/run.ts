@@ -229,8 +229,19 @@ async function watch(
       } else if (isAsked && !view.isCancelling && polls % NEEDED_POLLS === 1) await cancel(deps, run)
     }
     await leaveOverdue(deps, run)
-    await run.sleep(tier.poll)
+    await run.sleep(untilNextPoll(run.batch, tier, now()))
   }
+}
+
+/** Ms until the batch is looked at again: `poll`, or less where its jobs have to leave it before that. */
+export function untilNextPoll(
+  { leaveAt }: Pick<BatchRun['batch'], 'leaveAt'>,
+  { poll, leave_before }: Pick<BatchRun['lane']['tier'], 'poll' | 'leave_before'>,
+  now: number,
+): number {
+  if (leaveAt === null) return poll
+  const ahead = [leaveAt, leaveAt + leave_before * CANCEL_SHARE].filter((at) => at > now)
+  return Math.min(poll, ...ahead.map((at) => at - now))
 }
 
 /** Asks the provider to cancel the batch. If it does not, it is asked again later. */
