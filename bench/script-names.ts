@@ -46,7 +46,9 @@ async function readFolder(prefix: string, folder: URL): Promise<[digest: string,
   const common = texts.find(({ file }) => file === 'common.lua')?.text
   const turns = texts.find(({ file }) => file === 'turns.lua')?.text
   const grant = texts.find(({ file }) => file === 'grant.lua')?.text
+  // The common code itself is no script.
   return texts.flatMap(({ file, text }) => {
+    if (text === common) return []
     const name = `${prefix}:${file.replace('.lua', '')}`
     const sent =
       common === undefined ? [text] : [text, `${common}\n${text}`, withEventReferences([common], text)]

@@ -51,6 +51,7 @@ test.concurrent.for(['bucket', 'window'] as const)(
   async (enforcement, context) => {
     const { expect } = context
     const used = await measure(enforcement, context)
+    console.info(`counted by ${enforcement}: ${JSON.stringify(used)}`)
     expect(used.refused).toBe(0)
     const share = Math.max(used.requests, used.tokens)
     expect(share, JSON.stringify(used)).toBeGreaterThanOrEqual(0.95)

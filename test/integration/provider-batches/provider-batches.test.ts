@@ -153,9 +153,9 @@ test('a batch whose job was cancelled answers the job that follows it', async ()
   const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
   const [first, other] = [await house.submit('equal'), await house.submit('another')]
   for (const id of [first, other]) await house.until(async () => (await house.job(id)).status === 'running')
+  await house.until(() => isUnderWay(house, 2))
   const follower = await house.submit('equal')
   await house.service.call('POST', `/v1/jobs/${first}/cancel`, { key })
-  await house.until(() => isUnderWay(house))
   house.simulator.batches.endAll('complete')
   expect(await house.ended(follower)).toMatchObject({ status: 'completed', cache: 'shared' })
   expect(house.bought()).toEqual([1, 1])
@@ -231,8 +231,12 @@ test('a line that was not done leaves by a faster way before its deadline, or el
   expect(slow.bought()).toEqual([])
 })
 
-const isUnderWay = (house: BatchHouse) =>
-  house.simulator.batches.batches().some(({ phase }) => phase === 'in_progress')
+/** Whether the provider works on so many lines, in one batch or in several. */
+const isUnderWay = (house: BatchHouse, lines = 1) =>
+  house.simulator.batches
+    .batches()
+    .filter(({ phase }) => phase === 'in_progress')
+    .reduce((sum, batch) => sum + batch.lines, 0) >= lines
 
 test.each([
   // Into another batch once, and then as calls.
@@ -245,7 +249,7 @@ test.each([
     const deadline = soon(2 * 3600)
     const ids = await Promise.all(['a', 'b', 'c'].map((prompt) => house.submit(prompt, { deadline })))
     for (let at = 0; at < times; at++) {
-      await house.until(() => isUnderWay(house))
+      await house.until(() => isUnderWay(house, ids.length))
       strike(house)
     }
     for (const job of await Promise.all(ids.map(house.ended)))
