@@ -143,7 +143,7 @@ export function createPromptPrefixes(deps: {
         one.first = promise
         try {
           if (await ask(key, one, until, signal)) {
-            // Others start after this time, whatever happens to the call.
+            // After this time the others start, even if the call has not ended.
             setTimeout(end, WAIT_MS).unref()
             return lead(key, one, end)
           }

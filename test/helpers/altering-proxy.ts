@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { onTestFinished } from 'vitest'
 
-/** An answer on its way. Whoever gets it may change it. */
+/** An answer on its way, which its reader may change. */
 export type PassingAnswer = { request: string; status: number; text: string }
 
 /**

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks'
 import { explain } from '../api.ts'
+import { saveAnswer } from '../save-file.ts'
 import { useApp } from '../state/app.ts'
 import { type FilterOf, linkToList, toQuery } from '../state/route.ts'
 import { lastDays, spans } from '../state/usage-days.ts'
@@ -81,12 +82,7 @@ function CsvButton({ filter: { tenant, from, to } }: { filter: FilterOf<'usage'>
       const { response } = await app.api.open(`/v1/usage${query}`, options)
       const [, name = 'usage.csv'] =
         /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '') ?? []
-      const url = URL.createObjectURL(await response.blob())
-      const link = document.createElement('a')
-      link.href = url
-      link.download = name
-      link.click()
-      URL.revokeObjectURL(url)
+      await saveAnswer(response, name)
     } catch (error) {
       app.notify('bad', explain(error))
     }
